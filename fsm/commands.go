@@ -1,0 +1,14 @@
+package fsm
+
+// commands is the table of all commands, a line each. A retired command keeps its line for ever,
+// marked so, because an old log or backup may hold it.
+func commands() []spec {
+	return []spec{
+		// The cluster itself.
+		define[TermStarted, None](1),
+		define[HashCheck, None](1),
+	}
+}
+
+// None is the result of a command that has nothing to say.
+type None struct{}

@@ -1,0 +1,21 @@
+package fsm
+
+import "github.com/seed-16d79997/zot/cluster/entry"
+
+// Keys of the local bucket.
+var (
+	keyPosition    = []byte("position")    //nolint:gochecknoglobals // a constant
+	keyIncarnation = []byte("incarnation") //nolint:gochecknoglobals // a constant
+	keyFenced      = []byte("fenced")      //nolint:gochecknoglobals // a constant
+)
+
+// sumKey is where the running sum of bucket b lies.
+func sumKey(b bucket) []byte { return []byte("sum/" + b) }
+
+// position is the record of how far this file has come, as read in its transaction.
+func (r reader) position() entry.Position {
+	p, _ := load[entry.Position](r, local, keyPosition)
+	return p
+}
+
+func (t *tx) savePosition(p entry.Position) { t.save(local, keyPosition, p) }

@@ -1,0 +1,104 @@
+package fsm
+
+import (
+	"bytes"
+	"iter"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/seed-16d79997/zot/cluster/entry"
+)
+
+// reader reads records of one consistent state.
+type reader struct{ bolt *bbolt.Tx }
+
+// get returns a record's value, nil if there is none. It is valid until the transaction ends.
+func (r reader) get(b bucket, key []byte) []byte {
+	sealed := r.bolt.Bucket([]byte(b)).Get(key)
+	if sealed == nil {
+		return nil
+	}
+	return unseal(b, key, sealed)
+}
+
+func (r reader) has(b bucket, key []byte) bool { return r.bolt.Bucket([]byte(b)).Get(key) != nil }
+
+// scan yields the records whose keys begin with prefix, in order, from the key at or after from
+// (nil: from the first). The caller must not change the bucket meanwhile.
+func (r reader) scan(b bucket, prefix, from []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		c := r.bolt.Bucket([]byte(b)).Cursor()
+		if bytes.Compare(from, prefix) < 0 {
+			from = prefix
+		}
+		for k, v := c.Seek(from); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+			if !yield(k, unseal(b, k, v)) {
+				return
+			}
+		}
+	}
+}
+
+// load returns the record at key as a T.
+func load[T any](r reader, b bucket, key []byte) (T, bool) {
+	var v T
+	value := r.get(b, key)
+	if value == nil {
+		return v, false
+	}
+	if err := decode(value, &v); err != nil {
+		panic(err) // its checksum was right: the program and the file do not belong together
+	}
+	return v, true
+}
+
+// tx is what a command sees while it is applied: the state, changeable, and the entry's envelope.
+type tx struct {
+	reader
+	now   entry.Time // state time of the entry
+	date  int64      // its date, Unix milliseconds
+	index uint64     // its log index
+	sums  map[bucket]*sum
+}
+
+// put sets a record, keeping the bucket's sum (invariant 7). A storage error panics: a committed
+// entry that cannot be applied must stop the node, never be skipped.
+func (t *tx) put(b bucket, key, value []byte) {
+	bk := t.bolt.Bucket([]byte(b))
+	old := bk.Get(key)
+	if old != nil {
+		oldValue := unseal(b, key, old)
+		if bytes.Equal(oldValue, value) {
+			return
+		}
+		t.count(b, func(s *sum) { s.sub(sumOf(b, key, oldValue)) })
+	}
+	t.count(b, func(s *sum) { s.add(sumOf(b, key, value)) })
+	if err := bk.Put(bytes.Clone(key), seal(value)); err != nil {
+		panic(err)
+	}
+}
+
+// save puts v's encoding.
+func (t *tx) save(b bucket, key []byte, v any) { t.put(b, key, encode(v)) }
+
+// del removes a record; it reports whether there was one.
+func (t *tx) del(b bucket, key []byte) bool {
+	bk := t.bolt.Bucket([]byte(b))
+	old := bk.Get(key)
+	if old == nil {
+		return false
+	}
+	t.count(b, func(s *sum) { s.sub(sumOf(b, key, unseal(b, key, old))) })
+	if err := bk.Delete(key); err != nil {
+		panic(err)
+	}
+	return true
+}
+
+// count changes the sum of b, unless b is local, which has none.
+func (t *tx) count(b bucket, change func(*sum)) {
+	if b != local {
+		change(t.sums[b])
+	}
+}
