@@ -7,6 +7,12 @@ var (
 	keyPosition    = []byte("position")    //nolint:gochecknoglobals // a constant
 	keyIncarnation = []byte("incarnation") //nolint:gochecknoglobals // a constant
 	keyFenced      = []byte("fenced")      //nolint:gochecknoglobals // a constant
+	notedPrefix    = []byte("noted/")      //nolint:gochecknoglobals // a constant
+)
+
+// Keys of the meta bucket, all of the replicated state.
+var (
+	keyLevel = []byte("level") //nolint:gochecknoglobals // a constant
 )
 
 // sumKey is where the running sum of bucket b lies.

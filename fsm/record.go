@@ -9,9 +9,9 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// errDamaged is what a record whose checksum does not fit makes of a transaction: a panic. bbolt has
-// no checksums of its own, and a wrong record must neither be served nor built upon.
-var errDamaged = errors.New("record does not match its checksum")
+// ErrDamaged is returned by View for a record whose checksum does not fit; in Apply it is a panic. bbolt
+// has no checksums of its own, and a wrong record must neither be served nor built upon.
+var ErrDamaged = errors.New("record does not match its checksum")
 
 // codec is the one encoding of commands, results and records: CBOR in its core deterministic form
 // (RFC 8949, 4.2.1), so that equal values are equal bytes on every node.
@@ -69,7 +69,7 @@ func seal(value []byte) []byte {
 // unseal returns the value of a sealed record, in the same memory; it panics if the sum is wrong.
 func unseal(bucket bucket, key, sealed []byte) []byte {
 	if len(sealed) < 4 || crc32.Checksum(sealed[4:], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(sealed) {
-		panic(fmt.Errorf("%w: %s/%x", errDamaged, bucket, key))
+		panic(fmt.Errorf("%w: %s/%x", ErrDamaged, bucket, key))
 	}
 	return sealed[4:]
 }

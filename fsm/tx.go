@@ -41,15 +41,22 @@ func (r reader) scan(b bucket, prefix, from []byte) iter.Seq2[[]byte, []byte] {
 
 // load returns the record at key as a T.
 func load[T any](r reader, b bucket, key []byte) (T, bool) {
-	var v T
 	value := r.get(b, key)
 	if value == nil {
-		return v, false
+		var none T
+		return none, false
 	}
+	return mustDecode[T](value), true
+}
+
+// mustDecode panics for a record that its checksum fits and that yet is no T: the program and the file
+// do not belong together.
+func mustDecode[T any](value []byte) T {
+	var v T
 	if err := decode(value, &v); err != nil {
-		panic(err) // its checksum was right: the program and the file do not belong together
+		panic(err)
 	}
-	return v, true
+	return v
 }
 
 // tx is what a command sees while it is applied: the state, changeable, and the entry's envelope.

@@ -1,0 +1,56 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Files is what a snapshot needs of the file system to arrive: a seam for tests that fail one step or
+// cut the power after it. bbolt itself goes to the operating system.
+type Files interface {
+	// Create opens an empty file for writing, whatever was there.
+	Create(name string) (io.WriteCloser, error)
+	// Sync returns when the bytes of a file are durable.
+	Sync(name string) error
+	// Rename puts a file in the place of another, at once.
+	Rename(old, new string) error
+	// Remove fails with an error that is os.ErrNotExist if there is no such file.
+	Remove(name string) error
+	// SyncDir returns when the names in a directory are durable.
+	SyncDir(dir string) error
+}
+
+// osFiles is the operating system's Files.
+type osFiles struct{}
+
+func (osFiles) Create(name string) (io.WriteCloser, error) {
+	return os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // below Config.Dir
+}
+
+func (osFiles) Sync(name string) error { return syncPath(name) }
+
+func (osFiles) Rename(old, new string) error { return os.Rename(old, new) }
+
+func (osFiles) Remove(name string) error { return os.Remove(name) }
+
+func (osFiles) SyncDir(dir string) error { return syncPath(dir) }
+
+func syncPath(name string) error {
+	f, err := os.Open(name) //nolint:gosec // below Config.Dir
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// clearStage removes what a stopped process left of a snapshot on its way in. It was never current.
+func (s *State) clearStage() error {
+	if err := s.files.Remove(s.stagePath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove a snapshot left half way: %w", err)
+	}
+	return nil
+}
+
+func (s *State) stagePath() string { return s.path() + ".new" }

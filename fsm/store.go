@@ -1,0 +1,119 @@
+package fsm
+
+import (
+	"time"
+
+	"github.com/seed-16d79997/zot/cluster/entry"
+)
+
+// DefaultStore is the name of the store of a configuration's root directory; those of its sub-paths
+// have names of their own.
+const DefaultStore = "default"
+
+// storeRecord is what SetStore said of a store, and what it had said before, for as long as that
+// still matters.
+type storeRecord struct {
+	GCDelay   time.Duration `cbor:"1,keyasint"`
+	Replicas  int           `cbor:"2,keyasint"`
+	WriteAcks int           `cbor:"3,keyasint"`
+
+	// Until then the delays of before count too: the longest for what a lease protects, the shortest
+	// for what may still be accepted (DESIGN 2, "Stores and numbers").
+	Longest  time.Duration `cbor:"4,keyasint,omitempty"`
+	Shortest time.Duration `cbor:"5,keyasint,omitempty"`
+	Until    entry.Time    `cbor:"6,keyasint,omitempty"`
+}
+
+// defaultStoreRecord is the record of a store that was never set.
+func defaultStoreRecord() storeRecord {
+	return storeRecord{GCDelay: time.Hour, Replicas: 3, WriteAcks: 2}
+}
+
+// delays returns the longest and the shortest gcDelay that hold at state time now.
+func (r storeRecord) delays(now entry.Time) (longest, shortest time.Duration) {
+	longest, shortest = r.GCDelay, r.GCDelay
+	if now < r.Until {
+		longest, shortest = max(longest, r.Longest), min(shortest, r.Shortest)
+	}
+	return max(longest, minLease), max(shortest, minLease)
+}
+
+// The bounds of GC.md, "Numbers".
+const (
+	minLease  = 5 * time.Second
+	maxWindow = 10 * time.Minute
+	maxTick   = time.Minute
+)
+
+// numbers are a store's numbers at one state time, all durations of state time. They come in pairs
+// that differ only while a change of the store's gcDelay is under way.
+type numbers struct {
+	// Lease is how long a link without references exists after its lease started.
+	Lease time.Duration
+	// ShortLease is the lease by which HEAD judges whether to renew: one that has less than half of
+	// it and a tick left is renewed (GC R16). It is never longer than Lease, so that a promise made
+	// late in a change still holds after it.
+	ShortLease time.Duration
+	// Window is how old a stamp, and the first try of a command that starts a lease, may be.
+	Window time.Duration
+	// KeepWindow is how long such a command's result is kept.
+	KeepWindow time.Duration
+	// Unknown is how long after a mark an unknown file may be removed (GC R11): three of the longer
+	// windows.
+	Unknown time.Duration
+	// Replicas is how many counting copies a blob should have.
+	Replicas int
+	// WriteAcks is W before it is capped by the number of members.
+	WriteAcks int
+}
+
+// numbersAt is the meaning of a record at a state time.
+func (r storeRecord) numbersAt(now entry.Time) numbers {
+	longest, shortest := r.delays(now)
+	keep := windowOf(longest)
+	return numbers{
+		Lease:      longest,
+		ShortLease: shortest,
+		Window:     windowOf(shortest),
+		KeepWindow: keep,
+		Unknown:    3 * keep,
+		Replicas:   r.Replicas,
+		WriteAcks:  r.WriteAcks,
+	}
+}
+
+func windowOf(lease time.Duration) time.Duration { return min(maxWindow, lease/4) }
+
+// storeNumbersAt returns the numbers of a store at a state time, and whether it was ever set. One that
+// was not has the defaults, so the numbers hold either way.
+func (r reader) storeNumbersAt(name string, now entry.Time) (numbers, bool) {
+	record, set := load[storeRecord](r, stores, []byte(name))
+	if !set {
+		record = defaultStoreRecord()
+	}
+	return record.numbersAt(now), set
+}
+
+// storeNumbers is storeNumbersAt the entry's time.
+func (t *tx) storeNumbers(name string) (numbers, bool) { return t.storeNumbersAt(name, t.now) }
+
+// tickAt is how long a leader may append nothing, at a state time: that of the store with the
+// shortest lease.
+func (r reader) tickAt(now entry.Time) entry.Time {
+	tick := maxTick
+	for _, value := range r.scan(stores, nil, nil) {
+		_, shortest := mustDecode[storeRecord](value).delays(now)
+		tick = min(tick, shortest/16)
+	}
+	return entry.Time(tick)
+}
+
+// tick is tickAt the entry's time.
+func (t *tx) tick() entry.Time { return t.tickAt(t.now) }
+
+// window is how old the first try of a command that starts a lease in a store may be, and how long
+// its result is kept.
+func (t *tx) window(store string) (span, bool) {
+	n, _ := t.storeNumbers(store)
+	return span{accept: n.Window, keep: n.KeepWindow}, true
+}
