@@ -7,6 +7,7 @@ func commands() []spec {
 		// The cluster itself.
 		define[TermStarted, None](1),
 		define[HashCheck, None](1),
+		define[SetStore, None](1),
 	}
 }
 

@@ -33,7 +33,10 @@ func (r *Refusal) with(format string, args ...any) *Refusal {
 
 // The refusals. Codes are for ever.
 var (
-	ErrHashMismatch = &Refusal{Code: "hash mismatch"} //nolint:gochecknoglobals // a sentinel error
+	// ErrInvalid is for a command that its own check would have kept out of the log.
+	ErrInvalid = &Refusal{Code: "invalid"} //nolint:gochecknoglobals // a sentinel error
+	// ErrTooMany is for one record more than the state may hold of a kind.
+	ErrTooMany = &Refusal{Code: "too many"} //nolint:gochecknoglobals // a sentinel error
 )
 
 // decodeRefusal is the inverse of encode for a *Refusal.

@@ -189,6 +189,12 @@ func (s *State) Fenced() string { return s.memory().fenced }
 // View is one consistent state, for reading. It is valid only within the function that it is passed to.
 type View struct{ reader }
 
+// Time is the state time of the view.
+func (v View) Time() entry.Time { return v.position().Time }
+
+// Position is how far the view has applied.
+func (v View) Position() entry.Position { return v.position() }
+
 // View calls fn with the newest applied state. Nothing slow may happen in fn: while it runs, the file
 // cannot reuse what was freed since.
 func (s *State) View(fn func(v View) error) error {

@@ -45,9 +45,9 @@ const (
 	maxTick   = time.Minute
 )
 
-// numbers are a store's numbers at one state time, all durations of state time. They come in pairs
-// that differ only while a change of the store's gcDelay is under way.
-type numbers struct {
+// Numbers are a store's numbers at one state time, all durations of state time. Those that come in
+// pairs differ only while a change of the store's gcDelay is under way.
+type Numbers struct {
 	// Lease is how long a link without references exists after its lease started.
 	Lease time.Duration
 	// ShortLease is the lease by which HEAD judges whether to renew: one that has less than half of
@@ -68,10 +68,10 @@ type numbers struct {
 }
 
 // numbersAt is the meaning of a record at a state time.
-func (r storeRecord) numbersAt(now entry.Time) numbers {
+func (r storeRecord) numbersAt(now entry.Time) Numbers {
 	longest, shortest := r.delays(now)
 	keep := windowOf(longest)
-	return numbers{
+	return Numbers{
 		Lease:      longest,
 		ShortLease: shortest,
 		Window:     windowOf(shortest),
@@ -84,18 +84,29 @@ func (r storeRecord) numbersAt(now entry.Time) numbers {
 
 func windowOf(lease time.Duration) time.Duration { return min(maxWindow, lease/4) }
 
-// storeNumbersAt returns the numbers of a store at a state time, and whether it was ever set. One that
-// was not has the defaults, so the numbers hold either way.
-func (r reader) storeNumbersAt(name string, now entry.Time) (numbers, bool) {
-	record, set := load[storeRecord](r, stores, []byte(name))
-	if !set {
+// storeNumbersAt returns the numbers of a store at a state time, and whether it has a record. One that
+// has none has the defaults, so the numbers hold either way.
+func (r reader) storeNumbersAt(name string, now entry.Time) (Numbers, bool) {
+	record, known := load[storeRecord](r, stores, storeKey(name))
+	if !known {
 		record = defaultStoreRecord()
 	}
-	return record.numbersAt(now), set
+	return record.numbersAt(now), known
 }
 
 // storeNumbers is storeNumbersAt the entry's time.
-func (t *tx) storeNumbers(name string) (numbers, bool) { return t.storeNumbersAt(name, t.now) }
+func (t *tx) storeNumbers(name string) (Numbers, bool) { return t.storeNumbersAt(name, t.now) }
+
+// useStore gives a store its record, with the defaults, if it has none. Whatever starts the first
+// lease in a store calls it: a SetStore that finds no record takes effect at once, because nothing was
+// promised by other numbers.
+func (t *tx) useStore(name string) {
+	if key := storeKey(name); !t.has(stores, key) {
+		t.save(stores, key, defaultStoreRecord())
+	}
+}
+
+func storeKey(name string) []byte { return []byte(name) }
 
 // tickAt is how long a leader may append nothing, at a state time: that of the store with the
 // shortest lease.
@@ -112,8 +123,38 @@ func (r reader) tickAt(now entry.Time) entry.Time {
 func (t *tx) tick() entry.Time { return t.tickAt(t.now) }
 
 // window is how old the first try of a command that starts a lease in a store may be, and how long
-// its result is kept.
+// its result is kept. It is false for the name of no store.
 func (t *tx) window(store string) (span, bool) {
+	if store == "" {
+		return span{}, false
+	}
 	n, _ := t.storeNumbers(store)
 	return span{accept: n.Window, keep: n.KeepWindow}, true
+}
+
+// Store is a store as the state knows it.
+type Store struct {
+	Name    string
+	GCDelay time.Duration // as SetStore said; Numbers has what follows from it
+	Numbers Numbers       // at the state time of the view
+}
+
+// Store returns a store by name, and whether the state has a record of it. Its numbers hold either way.
+func (v View) Store(name string) (Store, bool) {
+	record, known := load[storeRecord](v.reader, stores, storeKey(name))
+	if !known {
+		record = defaultStoreRecord()
+	}
+	return Store{Name: name, GCDelay: record.GCDelay, Numbers: record.numbersAt(v.Time())}, known
+}
+
+// Stores returns all stores that the state has a record of, by name.
+func (v View) Stores() []Store {
+	var all []Store
+	now := v.Time()
+	for name, value := range v.scan(stores, nil, nil) {
+		record := mustDecode[storeRecord](value)
+		all = append(all, Store{Name: string(name), GCDelay: record.GCDelay, Numbers: record.numbersAt(now)})
+	}
+	return all
 }

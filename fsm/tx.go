@@ -39,6 +39,17 @@ func (r reader) scan(b bucket, prefix, from []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// countRecords counts a bucket's records up to limit.
+func (r reader) countRecords(b bucket, limit int) int {
+	n := 0
+	for range r.scan(b, nil, nil) {
+		if n++; n == limit {
+			break
+		}
+	}
+	return n
+}
+
 // load returns the record at key as a T.
 func load[T any](r reader, b bucket, key []byte) (T, bool) {
 	value := r.get(b, key)
