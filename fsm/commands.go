@@ -8,6 +8,12 @@ func commands() []spec {
 		define[TermStarted, None](1),
 		define[HashCheck, None](1),
 		define[SetStore, None](1),
+
+		// Nodes.
+		define[NodeStarted, None](1),
+		define[NodeJoined, None](1),
+		define[RetireNode, None](1),
+		define[DropNode, None](1),
 	}
 }
 

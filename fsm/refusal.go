@@ -37,6 +37,40 @@ var (
 	ErrInvalid = &Refusal{Code: "invalid"} //nolint:gochecknoglobals // a sentinel error
 	// ErrTooMany is for one record more than the state may hold of a kind.
 	ErrTooMany = &Refusal{Code: "too many"} //nolint:gochecknoglobals // a sentinel error
+
+	// Nodes.
+	ErrNodeUnknown    = &Refusal{Code: "node unknown"}                 //nolint:gochecknoglobals // a sentinel error
+	ErrNodeRetired    = &Refusal{Code: "node is retired"}              //nolint:gochecknoglobals // a sentinel error
+	ErrNodeDropped    = &Refusal{Code: "node was dropped"}             //nolint:gochecknoglobals // a sentinel error
+	ErrNodeNotRetired = &Refusal{Code: "node is not retired"}          //nolint:gochecknoglobals // a sentinel error
+	ErrNodeNotDropped = &Refusal{Code: "node is not dropped"}          //nolint:gochecknoglobals // a sentinel error
+	ErrNodeNoMember   = &Refusal{Code: "node is no member"}            //nolint:gochecknoglobals // a sentinel error
+	ErrLastMember     = &Refusal{Code: "last member"}                  //nolint:gochecknoglobals // a sentinel error
+	ErrLevelTooLow    = &Refusal{Code: "feature level too low"}        //nolint:gochecknoglobals // a sentinel error
+	ErrNodeHasCopies  = &Refusal{Code: "node has copies"}              //nolint:gochecknoglobals // a sentinel error
+	ErrSoleCopies     = &Refusal{Code: "node has sole copies"}         //nolint:gochecknoglobals // a sentinel error
+	ErrNotCleared     = &Refusal{Code: "a dropped node has locations"} //nolint:gochecknoglobals // a sentinel error
+	ErrRetirement     = &Refusal{Code: "a node was retired meanwhile"} //nolint:gochecknoglobals // a sentinel error
+
+	// Blobs and links.
+	ErrStampTooOld    = &Refusal{Code: "stamp too old"}      //nolint:gochecknoglobals // a sentinel error
+	ErrTooFewCopies   = &Refusal{Code: "too few copies"}     //nolint:gochecknoglobals // a sentinel error
+	ErrWrongStore     = &Refusal{Code: "wrong store"}        //nolint:gochecknoglobals // a sentinel error
+	ErrBlobUnknown    = &Refusal{Code: "blob unknown"}       //nolint:gochecknoglobals // a sentinel error
+	ErrBlobDamaged    = &Refusal{Code: "blob is damaged"}    //nolint:gochecknoglobals // a sentinel error
+	ErrBlobReferenced = &Refusal{Code: "blob is referenced"} //nolint:gochecknoglobals // a sentinel error
+	ErrCopyUnknown    = &Refusal{Code: "copy unknown"}       //nolint:gochecknoglobals // a sentinel error
+	ErrCopyDoomed     = &Refusal{Code: "copy is doomed"}     //nolint:gochecknoglobals // a sentinel error
+
+	// Repositories, manifests and tags.
+	ErrRepositoryUnknown   = &Refusal{Code: "repository unknown"}     //nolint:gochecknoglobals // a sentinel error
+	ErrManifestUnknown     = &Refusal{Code: "manifest unknown"}       //nolint:gochecknoglobals // a sentinel error
+	ErrManifestBlobUnknown = &Refusal{Code: "manifest blob unknown"}  //nolint:gochecknoglobals // a sentinel error
+	ErrManifestReferenced  = &Refusal{Code: "manifest is referenced"} //nolint:gochecknoglobals // a sentinel error
+	ErrTagUnknown          = &Refusal{Code: "tag unknown"}            //nolint:gochecknoglobals // a sentinel error
+	ErrTagCondition        = &Refusal{Code: "tag condition failed"}   //nolint:gochecknoglobals // a sentinel error
+	ErrManyTags            = &Refusal{Code: "several tags"}           //nolint:gochecknoglobals // a sentinel error
+	ErrTooManyTags         = &Refusal{Code: "too many tags"}          //nolint:gochecknoglobals // a sentinel error
 )
 
 // decodeRefusal is the inverse of encode for a *Refusal.

@@ -13,9 +13,40 @@ const (
 	stores   bucket = "stores"   // <name> -> storeRecord
 	requests bucket = "requests" // <incarnation><random><sequence> -> kept result
 	expiries bucket = "expiries" // <state time><request key> -> nothing; which results go next
+
+	// Repositories and what is in them. No name of a repository, store or tag has a zero byte.
+	repositories bucket = "repositories" // <repository> -> repositoryRecord
+	catalog      bucket = "catalog"      // <repository> -> nothing; those with a manifest
+	vacant       bucket = "vacant"       // <repository> -> nothing; those with neither manifest nor link
+	manifests    bucket = "manifests"    // <repository> 0 <digest> -> manifestRecord
+	bodies       bucket = "bodies"       // <repository> 0 <digest> -> the body, unless it is a blob
+	references   bucket = "references"   // <repository> 0 <digest> -> referencesRecord
+	namedBy      bucket = "namedBy"      // <repository> 0 <as><digest><manifest's digest> -> nothing
+	referrers    bucket = "referrers"    // <repository> 0 <subject><artifact type> 0 <digest> -> referrerRecord
+	tags         bucket = "tags"         // <repository> 0 <tag> -> tagRecord
+	tagged       bucket = "tagged"       // <repository> 0 <digest><tag> -> nothing
+	history      bucket = "history"      // <repository> 0 <tag> -> historyRecord
+	untagged     bucket = "untagged"     // <repository> 0 <log index><tag> -> nothing; deleted tags, in order
+	pulls        bucket = "pulls"        // <repository> 0 <digest> -> pullsRecord
+	links        bucket = "links"        // <repository> 0 <digest> -> linkRecord
+
+	// Blobs and their copies. A bucket of S3 has no incarnation: sixteen zero bytes.
+	idle     bucket = "idle"     // <store> 0 <lease start><repository> 0 <digest> -> nothing; links with count 0
+	blobs    bucket = "blobs"    // <store> 0 <digest> -> blobRecord
+	unlinked bucket = "unlinked" // <store> 0 <digest> -> nothing; blobs without any link record
+	damaged  bucket = "damaged"  // <store> 0 <digest> -> nothing
+	copies   bucket = "copies"   // <store> 0 <n><digest> -> nothing; n locations are recorded, two bytes
+	on       bucket = "on"       // <incarnation><store> 0 <digest> -> nothing; not for S3
+	sole     bucket = "sole"     // <incarnation><store> 0 <digest> -> nothing; the one location, undamaged
+	doomed   bucket = "doomed"   // <incarnation><store> 0 <copy id> -> nothing
 )
 
 // replicated lists the buckets that count in the state hash, in the order in which they are hashed.
 func replicated() []bucket {
-	return []bucket{meta, nodes, stores, requests, expiries}
+	return []bucket{
+		meta, nodes, stores, requests, expiries,
+		repositories, catalog, vacant, manifests, bodies, references, namedBy, referrers,
+		tags, tagged, history, untagged, pulls, links,
+		idle, blobs, unlinked, damaged, copies, on, sole, doomed,
+	}
 }
