@@ -1,0 +1,184 @@
+package peer_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+
+	"github.com/seed-16d79997/zot/cluster/peer"
+)
+
+type gossiper struct {
+	*node
+	*peer.Gossip
+	advertise string
+	stop      func()
+}
+
+// gossip runs gossip on a running node until the test ends. Under localhost, not 127.0.0.1: names must work.
+func gossip(t *testing.T, n *node, meta func() []byte) *gossiper {
+	t.Helper()
+	g := &gossiper{node: n, advertise: strings.Replace(n.Addr().String(), "127.0.0.1", "localhost", 1)}
+	var err error
+	g.Gossip, err = n.NewGossip(peer.GossipConfig{
+		Advertise: g.advertise, Meta: meta,
+		Logger: hclog.New(&hclog.LoggerOptions{Output: n.log, Level: hclog.Debug, Name: "gossip"}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error, 1)
+	go func() { result <- g.Gossip.Run(ctx) }() // stop waits
+	g.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-result; err != nil {
+			t.Errorf("run gossip: %v", err)
+		}
+	})
+	t.Cleanup(g.stop)
+	return g
+}
+
+// await returns when the node sees exactly these members.
+func (g *gossiper) await(t *testing.T, names ...string) []peer.Member {
+	t.Helper()
+	deadline := time.After(3 * patience)
+	for {
+		members := g.Members()
+		var seen []string
+		for _, m := range members {
+			seen = append(seen, m.Name)
+		}
+		if slices.Equal(seen, names) {
+			return members
+		}
+		select {
+		case <-g.Changed():
+		case <-deadline:
+			t.Fatalf("%s sees %q, want %q", g.name, seen, names)
+		}
+	}
+}
+
+func gossipers(t *testing.T, lines ...[]byte) []*gossiper {
+	t.Helper()
+	var all []*gossiper
+	for i := range 3 {
+		c := config(fmt.Sprintf("zot-%d", i))
+		c.Secrets = lines
+		all = append(all, gossip(t, start(t, c), func() []byte { return []byte{byte(i)} }))
+	}
+	return all
+}
+
+func noGossipLeak(t *testing.T) {
+	t.Helper()
+	ignore := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		// memberlist's own goroutines may sit in a probe for a second more.
+		var err error
+		for range 10 {
+			if err = goleak.Find(ignore); err == nil {
+				return
+			}
+		}
+		t.Error(err)
+	})
+}
+
+func TestGossipFindsTheOthers(t *testing.T) {
+	noGossipLeak(t)
+	all := gossipers(t, line("a"))
+	all[0].Join([]string{all[0].advertise, all[1].advertise})
+	all[2].Join([]string{"", "a/b", all[1].advertise})
+	for _, g := range all {
+		members := g.await(t, "zot-0", "zot-1", "zot-2")
+		for i, m := range members {
+			want := peer.Member{Name: all[i].name, Address: all[i].advertise, Incarnation: incarnation(all[i].name), Meta: []byte{byte(i)}}
+			if m.Address != want.Address || m.Incarnation != want.Incarnation || string(m.Meta) != string(want.Meta) {
+				t.Errorf("%s sees %+v, want %+v", g.name, m, want)
+			}
+		}
+	}
+	all[1].stop()
+	all[0].await(t, "zot-0", "zot-2")
+	all[2].await(t, "zot-0", "zot-2")
+}
+
+func TestGossipRotates(t *testing.T) {
+	noGossipLeak(t)
+	all := gossipers(t, line("a"))
+	all[0].Join([]string{all[1].advertise})
+	all[0].await(t, "zot-0", "zot-1")
+	for _, lines := range [][][]byte{{line("a"), line("b")}, {line("b"), line("a")}, {line("b")}} {
+		for _, g := range all {
+			if err := g.Rotate(lines); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// Only the new line is left: a node that joins through one is heard of by the other.
+	all[2].Join([]string{all[1].advertise})
+	for _, g := range all {
+		g.await(t, "zot-0", "zot-1", "zot-2")
+	}
+}
+
+func TestGossipKeepsClustersApart(t *testing.T) {
+	noGossipLeak(t)
+	a := gossip(t, start(t, config("zot-a")), nil)
+	c := config("zot-b")
+	c.Cluster = "test"
+	b := gossip(t, start(t, c), nil)
+	a.Join([]string{b.advertise})
+	a.log.await(t, "refused when dialing", `reason="cluster name"`)
+	a.await(t, "zot-a")
+	b.await(t, "zot-b")
+}
+
+func TestGossipRefusesItsConfig(t *testing.T) {
+	n := start(t, config("zot-0"))
+	for name, test := range map[string]struct{ advertise, says string }{
+		"no port":  {"zot-0", "advertised address"},
+		"too long": {strings.Repeat("x", 255) + ":7373", "at most 259"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := n.NewGossip(peer.GossipConfig{Advertise: test.advertise})
+			if err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Fatalf("got %v, want one that says %q", err, test.says)
+			}
+		})
+	}
+}
+
+func TestGossipMetaTooLong(t *testing.T) {
+	noGossipLeak(t)
+	g := gossip(t, start(t, config("zot-0")), func() []byte { return make([]byte, peer.MaxMeta+1) })
+	if members := g.await(t, "zot-0"); len(members[0].Meta) != 0 {
+		t.Errorf("metadata of %d bytes are sent", len(members[0].Meta))
+	}
+	g.log.await(t, "[ERROR]", "gossip metadata is too long")
+}
+
+func TestGossipGivesThePortBack(t *testing.T) {
+	n := start(t, config("zot-0"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		g, err := n.NewGossip(peer.GossipConfig{Advertise: n.Addr().String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
