@@ -23,7 +23,7 @@ func main() {
 			continue
 		}
 		if *list {
-			fmt.Printf("%-9s %s\n", r.Kind, r.Config.String())
+			fmt.Printf("%-9s %s\n", r.Kind, r.String())
 			continue
 		}
 		var res Result
