@@ -2,14 +2,13 @@ package oci_test
 
 import (
 	"flag"
-	"os"
 	"testing"
 )
 
 func TestMain(m *testing.M) {
 	flag.Bool("update", false, "rewrite the golden files")
 	flag.Parse()
-	os.Exit(m.Run())
+	m.Run() // what it returns becomes the exit code
 }
 
 // updating reports whether golden files are to be rewritten.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/seed-16d79997/zot/fsm/oci"
 )
 
