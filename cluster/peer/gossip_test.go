@@ -182,3 +182,50 @@ func TestGossipGivesThePortBack(t *testing.T) {
 		}
 	}
 }
+
+// gossipIn runs gossip on a host of a network in memory, where no name means an IP address.
+func gossipIn(t *testing.T, m *memory, name, host string) *gossiper {
+	t.Helper()
+	c := config(name)
+	c.Listen, c.Network = host+":7373", m.host(host)
+	return gossip(t, start(t, c), nil)
+}
+
+func TestGossipFollowsANodeToAnotherHost(t *testing.T) {
+	noGossipLeak(t)
+	m := newMemory()
+	a, b, c := gossipIn(t, m, "zot-a", "host-a"), gossipIn(t, m, "zot-b", "host-b"), gossipIn(t, m, "zot-c", "host-c")
+	b.Join([]string{a.advertise})
+	c.Join([]string{a.advertise})
+	for _, g := range []*gossiper{a, b, c} {
+		g.await(t, "zot-a", "zot-b", "zot-c")
+	}
+	b.stop()
+	b.node.stop()
+	a.await(t, "zot-a", "zot-c")
+	moved := gossipIn(t, m, "zot-b", "host-d")
+	moved.Join([]string{c.advertise})
+	for _, g := range []*gossiper{a, c, moved} {
+		members := g.await(t, "zot-a", "zot-b", "zot-c")
+		for members[1].Address != "host-d:7373" { // the old address may come first, from the node's own past
+			<-g.Changed()
+			members = g.await(t, "zot-a", "zot-b", "zot-c")
+		}
+	}
+}
+
+func TestGossipHealsAfterAPartition(t *testing.T) {
+	noGossipLeak(t)
+	m := newMemory()
+	a, b := gossipIn(t, m, "zot-a", "host-a"), gossipIn(t, m, "zot-b", "host-b")
+	a.Join([]string{b.advertise})
+	a.await(t, "zot-a", "zot-b")
+	b.await(t, "zot-a", "zot-b")
+	m.isolate("host-b")
+	a.await(t, "zot-a")
+	b.await(t, "zot-b")
+	m.heal("host-b")
+	a.Join([]string{b.advertise})
+	a.await(t, "zot-a", "zot-b")
+	b.await(t, "zot-a", "zot-b")
+}

@@ -1,0 +1,279 @@
+package peer_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-16d79997/zot/cluster/peer"
+)
+
+func serves(protocols ...string) func(*peer.Peer) {
+	return func(p *peer.Peer) {
+		for _, protocol := range protocols {
+			p.Stream(protocol)
+		}
+	}
+}
+
+func TestStreamsCarryBytes(t *testing.T) {
+	noLeak(t)
+	protocols := []string{peer.RaftProtocol, peer.BlobProtocol, peer.GossipProtocol, "own/1"}
+	a, b := start(t, config("zot-a"), serves(protocols...)), start(t, config("zot-b"), serves(protocols...))
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			dialed, err := a.Stream(protocol).Dial(t.Context(), b.target())
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted, err := b.Stream(protocol).Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantCaller(t, dialed, "zot-b")
+			wantCaller(t, accepted, "zot-a")
+			payload := bytes.Repeat([]byte(protocol), 1<<14)
+			for _, pair := range [][2]net.Conn{{dialed, accepted}, {accepted, dialed}} {
+				go func() { _, _ = pair[0].Write(payload) }() // ReadFull below waits for it
+				got := make([]byte, len(payload))
+				if _, err := io.ReadFull(pair[1], got); err != nil || !bytes.Equal(got, payload) {
+					t.Fatalf("bytes do not arrive: %v", err)
+				}
+			}
+			if err := dialed.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := accepted.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("after close the other side reads %v", err)
+			}
+		})
+	}
+	if b.Stream("own/1").Addr() != b.Addr() {
+		t.Error("a stream has an address of its own")
+	}
+}
+
+func wantCaller(t *testing.T, c net.Conn, node string) {
+	t.Helper()
+	if caller, ok := peer.CallerOf(c); !ok || caller != (peer.Caller{Node: node, Incarnation: incarnation(node)}) {
+		t.Errorf("the other end is %v, want %s", caller, node)
+	}
+}
+
+func TestProtocolThatIsNotServed(t *testing.T) {
+	noLeak(t)
+	a, b := start(t, config("zot-a")), start(t, config("zot-b"), serves(peer.RaftProtocol))
+	dial := func(protocol, says string) {
+		t.Helper()
+		_, err := a.Stream(protocol).Dial(t.Context(), b.target())
+		var refused *peer.RefusedError
+		if err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), says) {
+			t.Errorf("dial for %s: %v", protocol, err)
+		}
+	}
+	dial("zot-future/1", "does not serve this protocol")
+	raft := b.Stream(peer.RaftProtocol)
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := raft.Accept()
+		waiting <- err
+	}()
+	if err := raft.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waiting; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("accept on a closed stream: %v", err)
+	}
+	dial(peer.RaftProtocol, "does not serve this protocol")
+	if again := b.Stream(peer.RaftProtocol); again == raft || again != b.Stream(peer.RaftProtocol) {
+		t.Error("a closed stream is not made anew, or an open one is")
+	}
+}
+
+func TestConnectionThatNobodyAccepts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		a, b := m.startIn(t, "zot-a"), m.startIn(t, "zot-b", serves(peer.BlobProtocol))
+		dialed, err := a.Stream(peer.BlobProtocol).Dial(t.Context(), b.target())
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now()
+		if _, err := dialed.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(before) != 5*time.Second {
+			t.Errorf("reads %v after %s", err, time.Since(before))
+		}
+		b.log.await(t, "nobody accepts", "protocol=zot-blob/1")
+	})
+}
+
+func TestDialIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		a := m.startIn(t, "zot-a")
+		silent, err := m.host("silent").Listen("silent:7373")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.isolate("gone")
+		for name, test := range map[string]struct {
+			address string
+			most    time.Duration // that ctx allows
+			takes   time.Duration
+		}{
+			"cannot be reached":            {"gone:7373", time.Hour, 10 * time.Second},
+			"cannot be reached in time":    {"gone:7373", time.Second, time.Second},
+			"does not speak":               {"silent:7373", time.Hour, 5 * time.Second},
+			"does not speak in ctx's time": {"silent:7373", time.Second, time.Second},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), test.most)
+			before := time.Now()
+			_, err := a.Stream(peer.RaftProtocol).Dial(ctx, peer.Target{Address: test.address})
+			cancel()
+			if took := time.Since(before); err == nil || took != test.takes {
+				t.Errorf("%s: %v after %s, want %s", name, err, took, test.takes)
+			}
+		}
+		_ = silent.Close()
+	})
+}
+
+func TestStrangers(t *testing.T) {
+	noLeak(t)
+	n := start(t, config("zot-0"), handleEcho)
+	for name, speak := range map[string]func(net.Conn) error{
+		"HTTP": func(c net.Conn) error {
+			_, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			return err
+		},
+		"TLS without a certificate": func(c net.Conn) error {
+			return tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{peer.APIProtocol}}).Handshake() //nolint:gosec // a stranger
+		},
+		"TLS without a protocol": func(c net.Conn) error {
+			return tls.Client(c, &tls.Config{InsecureSkipVerify: true}).Handshake() //nolint:gosec // a stranger
+		},
+		"TLS 1.2": func(c net.Conn) error {
+			err := tls.Client(c, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}).Handshake() //nolint:gosec // a stranger
+			if err == nil {
+				return errors.New("TLS 1.2 is spoken")
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := net.Dial("tcp", n.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = speak(c)
+			_ = c.SetDeadline(time.Now().Add(patience))
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) {
+				t.Error("the connection is not closed")
+			}
+		})
+	}
+	mustEcho(t, start(t, config("zot-1")), n.target())
+}
+
+func TestSilentStrangersAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		n := m.startIn(t, "zot-0")
+		before := time.Now()
+		c, err := m.host("stranger").Dial(t.Context(), n.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) || time.Since(before) != 5*time.Second {
+			t.Errorf("reads %v after %s", err, time.Since(before))
+		}
+	})
+}
+
+// TestCrowdOfStrangers holds more connections than are allowed, in no time: the oldest go, and a node still gets in.
+func TestCrowdOfStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const crowd = 1000
+		m := newMemory()
+		n := m.startIn(t, "zot-0", handleEcho)
+		var conns []net.Conn
+		for range crowd {
+			c, err := m.host("stranger").Dial(t.Context(), n.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, c)
+		}
+		synctest.Wait()
+		open := 0
+		for _, c := range conns {
+			_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				open++
+			}
+		}
+		if open != 256 {
+			t.Errorf("%d strangers are waited for, want 256", open)
+		}
+		mustEcho(t, m.startIn(t, "zot-1"), n.target())
+	})
+}
+
+// flaky is a network whose listener fails some times before it works.
+type flaky struct {
+	memoryHost
+	failures int
+}
+
+func (f flaky) Listen(address string) (net.Listener, error) {
+	l, err := f.memoryHost.Listen(address)
+	return &flakyListener{Listener: l, failures: f.failures}, err
+}
+
+type flakyListener struct {
+	net.Listener
+	failures int
+}
+
+func (l *flakyListener) Accept() (net.Conn, error) {
+	if l.failures > 0 {
+		l.failures--
+		return nil, errors.New("too many open files")
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptSurvivesErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		c := config("zot-0")
+		c.Listen, c.Network = "zot-0:7373", flaky{memoryHost: m.host("zot-0"), failures: 8}
+		n := start(t, c, handleEcho)
+		mustEcho(t, m.startIn(t, "zot-1"), n.target())
+		n.log.await(t, "accept failed", "too many open files")
+	})
+}
+
+func TestRunReportsALostListener(t *testing.T) {
+	m := newMemory()
+	c := config("zot-0")
+	c.Listen, c.Network = "zot-0:7373", m.host("zot-0")
+	p, err := peer.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	l := m.listeners["zot-0:7373"]
+	m.mu.Unlock()
+	_ = l.Close()
+	if err := p.Run(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("run without a listener: %v", err)
+	}
+}
