@@ -1,0 +1,257 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/cluster/peer"
+)
+
+const (
+	pathJoin   = "/join"
+	pathRemove = "/remove"
+
+	codeDenied = "denied"
+)
+
+// self is how this node announces itself; its state is the replicated state's to say.
+func (n *Node) self() entry.Node {
+	c := n.config
+	return entry.Node{
+		Incarnation: c.Incarnation, Name: c.Node, Address: c.Advertise,
+		Zone: c.Zone, Version: c.Version, Level: c.Level, State: entry.Joining,
+	}
+}
+
+// announce tells the replicated state this node's name, address, zone and level, until it is told.
+func (n *Node) announce(ctx context.Context) {
+	for said := ""; ctx.Err() == nil; pause(ctx, enterPause, nil) {
+		result, err := n.Propose(ctx, n.config.Roster.NodeStarted(n.self()))
+		if err == nil {
+			err = n.config.Roster.Explain(result)
+		}
+		if err == nil {
+			close(n.announced)
+			return
+		}
+		if said != err.Error() {
+			said = err.Error()
+			n.log.Warn("node is not announced yet", "error", err)
+		}
+	}
+}
+
+// Announced is closed when the replicated state knows this start of this node.
+func (n *Node) Announced() <-chan struct{} { return n.announced }
+
+// askToJoin asks a node that has state to take this one in.
+func (n *Node) askToJoin(ctx context.Context, other hello) error {
+	body, err := json.Marshal(n.self())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, proposeTimeout)
+	defer cancel()
+	if _, err := n.call(ctx, serverAddress(other.Incarnation, other.Address), pathJoin, body); err != nil {
+		return fmt.Errorf("ask %s to join: %w", other.Name, err)
+	}
+	for !n.hasState() { // the leader's first entries bring the configuration
+		if !pause(ctx, 50*time.Millisecond, nil) {
+			return fmt.Errorf("%s took this node in, and its leader has not called yet", other.Name)
+		}
+	}
+	return nil
+}
+
+// handleJoin takes a node in, on the leader; others pass it on, once.
+func (n *Node) handleJoin(ctx context.Context, from peer.Caller, body []byte) ([]byte, error) {
+	var node entry.Node
+	if err := json.Unmarshal(body, &node); err != nil || node.Incarnation.IsZero() || node.Name == "" || node.Address == "" {
+		return nil, &peer.RemoteError{Code: codeUnacceptble, Message: "not the announcement of a node"}
+	}
+	return n.onLeader(ctx, from, pathJoin, body, func(p termProposer) error { return n.admit(ctx, p, node) })
+}
+
+// onLeader runs do here if this node is a ready leader, else passes the call on, unless it was passed
+// on already.
+func (n *Node) onLeader(ctx context.Context, from peer.Caller, path string, body []byte, do func(termProposer) error) ([]byte, error) {
+	if err := n.up(ctx); err != nil {
+		return nil, coded(err)
+	}
+	if t := n.tenures.ready(); t != nil {
+		if err := do(termProposer{n, t}); err != nil {
+			return nil, denied(err)
+		}
+		n.kickReconcile()
+		return nil, nil
+	}
+	leader, who := n.raft.LeaderWithID()
+	if leader == "" || who == serverID(n.config.Incarnation) || string(who) == from.Incarnation {
+		return nil, coded(ErrNoLeader)
+	}
+	return n.call(ctx, leader, path, body)
+}
+
+// denied is coded for what an operator asks: what is not about leadership is a plain no.
+func denied(err error) error {
+	if errors.Is(err, ErrNotLeader) || errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrOverloaded) {
+		return coded(err)
+	}
+	return &peer.RemoteError{Code: codeDenied, Message: err.Error()}
+}
+
+// admit lets a node announce itself. One that returns with an empty disk under the name of a node that
+// is gone first takes that one's place.
+func (n *Node) admit(ctx context.Context, p termProposer, node entry.Node) error {
+	nodes, err := n.config.Roster.Nodes()
+	if err != nil {
+		return err
+	}
+	for _, old := range nodes {
+		gone := old.State == entry.Dropped
+		switch {
+		case old.Incarnation == node.Incarnation && (gone || old.State == entry.Retired):
+			return fmt.Errorf("node %s (%s) was removed: empty its directory to let it join anew", old.Name, old.Incarnation.Short())
+		case old.Name == node.Name && old.Incarnation != node.Incarnation && !gone:
+			if err := n.replace(ctx, p, old); err != nil {
+				return fmt.Errorf("node %s cannot take the place of the one with that name: %w", node.Name, err)
+			}
+		}
+	}
+	return n.carry(ctx, p, n.config.Roster.NodeStarted(node))
+}
+
+// replace removes a node whose disk is gone. Each step is judged again where it is applied, and a
+// crash between two is gone on with when the node asks again.
+func (n *Node) replace(ctx context.Context, p termProposer, old entry.Node) error {
+	if ago, ok := n.lastContact(old.Incarnation); ok && ago < n.config.Timing.Live {
+		return fmt.Errorf("it is alive; its leader heard from it %s ago", ago.Round(time.Millisecond))
+	}
+	if err := n.quorumWithout(old.Incarnation); err != nil {
+		return err
+	}
+	if err := n.carry(ctx, p, n.config.Roster.RetireNode(old.Incarnation)); err != nil {
+		return err
+	}
+	if err := n.carry(ctx, p, n.config.Roster.DropNode(old.Incarnation, true, true)); err != nil {
+		return fmt.Errorf("%w; bring its disk back, or give it up with 'zot cluster remove %s --lost'", err, old.Name)
+	}
+	return n.removeServer(ctx, old.Incarnation)
+}
+
+// carry proposes a command of the roster in the tenure's term; a refusal is an error.
+func (n *Node) carry(ctx context.Context, p termProposer, payload []byte) error {
+	result, err := p.Propose(ctx, payload)
+	if err != nil {
+		return err
+	}
+	return n.config.Roster.Explain(result)
+}
+
+// lastContact is how long ago this leader heard from a node; 0 for itself.
+func (n *Node) lastContact(i entry.Incarnation) (time.Duration, bool) {
+	if i == n.config.Incarnation {
+		return 0, true
+	}
+	return n.living.ago(i)
+}
+
+// quorumWithout fails if the voters that are alive would be no majority of those that remain.
+func (n *Node) quorumWithout(gone entry.Incarnation) error {
+	alive, remain := 0, 0
+	for _, s := range n.servers() {
+		if s.Suffrage != raft.Voter || s.ID == serverID(gone) {
+			continue
+		}
+		remain++
+		i, err := entry.ParseIncarnation(string(s.ID))
+		if err != nil {
+			return err
+		}
+		if ago, ok := n.lastContact(i); ok && ago < n.config.Timing.Live {
+			alive++
+		}
+	}
+	if alive <= remain/2 {
+		return fmt.Errorf("of the %d voters that would remain only %d are alive: no quorum", remain, alive)
+	}
+	return nil
+}
+
+// removal is what an operator asks for.
+type removal struct {
+	Name string `json:"name"` // or the beginning of an incarnation
+	Lost bool   `json:"lost"` // its disk is gone: nothing can be copied from it
+}
+
+// Remove takes the named node out of the cluster, from any node: its copies no longer count, and when
+// none is recorded on it any more it is no member. With lost nothing is waited for.
+//
+// It fails if a quorum would not remain, if the node is alive and lost was said, and if the replicated
+// state refuses.
+func (n *Node) Remove(ctx context.Context, name string, lost bool) error {
+	ctx, cancel := withDeadline(ctx, proposeTimeout)
+	defer cancel()
+	body, err := json.Marshal(removal{name, lost})
+	if err != nil {
+		return err
+	}
+	_, err = n.handleRemove(ctx, peer.Caller{}, body)
+	return err
+}
+
+func (n *Node) handleRemove(ctx context.Context, from peer.Caller, body []byte) ([]byte, error) {
+	var r removal
+	if err := json.Unmarshal(body, &r); err != nil || r.Name == "" {
+		return nil, &peer.RemoteError{Code: codeUnacceptble, Message: "not a request to remove a node"}
+	}
+	return n.onLeader(ctx, from, pathRemove, body, func(p termProposer) error { return n.retire(ctx, p, r) })
+}
+
+func (n *Node) retire(ctx context.Context, p termProposer, r removal) error {
+	node, err := n.find(r.Name)
+	if err != nil {
+		return err
+	}
+	if r.Lost {
+		if ago, ok := n.lastContact(node.Incarnation); ok && ago < n.config.Timing.Live {
+			return fmt.Errorf("node %s is alive: stop it first, or remove it without --lost", node.Name)
+		}
+	}
+	if err := n.quorumWithout(node.Incarnation); err != nil {
+		return err
+	}
+	if err := n.carry(ctx, p, n.config.Roster.RetireNode(node.Incarnation)); err != nil || !r.Lost {
+		return err
+	}
+	return n.carry(ctx, p, n.config.Roster.DropNode(node.Incarnation, true, false))
+}
+
+// find returns the one node with that name, or whose incarnation begins so, that is not gone.
+func (n *Node) find(name string) (entry.Node, error) {
+	nodes, err := n.config.Roster.Nodes()
+	if err != nil {
+		return entry.Node{}, err
+	}
+	var found []entry.Node
+	for _, node := range nodes {
+		if node.State != entry.Dropped && (node.Name == name || len(name) >= 8 && strings.HasPrefix(node.Incarnation.String(), name)) {
+			found = append(found, node)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return entry.Node{}, fmt.Errorf("no node is named %q", name)
+	default:
+		return entry.Node{}, fmt.Errorf("%d nodes are named %q: name one by the first 8 digits of its incarnation", len(found), name)
+	}
+}
