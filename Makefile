@@ -1,0 +1,127 @@
+# What a developer and CI run. `make` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+BIN := $(CURDIR)/bin
+RESULTS := $(CURDIR)/results
+
+# What `zot --version` says. A clone without tags has its commit, a source archive nothing.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# Tools are pinned here and built into bin/. As `tool` lines in go.mod they would add hundreds of modules to ours.
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
+
+# Each fuzz target runs so long; each bout of faults so long.
+FUZZTIME ?= 5s
+CHAOS_DURATION ?= 5m
+TEST_TIMEOUT ?= 20m
+
+# Packages whose tests need nothing but Go and git. The others have targets of their own.
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|crash|model)(/|$$)
+UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
+
+##@ Build
+
+.PHONY: build
+build: ## build bin/zot
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/zot ./cmd/zot
+
+.PHONY: run
+run: build ## build, then start three nodes on this machine
+	exec deploy/local/run.sh
+
+##@ Test
+
+.PHONY: test
+test: ## run the tests that need only Go and git
+	$(GO) test -timeout $(TEST_TIMEOUT) $(UNITS)
+
+.PHONY: race
+race: ## run the same tests under the race detector
+	$(GO) test -race -timeout $(TEST_TIMEOUT) $(UNITS)
+
+.PHONY: arch
+arch: ## check that each room imports only what the plan draws
+	$(GO) test ./test/arch
+
+.PHONY: model
+model: ## check the life of a blob: every state of small worlds, and every rule taken away
+	$(GO) test -timeout $(TEST_TIMEOUT) ./test/model
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for FUZZTIME (5s)
+	@for package in $$($(GO) list ./...); do \
+		targets=$$($(GO) test -list '^Fuzz' $$package); \
+		for target in $$(grep '^Fuzz' <<<"$$targets" || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+.PHONY: crash
+crash: ## cut the power under the stores (needs root)
+	$(GO) test -timeout $(TEST_TIMEOUT) ./test/crash/...
+
+.PHONY: chaos
+chaos: ## kill, pause and part the nodes for CHAOS_DURATION (5m), and check the history
+	CHAOS_DURATION=$(CHAOS_DURATION) $(GO) test -timeout 60m -v ./test/chaos/...
+
+.PHONY: bench
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem $(UNITS)
+
+.PHONY: cover
+cover: ## measure what the tests cover, into results/
+	@mkdir -p $(RESULTS)
+	$(GO) test -timeout $(TEST_TIMEOUT) -coverpkg=./... -coverprofile=$(RESULTS)/cover.out $(UNITS)
+	$(GO) tool cover -html=$(RESULTS)/cover.out -o $(RESULTS)/cover.html
+	$(GO) tool cover -func=$(RESULTS)/cover.out | tail -n 1
+
+##@ Read
+
+.PHONY: fmt
+fmt: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## format the code
+	$< fmt ./...
+
+.PHONY: fmt-check
+fmt-check: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## check that fmt would change nothing
+	$< fmt --diff ./...
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## run the linters of .golangci.yml
+	$< run ./...
+
+.PHONY: vuln
+vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) ## look for known vulnerabilities (fetches a database; CI does without)
+	@status=0; $< ./... || status=$$?; \
+	case $$status in \
+		0|3) exit $$status ;; \
+		*) echo "Nothing was checked: the vulnerability database could not be reached, or the code does not build." >&2; exit $$status ;; \
+	esac
+
+##@ All
+
+.PHONY: verify
+verify: fmt-check lint build arch race fuzz model crash chaos ## run what CI runs
+
+.PHONY: clean
+clean: ## remove what was built and what tests left; tools stay
+	rm -rf $(BIN)/zot $(RESULTS) .local
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The version is in the name, so that a new pin builds a new tool.
+$(BIN)/golangci-lint-%:
+	GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
+	mv $(BIN)/golangci-lint $@
+
+$(BIN)/govulncheck-%:
+	GOBIN=$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$*
+	mv $(BIN)/govulncheck $@
