@@ -22,7 +22,9 @@ type Files interface {
 	SyncDir(dir string) error
 }
 
-// osFiles is the operating system's Files.
+// SystemFiles is the operating system's Files.
+func SystemFiles() Files { return osFiles{} }
+
 type osFiles struct{}
 
 func (osFiles) Create(name string) (io.WriteCloser, error) {
