@@ -64,25 +64,32 @@ func (t *tx) saveBlob(store string, d Digest, b *blobRecord) {
 // indexes lists where a blob stands beside its own record.
 func (b blobRecord) indexes(store string, d Digest) []indexKey {
 	key := string(within(store, string(d)))
-	n := min(len(b.Copies), 1<<16-1)
-	all := []indexKey{{copies, string(within(store, string([]byte{byte(n >> 8), byte(n)}), string(d)))}} //nolint:gosec // two bytes
+	n := len(b.Copies)
+	all := []indexKey{{bucket: copies, key: string(copiesKey(store, n, d))}}
 	for _, c := range b.Copies {
+		all = append(all, indexKey{recorded, string(onNode(c.Incarnation, store, string(c.Copy[:]))), string(d)})
 		if c.Incarnation.IsZero() {
 			continue
 		}
 		place := string(onNode(c.Incarnation, store, string(d)))
-		all = append(all, indexKey{on, place})
+		all = append(all, indexKey{bucket: on, key: place})
 		if n == 1 && !b.Damaged {
-			all = append(all, indexKey{sole, place})
+			all = append(all, indexKey{bucket: sole, key: place})
 		}
 	}
 	if b.Damaged {
-		all = append(all, indexKey{damaged, key})
+		all = append(all, indexKey{bucket: damaged, key: key})
 	}
 	if b.Links == 0 {
-		all = append(all, indexKey{unlinked, key})
+		all = append(all, indexKey{bucket: unlinked, key: key})
 	}
 	return all
+}
+
+// copiesKey is where a blob with n recorded locations stands.
+func copiesKey(store string, n int, d Digest) []byte {
+	n = min(n, 1<<16-1)
+	return within(store, string([]byte{byte(n >> 8), byte(n)}), string(d)) //nolint:gosec // two bytes
 }
 
 // at returns the place of the copy on an incarnation, -1 if there is none.
@@ -129,9 +136,12 @@ func (t *tx) doom(store string, l Location) {
 	}
 }
 
-// isDoomed reports whether a copy is doomed. Such a copy may be gone and is never recorded.
-func (t *tx) isDoomed(store string, l Location) bool {
-	return t.has(doomed, onNode(l.Incarnation, store, string(l.Copy[:])))
+// isSpent reports whether a copy may not be recorded for a blob: it is doomed and may be gone, or it is
+// another blob's.
+func (r reader) isSpent(store string, l Location, d Digest) bool {
+	key := onNode(l.Incarnation, store, string(l.Copy[:]))
+	other := r.get(recorded, key)
+	return r.has(doomed, key) || other != nil && Digest(other) != d
 }
 
 // doomAt takes the copy at a place out of b and dooms it. The caller saves b.

@@ -14,6 +14,27 @@ func commands() []spec {
 		define[NodeJoined, None](1),
 		define[RetireNode, None](1),
 		define[DropNode, None](1),
+		define[VouchCopies, CopiesVouched](1),
+		define[DropCopies, CopiesDropped](1),
+		define[ClearNode, NodeCleared](1),
+
+		// Blobs, their copies and links.
+		define[BlobStored, None](1),
+		define[AddCopy, CopyAdded](1),
+		define[GiveUpCopy, CopyGivenUp](1),
+		define[CopyRemoved, None](1),
+		define[Mount, None](1),
+		define[RenewLease, None](1),
+		define[DeleteBlob, None](1),
+		define[CollectBlobs, BlobsCollected](1),
+
+		// Repositories, manifests and tags.
+		define[PutManifest, ManifestPut](1),
+		define[DeleteManifest, None](1),
+		define[DeleteTag, None](1),
+		define[RestoreTag, None](1),
+		define[RecordPulls, None](1),
+		define[CollectRepositories, RepositoriesCollected](1),
 	}
 }
 

@@ -43,10 +43,11 @@ func onNode(i entry.Incarnation, store, rest string) []byte {
 // number is n in as many bytes as keep the order of integers.
 func number(n uint64) string { return string(binary.BigEndian.AppendUint64(nil, n)) }
 
-// indexKey is one key of an index, whose value is nothing.
+// indexKey is one record of an index.
 type indexKey struct {
 	bucket bucket
 	key    string
+	value  string // mostly nothing
 }
 
 // reindex replaces the index keys of a record that changes: before and after are what they are for the
@@ -59,7 +60,7 @@ func (t *tx) reindex(before, after []indexKey) {
 	}
 	for _, k := range after {
 		if !contains(before, k) {
-			t.put(k.bucket, []byte(k.key), nil)
+			t.put(k.bucket, []byte(k.key), []byte(k.value))
 		}
 	}
 }

@@ -60,7 +60,7 @@ var (
 	ErrBlobDamaged    = &Refusal{Code: "blob is damaged"}    //nolint:gochecknoglobals // a sentinel error
 	ErrBlobReferenced = &Refusal{Code: "blob is referenced"} //nolint:gochecknoglobals // a sentinel error
 	ErrCopyUnknown    = &Refusal{Code: "copy unknown"}       //nolint:gochecknoglobals // a sentinel error
-	ErrCopyDoomed     = &Refusal{Code: "copy is doomed"}     //nolint:gochecknoglobals // a sentinel error
+	ErrCopySpent      = &Refusal{Code: "copy id is spent"}   //nolint:gochecknoglobals // a sentinel error
 
 	// Repositories, manifests and tags.
 	ErrRepositoryUnknown   = &Refusal{Code: "repository unknown"}     //nolint:gochecknoglobals // a sentinel error

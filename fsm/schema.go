@@ -36,6 +36,8 @@ const (
 	unlinked bucket = "unlinked" // <store> 0 <digest> -> nothing; blobs without any link record
 	damaged  bucket = "damaged"  // <store> 0 <digest> -> nothing
 	copies   bucket = "copies"   // <store> 0 <n><digest> -> nothing; n locations are recorded, two bytes
+	linked   bucket = "linked"   // <store> 0 <digest><repository> -> nothing; link records, expired ones too
+	recorded bucket = "recorded" // <incarnation><store> 0 <copy id> -> digest
 	on       bucket = "on"       // <incarnation><store> 0 <digest> -> nothing; not for S3
 	sole     bucket = "sole"     // <incarnation><store> 0 <digest> -> nothing; the one location, undamaged
 	doomed   bucket = "doomed"   // <incarnation><store> 0 <copy id> -> nothing
@@ -47,6 +49,6 @@ func replicated() []bucket {
 		meta, nodes, stores, requests, expiries,
 		repositories, catalog, vacant, manifests, bodies, references, namedBy, referrers,
 		tags, tagged, history, untagged, pulls, links,
-		idle, blobs, unlinked, damaged, copies, on, sole, doomed,
+		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed,
 	}
 }

@@ -1,0 +1,131 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/fsm/oci"
+)
+
+// BlobStored records the durable copies of a blob that was uploaded, and makes it visible in its
+// repository: the link's lease starts. All locations on members are recorded, in place of older ones on
+// the same node; while more than the replicas count then, an older one is doomed, never one of these, so
+// that a push heals.
+//
+// Stamp is the state time that the uploading node knew, after an index round, before any holder was asked
+// to rename its file. A set of copy ids is proposed under one request id, ever (GC R6). Store is the
+// repository's own, or that of its first write.
+//
+// Refused with:
+//   - ErrStampTooOld if the stamp is older than the window: the files may be swept
+//   - ErrTooFewCopies if fewer than min(writeAcks, members) locations on members are left
+//   - ErrWrongStore if the repository is in another store
+//
+// GC R1, R6. Invariants 1, 2, 4 and 5.
+type BlobStored struct {
+	Repository string     `cbor:"1,keyasint"`
+	Store      string     `cbor:"2,keyasint"`
+	Digest     Digest     `cbor:"3,keyasint"`
+	Size       int64      `cbor:"4,keyasint"`
+	Locations  []Location `cbor:"5,keyasint"`
+	Stamp      entry.Time `cbor:"6,keyasint"`
+}
+
+func (BlobStored) wire() kind { return kind{"blob-stored", 1} }
+
+func (c BlobStored) check() error {
+	switch {
+	case len(c.Locations) == 0 || len(c.Locations) > maxLocations:
+		return fmt.Errorf("%d locations are not 1 to %d", len(c.Locations), maxLocations)
+	case c.Size < 0:
+		return fmt.Errorf("size %d", c.Size)
+	}
+	return errors.Join(oci.ValidateRepository(c.Repository), inStore(c.Store), digested(c.Digest))
+}
+
+// inStore is the check of a command that names a store.
+func inStore(name string) error {
+	if name == "" || len(name) > maxStoreName {
+		return fmt.Errorf("a store's name has 1 to %d bytes, not %d", maxStoreName, len(name))
+	}
+	return nil
+}
+
+// digested is the check of a command that names a blob or manifest.
+func digested(d Digest) error {
+	if d == "" {
+		return errNoDigest
+	}
+	return nil
+}
+
+// leaseStore makes retries count in the window of the store: a kept 201 must not outlive the lease.
+func (c BlobStored) leaseStore(t *tx) string { return t.storeOf(c.Repository, c.Store) }
+
+func (c BlobStored) apply(t *tx) (None, error) {
+	if c.Repository == "" || c.Store == "" || c.Digest == "" {
+		return None{}, ErrInvalid
+	}
+	if store := t.storeOf(c.Repository, c.Store); store != c.Store {
+		return None{}, ErrWrongStore.with("repository %s is in store %s, not in %s", c.Repository, store, c.Store)
+	}
+	n, _ := t.storeNumbers(c.Store)
+	if err := t.fresh(c.Stamp, n); err != nil {
+		return None{}, err
+	}
+	m := t.membership()
+	fresh := c.recordable(t, m)
+	if need := m.need(n); len(fresh) < need {
+		return None{}, ErrTooFewCopies.with("%d of %d locations are on members, %d are needed", len(fresh), len(c.Locations), need)
+	}
+	b, _ := t.blob(c.Store, c.Digest)
+	b.Size, b.Damaged = c.Size, false
+	t.record(c.Store, &b, fresh, n.Replicas, m)
+	t.saveBlob(c.Store, c.Digest, &b)
+	t.startLease(c.Store, c.Repository, c.Digest)
+	return None{}, nil
+}
+
+// fresh refuses a stamp that is older than the window. One in the future was taken before a backup was
+// restored: nothing is known of its files.
+func (t *tx) fresh(stamp entry.Time, n Numbers) error {
+	if age := t.now.Sub(stamp); age < 0 || age > n.Window {
+		return ErrStampTooOld.with("%s old, the window is %s", age, n.Window)
+	}
+	return nil
+}
+
+// recordable is what is left of the locations: on members, one each, and never a copy that was doomed.
+func (c BlobStored) recordable(t *tx, m membership) []copyRecord {
+	var fresh []copyRecord
+	for _, l := range c.Locations {
+		twice := slices.ContainsFunc(fresh, func(f copyRecord) bool { return f.Incarnation == l.Incarnation })
+		if !twice && m.counts(l.Incarnation) && !t.isSpent(c.Store, l, c.Digest) {
+			fresh = append(fresh, copyRecord{l, m.Retirements})
+		}
+	}
+	return fresh
+}
+
+// record adds fresh copies to b and dooms what they replace. The caller saves b.
+func (t *tx) record(store string, b *blobRecord, fresh []copyRecord, replicas int, m membership) {
+	for _, f := range fresh {
+		if at := b.at(f.Incarnation); at >= 0 {
+			if b.Copies[at].Location == f.Location {
+				b.Copies = slices.Delete(b.Copies, at, at+1) // the same copy: it counts as fresh
+				continue
+			}
+			t.doomAt(store, b, at)
+		}
+	}
+	for surplus := b.counting(m) + len(fresh) - replicas; surplus > 0; surplus-- {
+		at := slices.IndexFunc(b.Copies, func(c copyRecord) bool { return m.counts(c.Incarnation) })
+		if at < 0 {
+			break
+		}
+		t.doomAt(store, b, at)
+	}
+	b.Copies = append(b.Copies, fresh...)
+}

@@ -1,0 +1,95 @@
+package fsm
+
+import (
+	"bytes"
+	"slices"
+)
+
+// The bounds of a manifest (DESIGN 2).
+const (
+	maxInline      = 48 << 10 // of a body that is kept in the state; a larger one is a blob
+	maxManifest    = 4 << 20  // of any body
+	maxReferences  = 4096     // distinct ones
+	maxAnnotations = 16 << 10 // keys and values together
+	maxMediaType   = 255
+)
+
+// as says in what role a manifest names a digest. The same bytes may be both: a body of more than
+// 48 KiB is a blob too.
+type as byte
+
+const (
+	asBlob     as = 'b' // counted by the link
+	asManifest as = 'm' // a child of an index: a manifest of the same repository
+)
+
+// manifestRecord is what requests ask of a manifest: small, because HEAD is the hottest path.
+type manifestRecord struct {
+	Size         int64  `cbor:"1,keyasint"`
+	MediaType    string `cbor:"2,keyasint"`
+	Inline       bool   `cbor:"3,keyasint,omitempty"` // the body is in bodies, else it is a blob
+	Subject      Digest `cbor:"4,keyasint,omitempty"`
+	ArtifactType string `cbor:"5,keyasint,omitempty"`
+	PushedAt     int64  `cbor:"6,keyasint,omitempty"` // Unix milliseconds, by the first put
+}
+
+// referencesRecord is what a manifest names, in order, each digest once in each list.
+type referencesRecord struct {
+	Blobs     []Digest `cbor:"1,keyasint,omitempty"` // counted by their links
+	Manifests []Digest `cbor:"2,keyasint,omitempty"`
+}
+
+// referrerRecord is a manifest in the answer to a question for the referrers of its subject.
+type referrerRecord struct {
+	Digest       Digest            `cbor:"1,keyasint"`
+	Size         int64             `cbor:"2,keyasint"`
+	MediaType    string            `cbor:"3,keyasint"`
+	ArtifactType string            `cbor:"4,keyasint,omitempty"`
+	Annotations  map[string]string `cbor:"5,keyasint,omitempty"`
+	InBody       bool              `cbor:"6,keyasint,omitempty"` // there are more annotations, in the body only
+}
+
+// pullsRecord is how often and when a manifest was pulled, for retention.
+type pullsRecord struct {
+	Count  uint64 `cbor:"1,keyasint"`
+	Newest int64  `cbor:"2,keyasint"` // Unix milliseconds
+}
+
+func (r reader) manifest(repository string, d Digest) (manifestRecord, bool) {
+	return load[manifestRecord](r, manifests, within(repository, string(d)))
+}
+
+func (r reader) references(repository string, d Digest) referencesRecord {
+	refs, _ := load[referencesRecord](r, references, within(repository, string(d)))
+	return refs
+}
+
+func namedByKey(repository string, role as, d, manifest Digest) []byte {
+	return within(repository, string([]byte{byte(role)}), string(d), string(manifest))
+}
+
+// nameOf returns a manifest of the repository that names d in a role, if there is one.
+func (r reader) nameOf(repository string, role as, d Digest) (Digest, bool) {
+	prefix := namedByKey(repository, role, d, "")
+	for key := range r.scan(namedBy, prefix, nil) {
+		return Digest(bytes.Clone(key[len(prefix):])), true
+	}
+	return "", false
+}
+
+// referrersOf is the prefix of the referrers of a subject, all or those of one artifact type.
+func referrersOf(repository string, subject Digest, artifactType string) []byte {
+	if artifactType == "" {
+		return within(repository, string(subject))
+	}
+	return within(repository, string(subject), artifactType, "\x00")
+}
+
+func referrerKey(repository string, subject Digest, artifactType string, d Digest) []byte {
+	return within(repository, string(subject), artifactType, "\x00", string(d))
+}
+
+// distinct returns digests in order, each once.
+func distinct(digests []Digest) []Digest {
+	return slices.Compact(slices.Sorted(slices.Values(digests)))
+}

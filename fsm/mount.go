@@ -1,0 +1,46 @@
+package fsm
+
+import (
+	"errors"
+
+	"github.com/seed-16d79997/zot/fsm/oci"
+)
+
+// Mount makes a blob of one repository visible in another: the lease of the other's link starts. Store
+// is the store of To, should To not exist yet.
+//
+// Refused with (the client is told to upload):
+//   - ErrBlobUnknown if the link of From does not exist now
+//   - ErrBlobDamaged
+//   - ErrWrongStore if To is in another store than From: there the bytes are not
+//
+// GC R7, R9. Invariant 2.
+type Mount struct {
+	From   string `cbor:"1,keyasint"`
+	To     string `cbor:"2,keyasint"`
+	Digest Digest `cbor:"3,keyasint"`
+	Store  string `cbor:"4,keyasint"`
+}
+
+func (Mount) wire() kind { return kind{"mount", 1} }
+
+func (c Mount) check() error {
+	return errors.Join(oci.ValidateRepository(c.From), oci.ValidateRepository(c.To), inStore(c.Store), digested(c.Digest))
+}
+
+func (c Mount) leaseStore(t *tx) string { return t.storeOf(c.To, c.Store) }
+
+func (c Mount) apply(t *tx) (None, error) {
+	if c.To == "" || c.Store == "" {
+		return None{}, ErrInvalid
+	}
+	store, err := t.usable(c.From, c.Digest)
+	if err != nil {
+		return None{}, err
+	}
+	if to := t.storeOf(c.To, c.Store); to != store {
+		return None{}, ErrWrongStore.with("repository %s is in store %s, %s in %s", c.From, store, c.To, to)
+	}
+	t.startLease(store, c.To, c.Digest)
+	return None{}, nil
+}
