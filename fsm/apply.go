@@ -16,21 +16,16 @@ import (
 // does not know. The node must stop then; nothing of the batch has been made durable.
 func (s *State) Apply(entries []entry.Entry) []entry.Result {
 	results := make([]entry.Result, len(entries))
-	db := s.acquire()
-	defer s.release(db)
-	var after memory
-	err := db.bolt.Update(func(bolt *bbolt.Tx) error {
-		b := s.openBatch(bolt)
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	err := s.change(func(b *batch) {
 		for i := range entries {
 			results[i] = b.apply(&entries[i])
 		}
-		after = b.close()
-		return nil
 	})
 	if err != nil {
 		panic(fmt.Errorf("apply entries %d to %d: %w", entries[0].Index, entries[len(entries)-1].Index, err))
 	}
-	s.publish(after)
 	return results
 }
 
@@ -43,15 +38,12 @@ type batch struct {
 }
 
 func (s *State) openBatch(bolt *bbolt.Tx) *batch {
-	b := &batch{state: s, tx: tx{reader: reader{bolt}, sums: map[bucket]*sum{}}}
+	b := &batch{state: s, tx: tx{reader: reader{bolt}, sums: map[bucket]*sum{}, recount: s.recount}}
 	b.position = b.tx.position()
 	b.tx.now = b.position.Time // or the first entry of a batch would be judged by another tick than the rest
 	b.fenced = string(b.tx.get(local, keyFenced))
 	for _, name := range replicated() {
-		v := sum{}
-		if raw := b.tx.get(local, sumKey(name)); raw != nil {
-			v = sumFrom(raw)
-		}
+		v := b.tx.runningSum(name)
 		b.tx.sums[name] = &v
 	}
 	return b
@@ -122,5 +114,13 @@ func (b *batch) run(r runner) entry.Result {
 		return entry.Result{Outcome: entry.Refused, Bytes: encode(refusal)}
 	default:
 		panic(fmt.Errorf("%s ended with an error that is no refusal: %w", r.command.wire(), err))
+	}
+}
+
+// fence notes why this node must neither serve nor vote; the first reason stays.
+func (b *batch) fence(reason string) {
+	if b.fenced == "" {
+		b.fenced = reason
+		b.tx.put(local, keyFenced, []byte(reason))
 	}
 }

@@ -9,11 +9,14 @@ import (
 const notedHashes = 32
 
 // hash is the hash of the whole replicated state: the sums of all buckets, in their order, and the
-// state time.
+// state time. An empty bucket does not count, or a newer binary, which has more of them, would differ.
 func (t *tx) hash() []byte {
 	h := sha256.New()
 	for _, b := range replicated() {
-		h.Write(t.sums[b].bytes())
+		if s := t.sums[b]; *s != (sum{}) {
+			h.Write(append([]byte{byte(len(b))}, b...))
+			h.Write(s.bytes())
+		}
 	}
 	h.Write(timeKey(t.now))
 	return h.Sum(nil)

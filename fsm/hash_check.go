@@ -31,9 +31,8 @@ func (HashCheck) apply(*tx) (None, error) { return None{}, nil }
 // hash, and fences it if it was another than the majority's.
 func (b *batch) compare(c HashCheck) {
 	if c.Index != 0 {
-		if own, ok := b.tx.noted(c.Index); ok && string(own) != string(c.Sum) && b.fenced == "" {
-			b.fenced = fmt.Sprintf("state hash at entry %d is %x, but %x on a majority", c.Index, own[:4], c.Sum[:4])
-			b.tx.put(local, keyFenced, []byte(b.fenced))
+		if own, ok := b.tx.noted(c.Index); ok && string(own) != string(c.Sum) {
+			b.fence(fmt.Sprintf("state hash at entry %d is %x, but %x on a majority", c.Index, own, c.Sum))
 		}
 	}
 	b.tx.note(b.tx.index)

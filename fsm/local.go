@@ -12,11 +12,21 @@ var (
 
 // Keys of the meta bucket, all of the replicated state.
 var (
-	keyLevel = []byte("level") //nolint:gochecknoglobals // a constant
+	keyLevel   = []byte("level")   //nolint:gochecknoglobals // a constant
+	keyRestore = []byte("restore") //nolint:gochecknoglobals // a constant
 )
 
 // sumKey is where the running sum of bucket b lies.
 func sumKey(b bucket) []byte { return []byte("sum/" + b) }
+
+// runningSum is the sum of bucket b as it was kept with each change.
+func (r reader) runningSum(b bucket) sum {
+	raw := r.get(local, sumKey(b))
+	if raw == nil {
+		return sum{}
+	}
+	return sumFrom(raw)
+}
 
 // position is the record of how far this file has come, as read in its transaction.
 func (r reader) position() entry.Position {

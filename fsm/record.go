@@ -73,3 +73,16 @@ func unseal(bucket bucket, key, sealed []byte) []byte {
 	}
 	return sealed[4:]
 }
+
+// damagedPage makes ErrDamaged of a panic in bbolt: it has no other way to say that a page is not what
+// it should be. It is to be deferred.
+func damagedPage(bucket bucket) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if damage := damageOf(p); damage != nil {
+		panic(damage)
+	}
+	panic(fmt.Errorf("%w: bucket %s: %v", ErrDamaged, bucket, p))
+}

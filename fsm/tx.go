@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"fmt"
 	"iter"
 
 	"go.etcd.io/bbolt"
@@ -14,6 +15,7 @@ type reader struct{ bolt *bbolt.Tx }
 
 // get returns a record's value, nil if there is none. It is valid until the transaction ends.
 func (r reader) get(b bucket, key []byte) []byte {
+	defer damagedPage(b)
 	sealed := r.bolt.Bucket([]byte(b)).Get(key)
 	if sealed == nil {
 		return nil
@@ -21,22 +23,49 @@ func (r reader) get(b bucket, key []byte) []byte {
 	return unseal(b, key, sealed)
 }
 
-func (r reader) has(b bucket, key []byte) bool { return r.bolt.Bucket([]byte(b)).Get(key) != nil }
+func (r reader) has(b bucket, key []byte) bool {
+	defer damagedPage(b)
+	return r.bolt.Bucket([]byte(b)).Get(key) != nil
+}
 
 // scan yields the records whose keys begin with prefix, in order, from the key at or after from
 // (nil: from the first). The caller must not change the bucket meanwhile.
 func (r reader) scan(b bucket, prefix, from []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		c := r.bolt.Bucket([]byte(b)).Cursor()
 		if bytes.Compare(from, prefix) < 0 {
 			from = prefix
 		}
-		for k, v := c.Seek(from); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
-			if !yield(k, unseal(b, k, v)) {
+		c := cursor{bucket: b}
+		for k, v := c.seek(r, from); k != nil && bytes.HasPrefix(k, prefix); k, v = c.next() {
+			if !yield(k, v) {
 				return
 			}
 		}
 	}
+}
+
+// cursor is bbolt's, with values unsealed.
+type cursor struct {
+	bucket bucket
+	bolt   *bbolt.Cursor
+}
+
+func (c *cursor) seek(r reader, from []byte) (key, value []byte) {
+	defer damagedPage(c.bucket)
+	c.bolt = r.bolt.Bucket([]byte(c.bucket)).Cursor()
+	return c.unseal(c.bolt.Seek(from))
+}
+
+func (c *cursor) next() (key, value []byte) {
+	defer damagedPage(c.bucket)
+	return c.unseal(c.bolt.Next())
+}
+
+func (c *cursor) unseal(key, sealed []byte) ([]byte, []byte) {
+	if key == nil {
+		return nil, nil
+	}
+	return key, unseal(c.bucket, key, sealed)
 }
 
 // countRecords counts a bucket's records up to limit.
@@ -65,7 +94,7 @@ func load[T any](r reader, b bucket, key []byte) (T, bool) {
 func mustDecode[T any](value []byte) T {
 	var v T
 	if err := decode(value, &v); err != nil {
-		panic(err)
+		panic(fmt.Errorf("%w: %w", ErrDamaged, err))
 	}
 	return v
 }
@@ -77,11 +106,14 @@ type tx struct {
 	date  int64      // its date, Unix milliseconds
 	index uint64     // its log index
 	sums  map[bucket]*sum
+
+	recount *recount // that of the State, if one is under way
 }
 
 // put sets a record, keeping the bucket's sum (invariant 7). A storage error panics: a committed
 // entry that cannot be applied must stop the node, never be skipped.
 func (t *tx) put(b bucket, key, value []byte) {
+	defer damagedPage(b)
 	bk := t.bolt.Bucket([]byte(b))
 	old := bk.Get(key)
 	if old != nil {
@@ -89,9 +121,9 @@ func (t *tx) put(b bucket, key, value []byte) {
 		if bytes.Equal(oldValue, value) {
 			return
 		}
-		t.count(b, func(s *sum) { s.sub(sumOf(b, key, oldValue)) })
+		t.count(b, key, func(s *sum) { s.sub(sumOf(b, key, oldValue)) })
 	}
-	t.count(b, func(s *sum) { s.add(sumOf(b, key, value)) })
+	t.count(b, key, func(s *sum) { s.add(sumOf(b, key, value)) })
 	if err := bk.Put(bytes.Clone(key), seal(value)); err != nil {
 		panic(err)
 	}
@@ -102,21 +134,26 @@ func (t *tx) save(b bucket, key []byte, v any) { t.put(b, key, encode(v)) }
 
 // del removes a record; it reports whether there was one.
 func (t *tx) del(b bucket, key []byte) bool {
+	defer damagedPage(b)
 	bk := t.bolt.Bucket([]byte(b))
 	old := bk.Get(key)
 	if old == nil {
 		return false
 	}
-	t.count(b, func(s *sum) { s.sub(sumOf(b, key, unseal(b, key, old))) })
+	t.count(b, key, func(s *sum) { s.sub(sumOf(b, key, unseal(b, key, old))) })
 	if err := bk.Delete(key); err != nil {
 		panic(err)
 	}
 	return true
 }
 
-// count changes the sum of b, unless b is local, which has none.
-func (t *tx) count(b bucket, change func(*sum)) {
-	if b != local {
-		change(t.sums[b])
+// count changes the sum of b for a record's sake, unless b is local, which has none.
+func (t *tx) count(b bucket, key []byte, change func(*sum)) {
+	if b == local {
+		return
+	}
+	change(t.sums[b])
+	if t.recount.passed(b, key) {
+		change(&t.recount.sum)
 	}
 }
