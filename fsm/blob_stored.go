@@ -62,7 +62,7 @@ func digested(d Digest) error {
 }
 
 // leaseStore makes retries count in the window of the store: a kept 201 must not outlive the lease.
-func (c BlobStored) leaseStore(t *tx) string { return t.storeOf(c.Repository, c.Store) }
+func (c BlobStored) leaseStore() string { return c.Store }
 
 func (c BlobStored) apply(t *tx) (None, error) {
 	if c.Repository == "" || c.Store == "" || c.Digest == "" {

@@ -105,7 +105,7 @@ func TestBlobEncodings(t *testing.T) {
 	golden(t, fsm.GiveUpCopy{Store: "default", Digest: dig("x"), Location: loc(1, 1)})
 	golden(t, fsm.CopyRemoved{Incarnation: node(1), Store: "default", Copies: []fsm.CopyID{{1}, {2}}})
 	golden(t, fsm.Mount{From: "a", To: "b", Digest: dig("x"), Store: "default"})
-	golden(t, fsm.RenewLease{Repository: "a", Digest: dig("x")})
+	golden(t, fsm.RenewLease{Repository: "a", Digest: dig("x"), Store: "default"})
 	golden(t, fsm.DeleteBlob{Repository: "a", Digest: dig("x")})
 	golden(t, fsm.CollectBlobs{
 		Store: "default", Links: []fsm.LinkName{{Repository: "a", Digest: dig("x")}}, Digests: []fsm.Digest{dig("y")},
@@ -234,7 +234,7 @@ func TestGiveUpCopy(t *testing.T) {
 		}
 	})
 	refused(r, fsm.ErrBlobDamaged, fsm.Mount{From: "a", To: "b", Digest: dig("x"), Store: "default"})
-	refused(r, fsm.ErrBlobDamaged, fsm.RenewLease{Repository: "a", Digest: dig("x")})
+	refused(r, fsm.ErrBlobDamaged, fsm.RenewLease{Repository: "a", Digest: dig("x"), Store: "default"})
 	r.sound()
 	do(r, r.upload("a", "x", loc(1, 3), loc(3, 4)))
 	if r.blob("x").Damaged {
@@ -276,12 +276,12 @@ func TestMountAndRenewLease(t *testing.T) {
 	if l, err := r.link("b", "x"); err != nil || !l.Renew {
 		t.Errorf("after half of it: %+v, %v", l, err)
 	}
-	do(r, fsm.RenewLease{Repository: "b", Digest: dig("x")})
+	do(r, fsm.RenewLease{Repository: "b", Digest: dig("x"), Store: "default"})
 	if l, err := r.link("b", "x"); err != nil || l.Renew || l.Left != time.Hour {
 		t.Errorf("renewed: %+v, %v", l, err)
 	}
 	r.wait(30 * time.Minute)
-	refused(r, fsm.ErrBlobUnknown, fsm.RenewLease{Repository: "a", Digest: dig("x")})
+	refused(r, fsm.ErrBlobUnknown, fsm.RenewLease{Repository: "a", Digest: dig("x"), Store: "default"})
 	refused(r, fsm.ErrBlobUnknown, mount)
 	if _, err := r.link("b", "x"); err != nil {
 		t.Error(err)

@@ -39,7 +39,9 @@ type Command interface {
 // leased is a command that starts a lease: its result is kept, and its first try may be as old, as
 // the window of that store says, not ten minutes (GC R6).
 type leased interface {
-	leaseStore(t *tx) string
+	// leaseStore depends on the command alone, or a retry could be judged by the window of another store
+	// than its result was kept by.
+	leaseStore() string
 }
 
 // spec is one line of the table of commands.

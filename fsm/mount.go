@@ -7,12 +7,12 @@ import (
 )
 
 // Mount makes a blob of one repository visible in another: the lease of the other's link starts. Store
-// is the store of To, should To not exist yet.
+// is the store of both, the one of To's first write if To does not exist yet.
 //
 // Refused with (the client is told to upload):
 //   - ErrBlobUnknown if the link of From does not exist now
 //   - ErrBlobDamaged
-//   - ErrWrongStore if To is in another store than From: there the bytes are not
+//   - ErrWrongStore if From or To is in another store: there the bytes are not
 //
 // GC R7, R9. Invariant 2.
 type Mount struct {
@@ -28,7 +28,7 @@ func (c Mount) check() error {
 	return errors.Join(oci.ValidateRepository(c.From), oci.ValidateRepository(c.To), inStore(c.Store), digested(c.Digest))
 }
 
-func (c Mount) leaseStore(t *tx) string { return t.storeOf(c.To, c.Store) }
+func (c Mount) leaseStore() string { return c.Store }
 
 func (c Mount) apply(t *tx) (None, error) {
 	if c.To == "" || c.Store == "" {
@@ -38,8 +38,8 @@ func (c Mount) apply(t *tx) (None, error) {
 	if err != nil {
 		return None{}, err
 	}
-	if to := t.storeOf(c.To, c.Store); to != store {
-		return None{}, ErrWrongStore.with("repository %s is in store %s, %s in %s", c.From, store, c.To, to)
+	if to := t.storeOf(c.To, c.Store); to != store || c.Store != store {
+		return None{}, ErrWrongStore.with("repository %s is in store %s, %s in %s, not in %s", c.From, store, c.To, to, c.Store)
 	}
 	t.startLease(store, c.To, c.Digest)
 	return None{}, nil

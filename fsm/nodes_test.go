@@ -144,7 +144,7 @@ func TestLostDisk(t *testing.T) {
 	if l, err := r.link("a", "x"); err != nil || !l.Damaged {
 		t.Errorf("before it is cleared: %+v, %v", l, err)
 	}
-	refused(r, fsm.ErrBlobDamaged, fsm.RenewLease{Repository: "a", Digest: dig("x")})
+	refused(r, fsm.ErrBlobDamaged, fsm.RenewLease{Repository: "a", Digest: dig("x"), Store: "default"})
 	r.sound()
 	do(r, fsm.ClearNode{Incarnation: node(1)})
 	r.expectCopies("x")

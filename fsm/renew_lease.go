@@ -10,26 +10,31 @@ import (
 // proposes it when less than half of the lease and a tick is left (GC R16). A link that is referred to
 // needs no lease and is left alone.
 //
-// Refused with ErrBlobUnknown or ErrBlobDamaged: the answer is then 404, and the client uploads.
+// Refused with ErrBlobUnknown, ErrBlobDamaged or ErrWrongStore: the answer is then 404, and the client
+// uploads.
 //
 // GC R7, R9. Invariant 2.
 type RenewLease struct {
 	Repository string `cbor:"1,keyasint"`
 	Digest     Digest `cbor:"2,keyasint"`
+	Store      string `cbor:"3,keyasint"` // of the repository
 }
 
 func (RenewLease) wire() kind { return kind{"renew-lease", 1} }
 
 func (c RenewLease) check() error {
-	return errors.Join(oci.ValidateRepository(c.Repository), digested(c.Digest))
+	return errors.Join(oci.ValidateRepository(c.Repository), inStore(c.Store), digested(c.Digest))
 }
 
-func (c RenewLease) leaseStore(t *tx) string { return t.storeOf(c.Repository, "") }
+func (c RenewLease) leaseStore() string { return c.Store }
 
 func (c RenewLease) apply(t *tx) (None, error) {
 	store, err := t.usable(c.Repository, c.Digest)
 	if err != nil {
 		return None{}, err
+	}
+	if store != c.Store {
+		return None{}, ErrWrongStore.with("repository %s is in store %s, not in %s", c.Repository, store, c.Store)
 	}
 	t.startLease(store, c.Repository, c.Digest)
 	return None{}, nil

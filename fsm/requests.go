@@ -27,7 +27,7 @@ type span struct{ accept, keep time.Duration }
 
 func (t *tx) horizon(c Command) span {
 	if l, ok := c.(leased); ok {
-		if w, ok := t.window(l.leaseStore(t)); ok {
+		if w, ok := t.window(l.leaseStore()); ok {
 			return w
 		}
 	}
