@@ -94,6 +94,8 @@ var (
 	ErrNoQuorum = errors.New("no quorum")
 	// ErrClosed: the node has been shut down.
 	ErrClosed = errors.New("node is closed")
+	// ErrHalt as the cause of the end of Run's context stops the node without handing anything over.
+	ErrHalt = errors.New("halted")
 	// ErrLostDisk: the directory once was a node's and is no longer whole.
 	ErrLostDisk = errors.New("the node's directory is not whole")
 )

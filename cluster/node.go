@@ -51,6 +51,9 @@ type Config struct {
 	// started may be waited for, since a disk may hang.
 	FailStop func(error)
 
+	// BeforeWrite is called before each write of the log, and may block: a seam for tests of slow disks.
+	BeforeWrite func(op string)
+
 	NoSync bool // never fsync: for tests of logic, not of durability
 }
 
@@ -164,6 +167,9 @@ func New(config Config) (*Node, error) {
 		return nil, err
 	}
 	n.logs = logs
+	if config.BeforeWrite != nil {
+		logs.before = config.BeforeWrite
+	}
 	p := config.State.Position()
 	if err := logs.reconcile(p.Index, p.Term); err != nil {
 		return nil, errors.Join(fmt.Errorf("compare log and state: %w", err), logs.Close())
@@ -212,7 +218,9 @@ func (n *Node) Run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		n.handOver()
+		if !errors.Is(context.Cause(ctx), ErrHalt) {
+			n.handOver()
+		}
 	case <-n.failed:
 		err = n.failure
 	case <-loops.Done():
@@ -310,6 +318,9 @@ func (n *Node) up(ctx context.Context) error {
 		return fmt.Errorf("%w: the node is starting", ErrNoLeader)
 	}
 }
+
+// Leads reports whether this node is a ready leader.
+func (n *Node) Leads() bool { return n.tenures.ready() != nil }
 
 // Incarnation is this node's identity.
 func (n *Node) Incarnation() entry.Incarnation { return n.config.Incarnation }

@@ -22,6 +22,8 @@ type memory struct {
 	conns     map[*memoryConn]bool
 	cut       map[string]bool // hosts that reach nobody
 	dials     map[string]int  // by address
+
+	losePackets bool // set before the first node
 }
 
 func newMemory() *memory {
@@ -316,7 +318,7 @@ func (p *memoryPackets) WriteTo(b []byte, to net.Addr) (int, error) {
 	other := p.memory.packets[to.String()]
 	cut := p.memory.cut[p.addr.host] || p.memory.cut[address.host]
 	p.memory.mu.Unlock()
-	if other == nil || cut {
+	if other == nil || cut || p.memory.losePackets {
 		return len(b), nil // lost
 	}
 	select {
