@@ -8,6 +8,8 @@ func commands() []spec {
 		define[TermStarted, None](1),
 		define[HashCheck, None](1),
 		define[SetStore, None](1),
+		define[ClusterFormed, None](1),
+		define[RaiseLevel, None](1),
 
 		// Nodes.
 		define[NodeStarted, None](1),

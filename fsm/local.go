@@ -14,6 +14,8 @@ var (
 var (
 	keyLevel   = []byte("level")   //nolint:gochecknoglobals // a constant
 	keyRestore = []byte("restore") //nolint:gochecknoglobals // a constant
+	keyCluster = []byte("cluster") //nolint:gochecknoglobals // a constant
+	keyStated  = []byte("stated")  //nolint:gochecknoglobals // a constant
 )
 
 // sumKey is where the running sum of bucket b lies.

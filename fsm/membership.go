@@ -66,12 +66,14 @@ func (r reader) node(i entry.Incarnation) (entry.Node, bool) {
 // costs the same however many blobs there are.
 func (t *tx) saveNode(n entry.Node) {
 	t.save(nodes, n.Incarnation[:], n)
+	t.noteLevels()
 	t.place(n.Incarnation, n.State)
 }
 
 // removeNode forgets a node altogether, as only the restore of a backup does.
 func (t *tx) removeNode(i entry.Incarnation) {
 	t.del(nodes, i[:])
+	t.noteLevels()
 	t.place(i, 0)
 }
 

@@ -38,6 +38,10 @@ var (
 	// ErrTooMany is for one record more than the state may hold of a kind.
 	ErrTooMany = &Refusal{Code: "too many"} //nolint:gochecknoglobals // a sentinel error
 
+	// The cluster itself.
+	ErrClusterFormed = &Refusal{Code: "cluster is another"}      //nolint:gochecknoglobals // a sentinel error
+	ErrLevelTooEarly = &Refusal{Code: "feature level too early"} //nolint:gochecknoglobals // a sentinel error
+
 	// Nodes.
 	ErrNodeUnknown    = &Refusal{Code: "node unknown"}                 //nolint:gochecknoglobals // a sentinel error
 	ErrNodeRetired    = &Refusal{Code: "node is retired"}              //nolint:gochecknoglobals // a sentinel error

@@ -15,6 +15,19 @@ func (s *State) Nodes() (all []entry.Node, err error) {
 	return all, err
 }
 
+// ClusterID is the cluster's id, nil until the first leader has recorded it.
+func (s *State) ClusterID() (id []byte) {
+	err := s.View(func(v View) error {
+		c, _ := v.Cluster()
+		id = c.ID
+		return nil
+	})
+	if err != nil {
+		return nil // fenced, or closed
+	}
+	return id
+}
+
 // TermStarted is the payload of that command; the following are likewise. They are for the cluster,
 // which proposes them by itself and knows no command.
 func (*State) TermStarted() []byte { return payload(TermStarted{}) }
@@ -22,6 +35,11 @@ func (*State) TermStarted() []byte { return payload(TermStarted{}) }
 // HashCheck carries what a majority noted at an earlier check; none with index 0.
 func (*State) HashCheck(index uint64, sum []byte) []byte {
 	return payload(HashCheck{Index: index, Sum: sum})
+}
+
+// ClusterFormed records the cluster's identity.
+func (*State) ClusterFormed(name string, id []byte) []byte {
+	return payload(ClusterFormed{Name: name, ID: id})
 }
 
 // NodeStarted announces a node.

@@ -30,6 +30,7 @@ type State struct {
 	files    Files
 	log      hclog.Logger
 	commands map[kind]spec
+	highest  uint32 // feature level that this binary knows
 
 	// writing lets one change of the file after the other, as bbolt's own lock does, and keeps what is
 	// in memory in the same order. No request waits for it.
@@ -51,7 +52,7 @@ type State struct {
 // It fails if the file belongs to another incarnation, is of a feature level that this binary does not
 // know (ErrLevelUnknown), or cannot be read (ErrDamaged).
 func Open(config Config) (*State, error) {
-	s := &State{config: config, files: config.Files, log: config.Logger, commands: map[kind]spec{}}
+	s := &State{config: config, files: config.Files, log: config.Logger, commands: map[kind]spec{}, highest: HighestLevel}
 	if s.files == nil {
 		s.files = osFiles{}
 	}

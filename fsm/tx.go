@@ -107,6 +107,7 @@ type tx struct {
 	index uint64     // its log index
 	sums  map[bucket]*sum
 
+	highest uint32   // feature level that this binary knows
 	recount *recount // that of the State, if one is under way
 }
 
