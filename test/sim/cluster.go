@@ -124,7 +124,7 @@ func (c *Cluster) TryStart(name string) (*Node, error) {
 	config := cluster.Config{
 		Dir: c.Dir(name), Incarnation: d.Incarnation, Cluster: "sim", Node: name, Version: "test", Level: 1, Advertise: addressOf(name),
 		Seeds: func(context.Context) []string { return c.seeds }, Expect: c.expect, Timing: c.options.Timing,
-		Peer: p, State: machine, Roster: roster{state}, Files: fsm.SystemFiles(), Logger: log.Named("cluster"), NoSync: !c.options.Sync,
+		Peer: p, State: machine, Roster: state, Files: fsm.SystemFiles(), Logger: log.Named("cluster"), NoSync: !c.options.Sync,
 	}
 	if c.options.Config != nil {
 		c.options.Config(name, &config)

@@ -37,8 +37,3 @@ func (c *Cluster) Settle(count int) {
 		return true
 	})
 }
-
-type roster struct{ *fsm.State }
-
-func (r roster) ClusterID() []byte                           { return []byte("x") }
-func (r roster) ClusterFormed(name string, id []byte) []byte { return nil }
