@@ -71,7 +71,7 @@ func (b *batch) apply(e *entry.Entry) entry.Result {
 		return entry.Result{Outcome: entry.WrongTerm} // GC T1; before the clock, which it must not move
 	}
 	b.tx.now = advance(b.position.Time, e.Envelope.Time, b.tx.tick())
-	b.tx.date, b.tx.index = e.Envelope.Date, e.Index
+	b.tx.date, b.tx.index, b.tx.term = e.Envelope.Date, e.Index, e.Term
 	b.position.Time = b.tx.now
 	return b.command(e)
 }

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -128,6 +129,9 @@ func (s *State) Admit(payload []byte) error {
 	r, err := sp.decode(body)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrNotAdmitted, sp.kind, err)
+	}
+	if !bytes.Equal(encode(r.command), body) {
+		return fmt.Errorf("%w: %s: not in the one encoding that it has", ErrNotAdmitted, sp.kind)
 	}
 	if err := r.command.check(); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrNotAdmitted, sp.kind, err)

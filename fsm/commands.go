@@ -30,6 +30,18 @@ func commands() []spec {
 		define[DeleteBlob, None](1),
 		define[CollectBlobs, BlobsCollected](1),
 
+		// People and jobs.
+		define[PutSession, None](1),
+		define[DeleteSession, None](1),
+		define[DeleteSessions, SessionsDeleted](1),
+		define[ExpireSessions, ExpiredRemoved](1),
+		define[CreateAPIKey, APIKey](1),
+		define[RevokeAPIKey, None](1),
+		define[UseAPIKeys, None](1),
+		define[ExpireAPIKeys, ExpiredRemoved](1),
+		define[SetPreference, PreferenceSet](1),
+		define[SetProgress, None](1),
+
 		// Repositories, manifests and tags.
 		define[PutManifest, ManifestPut](1),
 		define[DeleteManifest, None](1),

@@ -59,19 +59,25 @@ func decode(b []byte, v any) error {
 	return nil
 }
 
-// seal puts a CRC32C before a record's value. crc32.MakeTable caches the Castagnoli table.
-func seal(value []byte) []byte {
+// seal puts a CRC32C of key and value before a record's value.
+func seal(key, value []byte) []byte {
 	b := make([]byte, 4, 4+len(value))
-	binary.BigEndian.PutUint32(b, crc32.Checksum(value, crc32.MakeTable(crc32.Castagnoli)))
+	binary.BigEndian.PutUint32(b, checksum(key, value))
 	return append(b, value...)
 }
 
 // unseal returns the value of a sealed record, in the same memory; it panics if the sum is wrong.
 func unseal(bucket bucket, key, sealed []byte) []byte {
-	if len(sealed) < 4 || crc32.Checksum(sealed[4:], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(sealed) {
+	if len(sealed) < 4 || checksum(key, sealed[4:]) != binary.BigEndian.Uint32(sealed) {
 		panic(fmt.Errorf("%w: %s/%x", ErrDamaged, bucket, key))
 	}
 	return sealed[4:]
+}
+
+// checksum relies on crc32.MakeTable, which makes the Castagnoli table once.
+func checksum(key, value []byte) uint32 {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return crc32.Update(crc32.Checksum(key, table), table, value)
 }
 
 // damagedPage makes ErrDamaged of a panic in bbolt: it has no other way to say that a page is not what

@@ -43,18 +43,18 @@ var (
 	ErrLevelTooEarly = &Refusal{Code: "feature level too early"} //nolint:gochecknoglobals // a sentinel error
 
 	// Nodes.
-	ErrNodeUnknown    = &Refusal{Code: "node unknown"}                 //nolint:gochecknoglobals // a sentinel error
-	ErrNodeRetired    = &Refusal{Code: "node is retired"}              //nolint:gochecknoglobals // a sentinel error
-	ErrNodeDropped    = &Refusal{Code: "node was dropped"}             //nolint:gochecknoglobals // a sentinel error
-	ErrNodeNotRetired = &Refusal{Code: "node is not retired"}          //nolint:gochecknoglobals // a sentinel error
-	ErrNodeNotDropped = &Refusal{Code: "node is not dropped"}          //nolint:gochecknoglobals // a sentinel error
-	ErrNodeNoMember   = &Refusal{Code: "node is no member"}            //nolint:gochecknoglobals // a sentinel error
-	ErrLastMember     = &Refusal{Code: "last member"}                  //nolint:gochecknoglobals // a sentinel error
-	ErrLevelTooLow    = &Refusal{Code: "feature level too low"}        //nolint:gochecknoglobals // a sentinel error
-	ErrNodeHasCopies  = &Refusal{Code: "node has copies"}              //nolint:gochecknoglobals // a sentinel error
-	ErrSoleCopies     = &Refusal{Code: "node has sole copies"}         //nolint:gochecknoglobals // a sentinel error
-	ErrNotCleared     = &Refusal{Code: "a dropped node has locations"} //nolint:gochecknoglobals // a sentinel error
-	ErrRetirement     = &Refusal{Code: "a node was retired meanwhile"} //nolint:gochecknoglobals // a sentinel error
+	ErrNodeUnknown    = &Refusal{Code: "node unknown"}                   //nolint:gochecknoglobals // a sentinel error
+	ErrNodeRetired    = &Refusal{Code: "node is retired"}                //nolint:gochecknoglobals // a sentinel error
+	ErrNodeDropped    = &Refusal{Code: "node was dropped"}               //nolint:gochecknoglobals // a sentinel error
+	ErrNodeNotRetired = &Refusal{Code: "node is not retired"}            //nolint:gochecknoglobals // a sentinel error
+	ErrNodeNotDropped = &Refusal{Code: "node is not dropped"}            //nolint:gochecknoglobals // a sentinel error
+	ErrNodeNoMember   = &Refusal{Code: "node is no member"}              //nolint:gochecknoglobals // a sentinel error
+	ErrLastMember     = &Refusal{Code: "last member"}                    //nolint:gochecknoglobals // a sentinel error
+	ErrLevelTooLow    = &Refusal{Code: "feature level too low"}          //nolint:gochecknoglobals // a sentinel error
+	ErrNodeHasCopies  = &Refusal{Code: "node has copies"}                //nolint:gochecknoglobals // a sentinel error
+	ErrSoleCopies     = &Refusal{Code: "node has sole copies"}           //nolint:gochecknoglobals // a sentinel error
+	ErrNotCleared     = &Refusal{Code: "a node that is gone has copies"} //nolint:gochecknoglobals // a sentinel error
+	ErrRetirement     = &Refusal{Code: "a node was retired meanwhile"}   //nolint:gochecknoglobals // a sentinel error
 
 	// Blobs and links.
 	ErrStampTooOld    = &Refusal{Code: "stamp too old"}      //nolint:gochecknoglobals // a sentinel error
@@ -65,6 +65,12 @@ var (
 	ErrBlobReferenced = &Refusal{Code: "blob is referenced"} //nolint:gochecknoglobals // a sentinel error
 	ErrCopyUnknown    = &Refusal{Code: "copy unknown"}       //nolint:gochecknoglobals // a sentinel error
 	ErrCopySpent      = &Refusal{Code: "copy id is spent"}   //nolint:gochecknoglobals // a sentinel error
+
+	// People and jobs.
+	ErrSessionOver   = &Refusal{Code: "session is over"}         //nolint:gochecknoglobals // a sentinel error
+	ErrAPIKeyExists  = &Refusal{Code: "API key exists"}          //nolint:gochecknoglobals // a sentinel error
+	ErrAPIKeyUnknown = &Refusal{Code: "API key unknown"}         //nolint:gochecknoglobals // a sentinel error
+	ErrTermOver      = &Refusal{Code: "leadership term is over"} //nolint:gochecknoglobals // a sentinel error
 
 	// Repositories, manifests and tags.
 	ErrRepositoryUnknown   = &Refusal{Code: "repository unknown"}     //nolint:gochecknoglobals // a sentinel error

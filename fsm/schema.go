@@ -30,6 +30,17 @@ const (
 	pulls        bucket = "pulls"        // <repository> 0 <digest> -> pullsRecord
 	links        bucket = "links"        // <repository> 0 <digest> -> linkRecord
 
+	// People and jobs. No subject, owner or user has a zero byte; dates are eight bytes.
+	sessions      bucket = "sessions"      // <cookie's hash> -> Session
+	sessionsOf    bucket = "sessionsOf"    // <subject> 0 <expiry><cookie's hash> -> nothing
+	sessionsUntil bucket = "sessionsUntil" // <expiry><cookie's hash> -> nothing
+	apiKeys       bucket = "apiKeys"       // <key's hash> -> APIKey
+	apiKeysOf     bucket = "apiKeysOf"     // <owner> 0 <id> -> key's hash
+	apiKeysUntil  bucket = "apiKeysUntil"  // <expiry><key's hash> -> nothing; those that expire
+	preferences   bucket = "preferences"   // <user> 0 <repository> -> preference
+	starred       bucket = "starred"       // <repository> -> stars; those with any
+	jobs          bucket = "jobs"          // <name> -> progress
+
 	// Blobs and their copies. A bucket of S3 has no incarnation: sixteen zero bytes.
 	idle     bucket = "idle"     // <store> 0 <lease start><repository> 0 <digest> -> nothing; links with count 0
 	blobs    bucket = "blobs"    // <store> 0 <digest> -> blobRecord
@@ -50,5 +61,6 @@ func replicated() []bucket {
 		repositories, catalog, vacant, manifests, bodies, references, namedBy, referrers,
 		tags, tagged, history, untagged, pulls, links,
 		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed,
+		sessions, sessionsOf, sessionsUntil, apiKeys, apiKeysOf, apiKeysUntil, preferences, starred, jobs,
 	}
 }

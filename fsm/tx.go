@@ -69,9 +69,12 @@ func (c *cursor) unseal(key, sealed []byte) ([]byte, []byte) {
 }
 
 // countRecords counts a bucket's records up to limit.
-func (r reader) countRecords(b bucket, limit int) int {
+func (r reader) countRecords(b bucket, limit int) int { return r.countPrefix(b, nil, limit) }
+
+// countPrefix counts the records whose keys begin with prefix, up to limit.
+func (r reader) countPrefix(b bucket, prefix []byte, limit int) int {
 	n := 0
-	for range r.scan(b, nil, nil) {
+	for range r.scan(b, prefix, nil) {
 		if n++; n == limit {
 			break
 		}
@@ -105,6 +108,7 @@ type tx struct {
 	now   entry.Time // state time of the entry
 	date  int64      // its date, Unix milliseconds
 	index uint64     // its log index
+	term  uint64     // its term
 	sums  map[bucket]*sum
 
 	highest uint32   // feature level that this binary knows
@@ -125,7 +129,7 @@ func (t *tx) put(b bucket, key, value []byte) {
 		t.count(b, key, func(s *sum) { s.sub(sumOf(b, key, oldValue)) })
 	}
 	t.count(b, key, func(s *sum) { s.add(sumOf(b, key, value)) })
-	if err := bk.Put(bytes.Clone(key), seal(value)); err != nil {
+	if err := bk.Put(bytes.Clone(key), seal(key, value)); err != nil {
 		panic(err)
 	}
 }

@@ -26,6 +26,7 @@ func (v View) Check() []string {
 	c.tags()
 	c.history()
 	c.requests()
+	c.people()
 	c.indexes()
 	c.sums()
 	return c.findings
@@ -268,6 +269,7 @@ func (c *checker) indexes() {
 	for _, b := range []bucket{
 		catalog, vacant, bodies, references, namedBy, referrers, tagged, untagged,
 		idle, linked, unlinked, damaged, copies, recorded, on, sole, requests,
+		sessionsOf, sessionsUntil, apiKeysOf, apiKeysUntil, starred,
 	} {
 		if n := c.size(b, nil); n != uint64(c.expected[b]) { //nolint:gosec // a count
 			c.found("index %s has %d entries, its records make %d", b, n, c.expected[b])
