@@ -23,6 +23,8 @@ const (
 // Refused with:
 //   - ErrNodeDropped if the node was dropped: it never comes back under this incarnation
 //   - ErrLevelTooLow if it does not know the feature level of the cluster
+//   - ErrNotCleared if the state does not know it and yet records copies on it, as it may after the restore of
+//     a backup: nobody looked after them since, so ClearNode comes first
 type NodeStarted struct {
 	Node entry.Node `cbor:"1,keyasint"`
 }
@@ -49,7 +51,10 @@ func (c NodeStarted) apply(t *tx) (None, error) {
 	if level := t.level(); c.Node.Level < level {
 		return None{}, ErrLevelTooLow.with("node %s knows level %d, the cluster has %d", c.Node.Name, c.Node.Level, level)
 	}
-	old, _ := t.node(c.Node.Incarnation)
+	old, known := t.node(c.Node.Incarnation)
+	if !known && (len(t.first(on, c.Node.Incarnation[:], 1)) > 0 || len(t.first(doomed, c.Node.Incarnation[:], 1)) > 0) {
+		return None{}, ErrNotCleared.with("%s", c.Node.Incarnation)
+	}
 	next := c.Node
 	switch old.State {
 	case entry.Dropped:
