@@ -7,7 +7,8 @@
 // Tree, which does so over names.
 //
 // The model is harsher than any file system in use and never kinder than POSIX:
-//   - content is on the disk after an fsync of the file; before, each sector is old, new, zeros or torn;
+//   - content is on the disk after an fsync of the file; before, each sector is old, new or torn, or zeros
+//     where the file may have got new blocks;
 //   - a name is on the disk after an fsync of its directory; before, changes of different names may arrive in
 //     any order, those of the same name in the order in which they were made;
 //   - a rename is one step, also between two directories: both of its names have changed, or neither;
@@ -95,7 +96,8 @@ func (f *Fate) Size(synced, seen int64) int64 {
 }
 
 // Sector writes into dst what the disk holds in place of a sector that was synced and that programs have
-// seen overwritten. The three slices have one length, at most SectorSize; dst may be either of the others.
+// seen overwritten: one of the two, or a part of each. The three slices have one length, at most SectorSize;
+// dst may be either of the others.
 func (f *Fate) Sector(dst, synced, seen []byte) {
 	if f.policy == Arbitrary && !bytes.Equal(synced, seen) {
 		switch f.rng.IntN(16) {
@@ -104,9 +106,6 @@ func (f *Fate) Sector(dst, synced, seen []byte) {
 			return
 		case 1:
 			f.tear(dst, seen, synced)
-			return
-		case 2:
-			clear(dst)
 			return
 		}
 	}
@@ -128,6 +127,9 @@ func (f *Fate) tear(dst, head, tail []byte) {
 
 // Content returns what the disk holds of a file that had the content synced at its last sync and has the
 // content seen now. It returns a slice of its own.
+//
+// Unlike Sector it also leaves zeros in place of what was overwritten, as if the file system had given the
+// file new blocks and not filled them.
 func (f *Fate) Content(synced, seen []byte) []byte {
 	f.draw()
 	size := int(f.Size(int64(len(synced)), int64(len(seen))))
@@ -138,6 +140,9 @@ func (f *Fate) Content(synced, seen []byte) []byte {
 		before, after := old[:end-at], now[:end-at]
 		part(before, synced, at)
 		part(after, seen, at)
+		if f.policy == Arbitrary && !bytes.Equal(before, after) && f.rng.IntN(16) == 0 {
+			continue
+		}
 		f.Sector(out[at:end], before, after)
 	}
 	return out

@@ -48,7 +48,7 @@ type worker struct {
 	lines *bufio.Scanner
 }
 
-func startWorker(t *testing.T, name, path string) *worker {
+func startWorker(t testing.TB, name, path string) *worker {
 	t.Helper()
 	//nolint:gosec // the test itself
 	cmd := exec.CommandContext(t.Context(), os.Args[0], path)
@@ -90,13 +90,13 @@ func (w *worker) kill() []string {
 
 // machine is a backing directory and where it is mounted.
 type machine struct {
-	t         *testing.T
+	t         testing.TB
 	disk, mnt string
 	fs        *powerfs.FS
 	mounted   bool
 }
 
-func newMachine(t *testing.T) *machine {
+func newMachine(t testing.TB) *machine {
 	t.Helper()
 	if err := powerfs.Supported(); err != nil {
 		t.Skip(err)
@@ -143,7 +143,7 @@ func (m *machine) left(name string) string {
 	return string(b)
 }
 
-func must(t *testing.T, errs ...error) {
+func must(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)

@@ -101,17 +101,40 @@ func (f *FS) detach() error {
 	return nil
 }
 
-// writeBack has the kernel send what processes changed through maps, as it does before it unmounts.
+// writeBack has the kernel send what processes changed through maps, as it does before it unmounts. It syncs
+// the open files one by one: syncfs does not wait for the pages of a FUSE file system.
 func (f *FS) writeBack() error {
 	f.mu.Lock()
-	off := f.off
+	var open []string
+	if !f.off {
+		f.failAt = 0 // the power does not fail any more: what follows is not the program's doing
+		open = openFiles(f.tree.Root(), f.mountpoint, nil)
+	}
 	f.mu.Unlock()
-	if off {
-		return nil
+	for _, path := range open {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if errors.Is(err, unix.ENOENT) {
+			continue // removed since, so that nothing of it is to be kept
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(unix.Fsync(fd), unix.Close(fd)); err != nil {
+			return err
+		}
 	}
-	fd, err := unix.Open(f.mountpoint, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
+	return nil
+}
+
+// openFiles appends the paths of the files below a directory that processes have open or mapped.
+func openFiles(dir *node, path string, found []string) []string {
+	for _, name := range dir.Names() {
+		n, below := dir.Lookup(name), filepath.Join(path, name)
+		if n.IsDir() {
+			found = openFiles(n, below, found)
+		} else if n.Value.opens > 0 {
+			found = append(found, below)
+		}
 	}
-	return errors.Join(unix.Syncfs(fd), unix.Close(fd))
+	return found
 }
