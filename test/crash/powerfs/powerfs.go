@@ -8,7 +8,8 @@
 //
 // A round of a test is Mount, start the processes, wait for the moment, Cut (or CutAll for several
 // machines), kill the processes, Unmount, Mount. Mount needs root and /dev/fuse; Supported says whether a
-// test has to be skipped. Start reading at FS, then content (bytes) and disk.Tree (names).
+// test has to be skipped. A round costs a millisecond beside the processes if the backing directory is in
+// memory (crashfs.TempDir); nothing is synced to a real disk. Start reading at FS, then content (bytes) and disk.Tree (names).
 //
 // The process that serves a mount must not use it in ways that stop the Go scheduler, or it waits for
 // itself: it must not map a file of the mount, and must not have one open, or a working directory there,

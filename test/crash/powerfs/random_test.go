@@ -17,7 +17,7 @@ import (
 // TestRandomOperations does the same on a mount and in an ordinary directory, and wants to see the same,
 // on the mount, on the disk after a clean end, and after the next start.
 func TestRandomOperations(t *testing.T) {
-	for seed := range int64(5) {
+	for seed := range int64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			m, plain := newMachine(t), crashfs.TempDir(t)
 			//nolint:gosec // a seed has to bring a failure back
