@@ -11,6 +11,7 @@ import (
 // operation is a command with what it must do to the model. predict changes the model unless it refuses.
 type operation struct {
 	name       string
+	command    fsm.Command
 	payload    []byte
 	leaseStore string // of a command that starts a lease
 	predict    func(m *model) (any, *fsm.Refusal)
@@ -25,6 +26,7 @@ func operationOf[R any](cmd fsm.CommandOf[R], predict func(m *model) (R, *fsm.Re
 	}
 	op := operation{
 		name:    string(payload[1 : 1+payload[0]]),
+		command: cmd,
 		payload: payload,
 		predict: func(m *model) (any, *fsm.Refusal) { return predict(m) },
 		decode:  func(r entry.Result) (any, error) { return fsm.Decode(cmd, r) },

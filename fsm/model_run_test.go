@@ -40,7 +40,9 @@ func TestCommandsAgainstTheModel(t *testing.T) {
 	dirs, seen := t.TempDir(), map[string]int{}
 	defer func() {
 		for _, what := range sorted(seen) {
-			t.Logf("%7d %s", seen[what], what)
+			if !t.Failed() {
+				t.Logf("%7d %s", seen[what], what)
+			}
 		}
 	}()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -188,6 +190,7 @@ func (r *run) batch() {
 
 // add puts an entry into the log, and notes what the model says of it.
 func (r *run) add(e entry.Entry, op operation) {
+	r.t.Logf("%d at %d: %s %+v", e.Index, e.Envelope.Time, op.name, op.command)
 	r.log = append(r.log, e)
 	r.batched = append(r.batched, judged{op, r.m.apply(e, op)})
 }
