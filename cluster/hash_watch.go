@@ -31,13 +31,19 @@ type hashWatch struct {
 func (n *Node) tick(ctx context.Context, p termProposer) {
 	n.hashes = hashWatch{}
 	for ctx.Err() == nil {
+		began := time.Now()
 		if err := n.checkHashes(ctx, p); err != nil && ctx.Err() == nil {
 			n.log.Warn("state hashes were not compared", "error", err)
 		}
 		if reason := n.config.State.Fenced(); reason != "" {
 			n.handOver()
 		}
-		pause(ctx, n.config.State.Tick(), nil)
+		// The tick is asked for again and again: it may become shorter meanwhile.
+		for left := time.Duration(1); left > 0 && ctx.Err() == nil; {
+			if left = n.config.State.Tick() - time.Since(began); left > 0 {
+				pause(ctx, min(left, time.Second), nil)
+			}
+		}
 	}
 }
 

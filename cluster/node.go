@@ -229,12 +229,32 @@ func (n *Node) Run(ctx context.Context) error {
 	close(n.stopped)
 	cancel()
 	if err != nil {
-		return errors.Join(err, n.trans.Close())
+		return errors.Join(err, n.trans.Close(), n.abandon())
 	}
-	err = errors.Join(group.Wait(), n.raft.Shutdown().Error(), n.trans.Close())
+	err = group.Wait()
+	down := n.raft.Shutdown()
+	err = errors.Join(err, n.trans.Close(), down.Error()) // Raft waits for its calls, which Close ends
 	n.finishWork()
 	return errors.Join(err, n.Close())
 }
+
+// abandon closes what it can of a node that must not go on. A write that hangs keeps the log open until
+// the process ends.
+func (n *Node) abandon() error {
+	down := make(chan error, 1)
+	go func() { down <- n.raft.Shutdown().Error() }() // ends with Raft's main loop, at the latest with the process
+	t := time.NewTimer(abandonAfter)
+	defer t.Stop()
+	select {
+	case err := <-down:
+		return errors.Join(err, n.Close())
+	case <-t.C:
+		return errors.New("a write hangs; the log stays open")
+	}
+}
+
+// abandonAfter is how long a failed node waits for Raft to end.
+const abandonAfter = 2 * time.Second
 
 // Close closes the log of a node that does not run.
 func (n *Node) Close() error { return n.logs.Close() }
@@ -282,13 +302,10 @@ func (n *Node) startRaft() error {
 	c.NoLegacyTelemetry = true
 	c.NotifyCh = n.notify
 	c.Logger = n.log.Named("raft")
-	beneath, err := n.transportBeneath()
-	if err != nil {
-		return err
-	}
+	beneath, endCalls := n.transportBeneath()
 	n.trans = &transport{
 		under: beneath, state: n.config.State, logs: n.logs, log: n.log, failStop: n.failStop,
-		contact: n.living.contact, fenced: func() bool { return n.config.State.Fenced() != "" },
+		endCalls: endCalls, contact: n.living.contact, fenced: func() bool { return n.config.State.Fenced() != "" },
 	}
 	n.trans.start()
 	cache, err := raft.NewLogCache(1024, n.logs)

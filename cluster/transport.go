@@ -45,6 +45,7 @@ type transport struct {
 	logs      *logStore
 	log       hclog.Logger
 	failStop  func(error)
+	endCalls  func()
 	contact   func(raft.ServerID)
 	fenced    func() bool
 	forRaft   chan raft.RPC
@@ -67,6 +68,7 @@ func (t *transport) start() {
 func (t *transport) Close() error {
 	t.closeOnce.Do(func() { close(t.closing) })
 	t.stage(nil)
+	t.endCalls()
 	err := t.under.Close()
 	t.running.Wait()
 	return err

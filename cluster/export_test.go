@@ -1,0 +1,61 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/seed-16d79997/zot/cluster/entry"
+)
+
+// AppendAs appends an envelope as a leader that wrapped it would.
+func (n *Node) AppendAs(ctx context.Context, e entry.Envelope, payload []byte) (entry.Result, error) {
+	result, _, err := n.append(ctx, e, payload)
+	return result, err
+}
+
+// Term is Raft's current term.
+func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
+
+// LastIndex is the last index of the log.
+func (n *Node) LastIndex() uint64 { return n.raft.LastIndex() }
+
+// FirstIndex is the first index of the log, 0 if it is empty.
+func (n *Node) FirstIndex() uint64 {
+	i, err := n.logs.FirstIndex()
+	if err != nil {
+		return 0
+	}
+	return i
+}
+
+// LogHolds reports whether an entry of the log has this payload.
+func (n *Node) LogHolds(index uint64, payload []byte) bool {
+	var log raft.Log
+	if err := n.logs.GetLog(index, &log); err != nil || log.Type != raft.LogCommand {
+		return false
+	}
+	_, got, err := entry.Unwrap(log.Data)
+	return err == nil && bytes.Equal(got, payload)
+}
+
+// VoteIn is the vote that a log's file holds.
+func VoteIn(t testing.TB, path string) (term uint64, candidate string) {
+	t.Helper()
+	s, err := openLogStore(path, true, DefaultTiming().WriteDeadline, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // a copy
+	term, err = s.GetUint64([]byte(keyLastVoteTerm))
+	if err != nil {
+		return 0, ""
+	}
+	b, err := s.Get([]byte(keyLastVoteCand))
+	if err != nil {
+		return term, ""
+	}
+	return term, string(b)
+}
