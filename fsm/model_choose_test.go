@@ -19,7 +19,7 @@ func (g *generator) command() operation {
 		{24, g.blobStored}, {6, g.addCopy}, {4, g.giveUpCopy}, {4, g.copyRemoved},
 		{6, g.mount}, {5, g.renewLease}, {4, g.deleteBlob}, {8, g.collectBlobs},
 		{24, g.putManifest}, {5, g.deleteManifest}, {4, g.deleteTag}, {4, g.restoreTag},
-		{2, g.recordPulls}, {3, g.collectRepositories},
+		{2, g.recordPulls}, {3, g.collectRepositories}, {8, g.aboutPeople},
 	}
 	total := 0
 	for _, k := range kinds {

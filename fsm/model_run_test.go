@@ -6,9 +6,12 @@ import (
 	"flag"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -54,6 +57,23 @@ func TestCommandsAgainstTheModel(t *testing.T) {
 		run.catchUp()
 		run.sameHash()
 	})
+	if commands >= 5000 {
+		everyCommand(t, seen)
+	}
+}
+
+// everyCommand fails for a command that no history had: a new one needs a place in the model.
+func everyCommand(t *testing.T, seen map[string]int) {
+	files, err := filepath.Glob("testdata/*.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), "-1.golden")
+		if !slices.ContainsFunc(sorted(seen), func(what string) bool { return strings.HasPrefix(what, name+" ") }) {
+			t.Errorf("no %s in any history", name)
+		}
+	}
 }
 
 // explicit reports whether a flag was given on the command line.
@@ -230,11 +250,15 @@ func (r *run) compare(e entry.Entry, want judged, have entry.Result) {
 
 // sameViews compares all that the views say with the model.
 func (r *run) sameViews() {
-	var have []string
-	if err := r.first.View(func(v fsm.View) error { have = describe(viewFacts{v}, r.g.u); return nil }); err != nil {
+	var have, haveToo, wantToo []string
+	if err := r.first.View(func(v fsm.View) error {
+		have = describe(viewFacts{v}, r.g.u)
+		haveToo, wantToo = describePeople(v, r.m, r.g.u)
+		return nil
+	}); err != nil {
 		r.t.Fatal(err)
 	}
-	want := describe(modelFacts{r.m}, r.g.u)
+	have, want := append(have, haveToo...), append(describe(modelFacts{r.m}, r.g.u), wantToo...)
 	for i := range want {
 		if have[i] != want[i] {
 			r.t.Fatalf("after entry %d the state says\n%s\nand the model\n%s", r.index, have[i], want[i])

@@ -15,6 +15,7 @@ import (
 
 type model struct {
 	index uint64
+	term  uint64
 	now   entry.Time
 	date  int64
 
@@ -26,6 +27,7 @@ type model struct {
 	blobs       map[fsm.BlobName]*modelBlob
 	doomed      map[modelCopy]bool
 	results     map[entry.RequestID]modelResult
+	people
 }
 
 type modelStore struct {
@@ -97,6 +99,7 @@ func newModel() *model {
 		blobs:   map[fsm.BlobName]*modelBlob{},
 		doomed:  map[modelCopy]bool{},
 		results: map[entry.RequestID]modelResult{},
+		people:  newPeople(),
 	}
 }
 
@@ -112,7 +115,7 @@ func (m *model) apply(e entry.Entry, op operation) modelResult {
 	if t := min(e.Envelope.Time, m.now+2*m.tick()); t > m.now {
 		m.now = t
 	}
-	m.date = e.Envelope.Date
+	m.date, m.term = e.Envelope.Date, e.Term
 	id := e.Envelope.Request
 	if id == (entry.RequestID{}) {
 		return m.run(op)

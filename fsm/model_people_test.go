@@ -1,0 +1,279 @@
+package fsm_test
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// people is the part of the model that is about people and jobs.
+type people struct {
+	sessions map[fsm.SecretHash]fsm.Session
+	keys     map[fsm.SecretHash]fsm.APIKey
+	marks    map[mark]bool
+	jobs     map[string]fsm.Progress
+}
+
+type mark struct {
+	user, repository string
+	kind             fsm.Mark
+}
+
+func newPeople() people {
+	return people{
+		map[fsm.SecretHash]fsm.Session{}, map[fsm.SecretHash]fsm.APIKey{}, map[mark]bool{}, map[string]fsm.Progress{},
+	}
+}
+
+// The names that the people of a run have.
+func users() []string { return []string{"ann", "anna"} }
+
+func jobNames() []string { return []string{"gc", "gc/1", "sync"} }
+
+func secrets() (all []fsm.SecretHash) {
+	for i := range 4 {
+		all = append(all, fsm.HashSecret(fmt.Sprint(i)))
+	}
+	return all
+}
+
+const thirtyDays = int64(30 * 24 * time.Hour / time.Millisecond)
+
+func (m *model) putSession(c fsm.PutSession) (fsm.None, *fsm.Refusal) {
+	if c.Expires <= m.date {
+		return fsm.None{}, fsm.ErrSessionOver
+	}
+	m.sessions[c.Cookie] = fsm.Session{
+		Subject: c.Subject, Provider: c.Provider, Groups: c.Groups, Created: m.date, Expires: c.Expires,
+	}
+	return fsm.None{}, nil
+}
+
+// endSessions ends those that are as asked for, and says how many.
+func (m *model) endSessions(is func(fsm.Session) bool) int {
+	before := len(m.sessions)
+	maps.DeleteFunc(m.sessions, func(_ fsm.SecretHash, s fsm.Session) bool { return is(s) })
+	return before - len(m.sessions)
+}
+
+func (m *model) createAPIKey(c fsm.CreateAPIKey) (k fsm.APIKey, _ *fsm.Refusal) {
+	if _, taken := m.keys[c.Hash]; taken {
+		return k, fsm.ErrAPIKeyExists
+	}
+	for _, other := range m.keys {
+		if other.Owner == c.Owner && other.ID == c.ID {
+			return k, fsm.ErrAPIKeyExists
+		}
+	}
+	k = fsm.APIKey{
+		ID: c.ID, Owner: c.Owner, Label: c.Label, Scopes: c.Scopes, Creator: c.Creator, Created: m.date, Expires: c.Expires,
+	}
+	m.keys[c.Hash] = k
+	return k, nil
+}
+
+func (m *model) removeKeys(is func(fsm.APIKey) bool) int {
+	before := len(m.keys)
+	maps.DeleteFunc(m.keys, func(_ fsm.SecretHash, k fsm.APIKey) bool { return is(k) })
+	return before - len(m.keys)
+}
+
+func (m *model) useAPIKeys(c fsm.UseAPIKeys) (fsm.None, *fsm.Refusal) {
+	for _, use := range c.Uses {
+		if k, known := m.keys[use.Hash]; known && use.Date > k.LastUsed {
+			k.LastUsed = max(k.LastUsed, min(use.Date, m.date))
+			m.keys[use.Hash] = k
+		}
+	}
+	return fsm.None{}, nil
+}
+
+func (m *model) stars(repository string) (n uint64) {
+	for k, set := range m.marks {
+		if set && k.repository == repository && k.kind == fsm.Star {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) setPreference(c fsm.SetPreference) (done fsm.PreferenceSet, _ *fsm.Refusal) {
+	if m.repos[c.Repository] == nil {
+		return done, fsm.ErrRepositoryUnknown
+	}
+	k := mark{c.User, c.Repository, c.Mark}
+	m.marks[k] = c.Change == fsm.SetMark || c.Change == fsm.ToggleMark && !m.marks[k]
+	return fsm.PreferenceSet{Marked: m.marks[k], Stars: m.stars(c.Repository)}, nil
+}
+
+func (m *model) setProgress(c fsm.SetProgress) (fsm.None, *fsm.Refusal) {
+	if c.Term > m.term {
+		return fsm.None{}, fsm.ErrInvalid
+	}
+	if m.jobs[c.Job].Term > c.Term {
+		return fsm.None{}, fsm.ErrTermOver
+	}
+	if len(c.Value) == 0 {
+		delete(m.jobs, c.Job)
+		return fsm.None{}, nil
+	}
+	p := fsm.Progress{Job: c.Job, Term: c.Term, Value: c.Value}
+	if c.Lifetime > 0 {
+		p.Expires = m.now.Add(c.Lifetime)
+	}
+	m.jobs[c.Job] = p
+	return fsm.None{}, nil
+}
+
+// aboutPeople makes up a command about people or jobs.
+func (g *generator) aboutPeople() operation {
+	switch g.r.IntN(10) {
+	case 0, 1:
+		c := fsm.PutSession{Cookie: pick(g.r, secrets()), Subject: pick(g.r, users()), Expires: g.soon(), Groups: []string{"dev"}}
+		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.putSession(c) }))
+	case 2:
+		return g.endOfSessions()
+	case 3, 4:
+		return g.newKey()
+	case 5:
+		return g.endOfKeys()
+	case 6:
+		c := fsm.UseAPIKeys{Uses: []fsm.KeyUse{{Hash: pick(g.r, secrets()), Date: g.soon()}, {Hash: pick(g.r, secrets()), Date: g.soon()}}}
+		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.useAPIKeys(c) }))
+	case 7, 8:
+		c := fsm.SetPreference{
+			User: pick(g.r, users()), Repository: pick(g.r, g.u.repositories),
+			Mark: fsm.Mark(between(g.r, 1, 2)), Change: fsm.MarkChange(between(g.r, 1, 3)), //nolint:gosec // small
+		}
+		return g.must(operationOf(c, func(m *model) (fsm.PreferenceSet, *fsm.Refusal) { return m.setPreference(c) }))
+	default:
+		c := fsm.SetProgress{Job: pick(g.r, jobNames()), Term: g.term + uint64(g.r.IntN(3)) - 1, Value: []byte("x")[:g.r.IntN(2)]} //nolint:gosec // small
+		c.Term, c.Lifetime = max(1, c.Term), pick(g.r, []time.Duration{0, time.Millisecond, time.Hour})
+		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.setProgress(c) }))
+	}
+}
+
+// soon is a date about now.
+func (g *generator) soon() int64 { return g.date + int64(between(g.r, -2000, 30_000)) }
+
+func (g *generator) endOfSessions() operation {
+	switch g.r.IntN(3) {
+	case 0:
+		c := fsm.DeleteSession{Cookie: pick(g.r, secrets())}
+		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) {
+			delete(m.sessions, c.Cookie)
+			return fsm.None{}, nil
+		}))
+	case 1:
+		c := fsm.DeleteSessions{Subject: pick(g.r, users())}
+		return g.must(operationOf(c, func(m *model) (fsm.SessionsDeleted, *fsm.Refusal) {
+			return fsm.SessionsDeleted{Sessions: m.endSessions(func(s fsm.Session) bool { return s.Subject == c.Subject })}, nil
+		}))
+	default:
+		return g.must(operationOf(fsm.ExpireSessions{}, func(m *model) (fsm.ExpiredRemoved, *fsm.Refusal) {
+			return fsm.ExpiredRemoved{Removed: m.endSessions(func(s fsm.Session) bool { return s.Expires <= m.date })}, nil
+		}))
+	}
+}
+
+func (g *generator) newKey() operation {
+	c := fsm.CreateAPIKey{Hash: pick(g.r, secrets()), ID: fsm.KeyID{byte(g.r.IntN(4))}, Owner: pick(g.r, users()), Label: "ci"}
+	switch g.r.IntN(3) {
+	case 0:
+		c.Expires = g.soon()
+	case 1:
+		c.Expires = g.soon() - thirtyDays
+	}
+	return g.must(operationOf(c, func(m *model) (fsm.APIKey, *fsm.Refusal) { return m.createAPIKey(c) }))
+}
+
+func (g *generator) endOfKeys() operation {
+	if chance(g.r, 50) {
+		return g.must(operationOf(fsm.ExpireAPIKeys{}, func(m *model) (fsm.ExpiredRemoved, *fsm.Refusal) {
+			over := func(k fsm.APIKey) bool { return k.Expires != 0 && k.Expires <= m.date-thirtyDays }
+			return fsm.ExpiredRemoved{Removed: m.removeKeys(over)}, nil
+		}))
+	}
+	c := fsm.RevokeAPIKey{Owner: pick(g.r, users()), ID: fsm.KeyID{byte(g.r.IntN(4))}}
+	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) {
+		if m.removeKeys(func(k fsm.APIKey) bool { return k.Owner == c.Owner && k.ID == c.ID }) == 0 {
+			return fsm.None{}, fsm.ErrAPIKeyUnknown
+		}
+		return fsm.None{}, nil
+	}))
+}
+
+// describePeople is what the views say of people and jobs, a line each.
+func describePeople(v fsm.View, m *model, u *universe) (have, want []string) {
+	add := func(h, w any) { have, want = append(have, fmt.Sprint(h)), append(want, fmt.Sprint(w)) }
+	now := time.UnixMilli(m.date)
+	sessionsDue, keysDue := false, false
+	for _, hash := range secrets() {
+		s, there := v.Session(hash, now)
+		expected := m.sessions[hash]
+		sessionsDue = sessionsDue || expected.Expires != 0 && expected.Expires <= m.date
+		if expected.Expires <= m.date {
+			expected = fsm.Session{}
+		}
+		add([]any{s, there}, []any{expected, expected.Expires != 0})
+		k, known := v.APIKey(hash)
+		kept, is := m.keys[hash]
+		keysDue = keysDue || kept.Expires != 0 && kept.Expires <= m.date-thirtyDays
+		add([]any{k, known}, []any{kept, is})
+	}
+	add([]bool{v.ExpiredSessions(now), v.ExpiredAPIKeys(now)}, []bool{sessionsDue, keysDue})
+	for _, user := range users() {
+		add(v.APIKeys(user), m.keysOf(user))
+		add(v.MarkedBy(user, fsm.Star), m.markedBy(user, fsm.Star))
+		add(v.MarkedBy(user, fsm.Bookmark), m.markedBy(user, fsm.Bookmark))
+	}
+	for _, name := range u.repositories {
+		add(v.Stars(name), m.stars(name))
+	}
+	for _, prefix := range append(jobNames(), "") {
+		add(v.ProgressBelow(prefix), m.progressBelow(prefix))
+		p, there := v.Progress(prefix)
+		expected, is := m.jobs[prefix]
+		if is && expected.Expires != 0 && expected.Expires <= m.now {
+			expected, is = fsm.Progress{}, false
+		}
+		add([]any{p, there}, []any{expected, is})
+	}
+	return have, want
+}
+
+func (m *model) keysOf(user string) (all []fsm.APIKey) {
+	for _, k := range m.keys {
+		if k.Owner == user {
+			all = append(all, k)
+		}
+	}
+	slices.SortFunc(all, func(a, b fsm.APIKey) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return all
+}
+
+func (m *model) markedBy(user string, kind fsm.Mark) (all []string) {
+	for k, set := range m.marks {
+		if set && k.user == user && k.kind == kind {
+			all = append(all, k.repository)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (m *model) progressBelow(prefix string) (all []fsm.Progress) {
+	for name, p := range m.jobs {
+		if strings.HasPrefix(name, prefix) {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b fsm.Progress) int { return cmp.Compare(a.Job, b.Job) })
+	return all
+}
