@@ -63,7 +63,7 @@ func (c SetProgress) check() error {
 }
 
 func (c SetProgress) apply(t *tx) (None, error) {
-	if c.Job == "" || c.Term > t.term {
+	if c.Job == "" || len(c.Job) > maxJobName || c.Term > t.term {
 		return None{}, ErrInvalid // a term that was not yet would shut out those that come
 	}
 	key := []byte(c.Job)

@@ -45,7 +45,7 @@ func (c SetStore) check() error {
 }
 
 func (c SetStore) apply(t *tx) (None, error) {
-	if c.Name == "" {
+	if c.Name == "" || len(c.Name) > maxStoreName {
 		return None{}, ErrInvalid
 	}
 	old, known := load[storeRecord](t.reader, stores, storeKey(c.Name))
