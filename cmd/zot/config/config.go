@@ -1,0 +1,133 @@
+// Package config is zot's configuration file: from bytes to a Config whose every value is checked, or
+// to a list of all that is wrong with it.
+//
+// It knows what a key means and what it may hold; it builds nothing from it, and no package but
+// cmd/zot may import it. Start with Config, the typed form; parse.go reads the keys, default.go has
+// what holds for those that are not there, check.go says what speaks against the rest.
+package config
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Config is a configuration file with its defaults filled in.
+type Config struct {
+	DistSpecVersion string
+	Storage         Storage
+	HTTP            HTTP
+	Log             Log
+	Cluster         Cluster
+}
+
+// Storage says where the node keeps what it keeps.
+type Storage struct {
+	RootDirectory string
+}
+
+// HTTP says where clients are served.
+type HTTP struct {
+	Address string
+	Port    string // "" or "0": the kernel chooses
+}
+
+// Log says what is logged, and where to.
+type Log struct {
+	Level  string
+	Output string // a file that is appended to; "" is standard output
+}
+
+// Cluster says who this node is, and with whom it forms a cluster.
+type Cluster struct {
+	Alone           bool // a cluster of one, without a port for others: the file has no section "cluster"
+	Name            string
+	Node            string
+	Zone            string
+	Listen          string
+	Advertise       string
+	Members         []string // host:port, or DNSPrefix and host:port
+	BootstrapExpect int
+	SecretFile      string
+	TLS             TLS
+	Replicas        int
+	WriteAcks       int
+	Reads           string
+	Timing          string
+
+	hashKey string // marks the section of another design, which zot has had since 2.1
+}
+
+// TLS names certificates of one's own for the port between nodes; all of them or none.
+type TLS struct {
+	Cert, Key, CA string
+}
+
+// DNSPrefix begins an entry of members that is a name to look up at each ask, not one node.
+const DNSPrefix = "dns:"
+
+// Note is what a person should know of a file that is valid all the same.
+type Note struct {
+	Key  string // path of the key
+	Text string
+}
+
+// Load reads the file at path. The notes are valid with an error too, and so are those parts of the
+// Config that no problem names.
+//
+// Its error is a Problems if the file could be read.
+func Load(path string) (Config, []Note, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // the operator names his own file
+	if err != nil {
+		return Config{}, nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return Config{}, nil, fmt.Errorf("ask for the host name: %w", err)
+	}
+	return Parse(data, host)
+}
+
+// Problem is one thing that is wrong with a configuration, with the way to mend it.
+type Problem struct {
+	Key  string // path of the key; "" for the file as a whole
+	Text string
+	Mend string // may be ""
+}
+
+// String is one line.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.Key != "" {
+		b.WriteString(p.Key + ": ")
+	}
+	b.WriteString(p.Text)
+	if p.Mend != "" {
+		b.WriteString("; " + p.Mend)
+	}
+	return b.String()
+}
+
+// Problems is everything that is wrong with a configuration, in the order of the file's sections.
+type Problems []Problem
+
+// Error has a line for each.
+func (p Problems) Error() string {
+	lines := make([]string, 0, len(p)+1)
+	if len(p) == 1 {
+		return p[0].String()
+	}
+	lines = append(lines, fmt.Sprintf("%d problems", len(p)))
+	for _, problem := range p {
+		lines = append(lines, "  "+problem.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// orNil avoids the interface that is not nil but holds nothing.
+func (p Problems) orNil() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p
+}

@@ -1,0 +1,249 @@
+package config_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/seed-16d79997/zot/cmd/zot/config"
+)
+
+// update makes golden write what it would compare with.
+var update = flag.Bool("update", false, "rewrite golden files") //nolint:gochecknoglobals // a flag of the test binary
+
+// minimal is what a file needs at least, around the keys of a test.
+func minimal(rest string) string {
+	return `{"storage": {"rootDirectory": "/var/lib/zot"}` + rest + `}`
+}
+
+// whole is what minimal becomes on the machine zot-0.
+func whole() config.Config {
+	c := config.Default("zot-0")
+	c.Storage.RootDirectory = "/var/lib/zot"
+	c.Cluster.Alone = true
+	c.Cluster.Advertise = "zot-0:7373"
+	c.Cluster.BootstrapExpect, c.Cluster.Replicas, c.Cluster.WriteAcks = 1, 1, 1
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	got := whole()
+	want := config.Config{
+		DistSpecVersion: "1.1.1",
+		Storage:         config.Storage{RootDirectory: "/var/lib/zot"},
+		HTTP:            config.HTTP{Address: "127.0.0.1", Port: "8080"},
+		Log:             config.Log{Level: "debug"},
+		Cluster: config.Cluster{
+			Alone: true, Name: "zot", Node: "zot-0", Listen: "0.0.0.0:7373", Advertise: "zot-0:7373",
+			BootstrapExpect: 1, Replicas: 1, WriteAcks: 1, Reads: "available", Timing: "default",
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the defaults are\n%+v\nnot\n%+v", got, want)
+	}
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	// inCluster is what a cluster of these members becomes.
+	inCluster := func(change func(*config.Config), members ...string) func(*config.Config) {
+		return func(c *config.Config) {
+			c.Cluster.Alone = false
+			c.Cluster.Members, c.Cluster.BootstrapExpect = members, max(len(members), 1)
+			c.Cluster.Replicas, c.Cluster.WriteAcks = 3, 2
+			change(c)
+		}
+	}
+	same := func(*config.Config) {}
+	for name, test := range map[string]struct {
+		file string
+		want func(*config.Config)
+	}{
+		"nothing but the root directory": {minimal(``), same},
+		"distSpecVersion":                {minimal(`, "distSpecVersion": "1.1.0-dev"`), same},
+		"http":                           {minimal(`, "http": {"address": "::1", "port": "5000"}`), func(c *config.Config) { c.HTTP = config.HTTP{Address: "::1", Port: "5000"} }},
+		"port as a number":               {minimal(`, "http": {"port": 5000}`), func(c *config.Config) { c.HTTP.Port = "5000" }},
+		"any port":                       {minimal(`, "http": {"port": ""}`), func(c *config.Config) { c.HTTP.Port = "" }},
+		"log":                            {minimal(`, "log": {"level": "warn", "output": "/dev/null"}`), func(c *config.Config) { c.Log = config.Log{Level: "warn", Output: "/dev/null"} }},
+		"keys in any case":               {`{"STORAGE": {"rootdirectory": "/var/lib/zot"}, "Http": {"PORT": "1"}}`, func(c *config.Config) { c.HTTP.Port = "1" }},
+		"a key twice":                    {minimal(`, "http": {"port": "1", "port": "2"}`), func(c *config.Config) { c.HTTP.Port = "2" }},
+		"null is nothing":                {minimal(`, "http": {"port": null}, "cluster": null`), same},
+		"keys of zot":                    {minimal(`, "extensions": {"what": {"ever": [1]}}, "goVersion": "go1.20"`), same},
+		"an empty cluster section":       {minimal(`, "cluster": {}`), inCluster(same)},
+		"advertise by name": {
+			minimal(`, "cluster": {"node": "b", "secretFile": "s", "members": ["a.zot:7373", "B.zot:7474", "c.zot:7373"]}`),
+			inCluster(func(c *config.Config) {
+				c.Cluster.Node, c.Cluster.SecretFile, c.Cluster.Advertise = "b", "s", "B.zot:7474"
+			}, "a.zot:7373", "B.zot:7474", "c.zot:7373"),
+		},
+		"advertise by whole name": {
+			minimal(`, "cluster": {"node": "a.one", "secretFile": "s", "members": ["a.two:1", "a.one:1"]}`),
+			inCluster(func(c *config.Config) {
+				c.Cluster.Node, c.Cluster.SecretFile, c.Cluster.Advertise = "a.one", "s", "a.one:1"
+			}, "a.two:1", "a.one:1"),
+		},
+		"advertise by a name to look up": {
+			minimal(`, "cluster": {"secretFile": "s", "bootstrapExpect": 3, "members": ["dns:zot.prod.svc:7373"]}`),
+			inCluster(func(c *config.Config) {
+				c.Cluster.SecretFile, c.Cluster.Advertise, c.Cluster.BootstrapExpect = "s", "zot-0.zot.prod.svc:7373", 3
+			}, "dns:zot.prod.svc:7373"),
+		},
+		"advertise by node and port": {
+			minimal(`, "cluster": {"secretFile": "s", "listen": ":7000", "members": ["10.0.0.1:7000"]}`),
+			inCluster(func(c *config.Config) {
+				c.Cluster.SecretFile, c.Cluster.Listen, c.Cluster.Advertise = "s", ":7000", "zot-0:7000"
+			}, "10.0.0.1:7000"),
+		},
+		"every key of cluster": {
+			minimal(`, "cluster": {"name": "prod", "node": "n", "zone": "a", "listen": "127.0.0.1:0", "advertise": "n:1", "members": "n:1",
+				"bootstrapExpect": 1, "secretFile": "s", "tls": {"cert": "c", "key": "k", "ca": "a"}, "replicas": 5, "writeAcks": 4, "reads": "strict", "timing": "slow-disk"}`),
+			inCluster(func(c *config.Config) {
+				c.Cluster = config.Cluster{
+					Name: "prod", Node: "n", Zone: "a", Listen: "127.0.0.1:0", Advertise: "n:1", Members: []string{"n:1"},
+					BootstrapExpect: 1, SecretFile: "s", TLS: config.TLS{Cert: "c", Key: "k", CA: "a"},
+					Replicas: 5, WriteAcks: 4, Reads: "strict", Timing: "slow-disk",
+				}
+			}),
+		},
+		"one copy needs one acknowledgement": {
+			minimal(`, "cluster": {"replicas": 1}`), inCluster(func(c *config.Config) { c.Cluster.Replicas, c.Cluster.WriteAcks = 1, 1 }),
+		},
+		"digits in quotes and fractions": {
+			minimal(`, "cluster": {"replicas": "4", "writeAcks": 3.9}`), inCluster(func(c *config.Config) { c.Cluster.Replicas, c.Cluster.WriteAcks = 4, 3 }),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, _, err := config.Parse([]byte(test.file), "zot-0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := whole()
+			test.want(&want)
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got\n%+v\nwant\n%+v", got, want)
+			}
+		})
+	}
+}
+
+// Every problem and note, in the words that people see.
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	for _, test := range []struct{ name, file string }{
+		{"empty file", ""},
+		{"no keys", `{}`},
+		{"not JSON", "storage:\n  rootDirectory: /tmp/zot\n"},
+		{"comment", "{\n  // where data goes\n  \"storage\": {}}"},
+		{"text behind", minimal(``) + "\n see above"},
+		{"ends early", `{"storage": {"rootDirectory":`},
+		{"empty words", minimal(`, "cluster": {"name": "", "node": "", "listen": ""}`)},
+		{"a list", `[1]`},
+		{"too deep", strings.Repeat(`{"a":`, 100)},
+		{"unknown sections", `{"storag": {}, "metrics": {}, "storage": {"rootDirectory": "/x"}}`},
+		{"unknown keys", minimal(`, "http": {"foo": 1, "prot": "5000"}, "cluster": {"member": [], "tls": {"cart": ""}, "raft": {}}`)},
+		{"no root directory", `{"http": {"port": "1"}}`},
+		{"ports", minimal(`, "http": {"port": "65536"}, "cluster": {"listen": "7373", "advertise": "zot-0"}`)},
+		{"port in words", minimal(`, "http": {"port": "http"}`)},
+		{"port below zero", minimal(`, "http": {"port": -1}`)},
+		{"log level", minimal(`, "log": {"level": "warning"}`)},
+		{"kinds", minimal(`, "http": 5000, "log": {"level": ["debug"]}, "cluster": {"members": {"a": 1}, "replicas": true, "writeAcks": "two", "zone": {}}`)},
+		{"kinds in a list", minimal(`, "cluster": {"secretFile": "s", "members": ["zot-0:7373", 7373]}`)},
+		{"spelled twice", minimal(`, "Storage": {"rootDirectory": "/y"}, "http": {"port": "1", "PORT": "2"}`)},
+		{"names", minimal(`, "cluster": {"name": "my cluster", "node": "zot/0", "zone": "` + strings.Repeat("z", 129) + `"}`)},
+		{"long name", minimal(`, "cluster": {"name": "` + strings.Repeat("n", 129) + `"}`)},
+		{"addresses", minimal(`, "cluster": {"advertise": "zot 0:1", "listen": "0.0.0.0:99999", "secretFile": "s", "members": [":7373", "zot-1:0", "zot-2", "dns:zot"], "bootstrapExpect": 3}`)},
+		{"no advertise", minimal(`, "cluster": {"listen": "127.0.0.1:0"}`)},
+		{"expect with dns", minimal(`, "cluster": {"secretFile": "s", "members": ["dns:zot.svc:7373"]}`)},
+		{"expect nobody", minimal(`, "cluster": {"bootstrapExpect": -1}`)},
+		{"expect too many", minimal(`, "cluster": {"secretFile": "s", "members": ["zot-1:7373", "zot-2:7373"], "bootstrapExpect": 5}`)},
+		{"expect two", minimal(`, "cluster": {"secretFile": "s", "members": ["zot-0:7373", "zot-1:7373"]}`)},
+		{"no secret", minimal(`, "cluster": {"members": ["zot-0:7373", "zot-1:7373", "zot-2:7373"]}`)},
+		{"half of tls", minimal(`, "cluster": {"tls": {"cert": "c"}}`)},
+		{"copies", minimal(`, "cluster": {"replicas": 2, "writeAcks": 3}`)},
+		{"no copies", minimal(`, "cluster": {"replicas": 0}`)},
+		{"words", minimal(`, "cluster": {"reads": "availible", "timing": "turbo"}`)},
+		{"zot's own cluster of one", minimal(`, "cluster": {"members": ["127.0.0.1:9000"], "hashKey": "loremipsumdolors"}`)},
+		{"zot's own cluster", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors"}`)},
+		{"zot's own cluster with a secret", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors", "secretFile": "s"}`)},
+		{"keys that are not acted on", `{"distSpecVersion": "1.1.0", "commit": "c", "storage": {"rootDirectory": "/x", "GC": true, "subPaths": {}}, "http": {"auth": {"any": "thing"}}, "scheduler": {}, "log": {"audit": "/y"}}`},
+		{"notes on values", minimal(`, "http": {"port": "1", "port": "2"}, "cluster": {"replicas": 3.5}`)},
+	} {
+		_, notes, err := config.Parse([]byte(test.file), "zot-0")
+		fmt.Fprintf(&b, "== %s\n", test.name)
+		for _, n := range notes {
+			fmt.Fprintf(&b, "note %s: %s\n", n.Key, n.Text)
+		}
+		if err != nil {
+			fmt.Fprintln(&b, err)
+		}
+	}
+	golden(t, "problems.golden", b.String())
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; -update rewrites it. Got:\n%s", path, got)
+	}
+}
+
+func TestLoadExamples(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../../test/testdata/zot-examples/config-*.json")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	for _, file := range files {
+		if _, _, err := config.Load(file); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	for node := 1; node <= 3; node++ {
+		file := fmt.Sprintf("../../../deploy/local/node%d.json", node)
+		if _, notes, err := config.Load(file); err != nil || len(notes) > 0 {
+			t.Errorf("%s: %v %v", file, notes, err)
+		}
+	}
+}
+
+func TestLoadMissing(t *testing.T) {
+	t.Parallel()
+	if _, _, err := config.Load(filepath.Join(t.TempDir(), "none.json")); err == nil {
+		t.Error("a file that is not there was loaded")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal(`, "cluster": {"members": ["a:1", "dns:b:2"], "replicas": 3.5, "hashKey": "x"}`)))
+	f.Add([]byte(`{"storage": {"rootDirectory": null}, "http": [1, {"a": {}}], "HTTP": 1}`))
+	f.Add([]byte("{// \n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, _, err := config.Parse(data, "zot-0")
+		if err != nil {
+			if err.Error() == "" {
+				t.Error("an error without words")
+			}
+			return
+		}
+		if c.Storage.RootDirectory == "" || c.Cluster.Advertise == "" || c.Cluster.WriteAcks < 1 || c.Cluster.BootstrapExpect < 1 {
+			t.Errorf("accepted as %+v", c)
+		}
+	})
+}
