@@ -73,7 +73,7 @@ type Timing struct {
 func DefaultTiming() Timing {
 	return Timing{
 		Heartbeat: 500 * time.Millisecond, Election: 500 * time.Millisecond, Lease: 250 * time.Millisecond,
-		CommitTimeout:    5 * time.Millisecond,
+		CommitTimeout:    50 * time.Millisecond, // an idle cluster; commits of commands are pushed (push.go)
 		WriteDeadline:    10 * time.Second,
 		Stable:           10 * time.Second,
 		Live:             10 * time.Second,
@@ -161,7 +161,7 @@ func New(config Config) (*Node, error) {
 	n.caught.since = map[entry.Incarnation]time.Time{}
 	n.applied.set(config.State.Position().Index)
 	n.snaps = &snapshots{state: config.State, applied: &n.applied}
-	n.machine = &machine{state: config.State, applied: &n.applied, snapshots: n.snaps, begin: func(uint64, uint64) {}}
+	n.machine = &machine{state: config.State, applied: &n.applied, snapshots: n.snaps, begin: newPusher(n).push}
 	logs, err := openLogStore(filepath.Join(config.Dir, LogName), config.NoSync, config.Timing.WriteDeadline, n.failStop)
 	if err != nil {
 		return nil, err
