@@ -168,7 +168,7 @@ func TestProblems(t *testing.T) {
 		{"half of tls", minimal(`, "cluster": {"tls": {"cert": "c"}}`)},
 		{"copies", minimal(`, "cluster": {"replicas": 2, "writeAcks": 3}`)},
 		{"no copies", minimal(`, "cluster": {"replicas": 0}`)},
-		{"words", minimal(`, "cluster": {"reads": "availible", "timing": "turbo"}`)},
+		{"words", minimal(`, "cluster": {"reads": "avail", "timing": "turbo"}`)},
 		{"zot's own cluster of one", minimal(`, "cluster": {"members": ["127.0.0.1:9000"], "hashKey": "loremipsumdolors"}`)},
 		{"zot's own cluster", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors"}`)},
 		{"zot's own cluster with a secret", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors", "secretFile": "s"}`)},
