@@ -87,7 +87,7 @@ func Encode(cmd Command) ([]byte, error) {
 	}
 	k := cmd.wire()
 	b := make([]byte, 0, 256)
-	b = append(b, byte(len(k.name)))
+	b = append(b, byte(len(k.name))) //nolint:gosec // a short name
 	b = append(b, k.name...)
 	b = append(b, k.version)
 	b = append(b, encode(cmd)...)

@@ -37,7 +37,7 @@ func stopped(work func() error) (err error) {
 // copyFile is for a template that many tests of one test begin with.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
-	b, err := os.ReadFile(from) //nolint:gosec // made by the test
+	b, err := os.ReadFile(from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,11 +199,11 @@ func (f failing) Sync(name string) error {
 	return f.Files.Sync(name)
 }
 
-func (f failing) Rename(old, new string) error {
+func (f failing) Rename(oldname, newname string) error {
 	if f.what == "rename" {
 		return errDisk
 	}
-	return f.Files.Rename(old, new)
+	return f.Files.Rename(oldname, newname)
 }
 
 func (f failing) SyncDir(dir string) error {

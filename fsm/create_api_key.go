@@ -29,7 +29,7 @@ func (CreateAPIKey) wire() kind { return kind{"create-api-key", 1} }
 
 func (c CreateAPIKey) check() error {
 	switch {
-	case !isName(c.Owner, maxSubject):
+	case !isName(c.Owner):
 		return fmt.Errorf("owner %.20q is empty, longer than %d bytes or has a zero byte", c.Owner, maxSubject)
 	case len(c.Label) > maxLabel || len(c.Creator) > maxLabel:
 		return fmt.Errorf("label or creator is longer than %d bytes", maxLabel)
@@ -47,7 +47,7 @@ func (c CreateAPIKey) check() error {
 }
 
 func (c CreateAPIKey) apply(t *tx) (APIKey, error) {
-	if !isName(c.Owner, maxSubject) || c.Expires < 0 {
+	if !isName(c.Owner) || c.Expires < 0 {
 		return APIKey{}, ErrInvalid
 	}
 	if t.has(apiKeys, c.Hash[:]) || t.has(apiKeysOf, apiKeyOf(c.Owner, c.ID)) {

@@ -17,7 +17,7 @@ type DeleteSessions struct {
 func (DeleteSessions) wire() kind { return kind{"delete-sessions", 1} }
 
 func (c DeleteSessions) check() error {
-	if !isName(c.Subject, maxSubject) {
+	if !isName(c.Subject) {
 		return fmt.Errorf("subject %.20q is empty, longer than %d bytes or has a zero byte", c.Subject, maxSubject)
 	}
 	return nil

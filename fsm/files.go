@@ -15,7 +15,7 @@ type Files interface {
 	// Sync returns when the bytes of a file are durable.
 	Sync(name string) error
 	// Rename puts a file in the place of another, at once.
-	Rename(old, new string) error
+	Rename(oldname, newname string) error
 	// Remove fails with an error that is os.ErrNotExist if there is no such file.
 	Remove(name string) error
 	// SyncDir returns when the names in a directory are durable.
@@ -33,7 +33,7 @@ func (osFiles) Create(name string) (io.WriteCloser, error) {
 
 func (osFiles) Sync(name string) error { return syncPath(name) }
 
-func (osFiles) Rename(old, new string) error { return os.Rename(old, new) }
+func (osFiles) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
 
 func (osFiles) Remove(name string) error { return os.Remove(name) }
 

@@ -120,6 +120,20 @@ func do[R any](r *replica, cmd fsm.CommandOf[R]) R {
 	return result
 }
 
+// doAll applies commands in one batch.
+func doAll[C fsm.Command](r *replica, commands []C) {
+	r.t.Helper()
+	batch := make([]entry.Entry, len(commands))
+	for i, cmd := range commands {
+		batch[i] = r.next(payloadOf(r.t, cmd))
+	}
+	for i, result := range r.apply(batch...) {
+		if err := r.Explain(result); err != nil {
+			r.t.Fatalf("%+v: %v", commands[i], err)
+		}
+	}
+}
+
 // refused proposes a command that must be refused for the reason given.
 func refused[R any](r *replica, reason error, cmd fsm.CommandOf[R]) {
 	r.t.Helper()
@@ -170,7 +184,7 @@ func golden(t *testing.T, cmd fsm.Command) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(name) //nolint:gosec // below testdata
+	want, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ func (t *tx) hash() []byte {
 	h := sha256.New()
 	for _, b := range replicated() {
 		if s := t.sums[b]; *s != (sum{}) {
-			h.Write(append([]byte{byte(len(b))}, b...))
+			h.Write(append([]byte{byte(len(b))}, b...)) //nolint:gosec // a short name
 			h.Write(s.bytes())
 		}
 	}

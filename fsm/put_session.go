@@ -28,7 +28,7 @@ type PutSession struct {
 func (PutSession) wire() kind { return kind{"put-session", 1} }
 
 func (c PutSession) check() error {
-	if !isName(c.Subject, maxSubject) || len(c.Provider) > maxSubject {
+	if !isName(c.Subject) || len(c.Provider) > maxSubject {
 		return fmt.Errorf("subject %.20q or provider %.20q is empty, longer than %d bytes or has a zero byte", c.Subject, c.Provider, maxSubject)
 	}
 	size := 0
@@ -42,7 +42,7 @@ func (c PutSession) check() error {
 }
 
 func (c PutSession) apply(t *tx) (None, error) {
-	if !isName(c.Subject, maxSubject) {
+	if !isName(c.Subject) {
 		return None{}, ErrInvalid
 	}
 	if c.Expires <= t.date {

@@ -41,6 +41,7 @@ func TestRecountWhileApplying(t *testing.T) {
 	err := r.Recount(t.Context(), func(context.Context, int) error {
 		steps++
 		for i := range 7 {
+			//nolint:contextcheck // the test proposes, not the recount
 			do(r, store(fmt.Sprint((steps*31+i*17)%200), time.Duration(steps)*time.Hour))
 		}
 		r.wait(time.Minute) // forgets results

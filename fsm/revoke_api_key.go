@@ -13,7 +13,7 @@ type RevokeAPIKey struct {
 func (RevokeAPIKey) wire() kind { return kind{"revoke-api-key", 1} }
 
 func (c RevokeAPIKey) check() error {
-	if !isName(c.Owner, maxSubject) {
+	if !isName(c.Owner) {
 		return fmt.Errorf("owner %.20q is empty, longer than %d bytes or has a zero byte", c.Owner, maxSubject)
 	}
 	return nil

@@ -81,6 +81,6 @@ func (r reader) dueHashes(b bucket, date int64, limit int) (all []SecretHash) {
 }
 
 // isName reports whether s can be a part of a key that ends in a zero byte: a subject, an owner.
-func isName(s string, limit int) bool {
-	return s != "" && len(s) <= limit && !strings.Contains(s, "\x00")
+func isName(s string) bool {
+	return s != "" && len(s) <= maxSubject && !strings.Contains(s, "\x00")
 }

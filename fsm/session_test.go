@@ -57,9 +57,11 @@ func TestSessions(t *testing.T) {
 func TestSessionsExpireByDate(t *testing.T) {
 	r := newReplica(t)
 	refused(r, fsm.ErrSessionOver, r.login("late", "ann", 0))
+	var all []fsm.PutSession
 	for i := range 350 {
-		do(r, r.login(fmt.Sprint(i), fmt.Sprint("user ", i), time.Hour))
+		all = append(all, r.login(fmt.Sprint(i), fmt.Sprint("user ", i), time.Hour))
 	}
+	doAll(r, all)
 	do(r, r.login("long", "ann", 3*time.Hour))
 	r.date = r.date.Add(2 * time.Hour)
 	if _, ok := r.loggedIn("7"); ok {

@@ -46,7 +46,7 @@ func (SetPreference) wire() kind { return kind{"set-preference", 1} }
 
 func (c SetPreference) check() error {
 	switch {
-	case !isName(c.User, maxSubject):
+	case !isName(c.User):
 		return fmt.Errorf("user %.20q is empty, longer than %d bytes or has a zero byte", c.User, maxSubject)
 	case c.Mark < Star || c.Mark > Bookmark:
 		return fmt.Errorf("mark %d is neither star nor bookmark", c.Mark)
@@ -57,7 +57,7 @@ func (c SetPreference) check() error {
 }
 
 func (c SetPreference) apply(t *tx) (PreferenceSet, error) {
-	if !isName(c.User, maxSubject) {
+	if !isName(c.User) {
 		return PreferenceSet{}, ErrInvalid
 	}
 	if _, exists := t.repository(c.Repository); !exists {

@@ -13,8 +13,15 @@ func withRepositories(t *testing.T, names ...string) *replica {
 	t.Helper()
 	r := newCluster(t, 1)
 	do(r, fsm.SetStore{Name: "default", GCDelay: 1 << 40, Replicas: 1, WriteAcks: 1})
+	var all []fsm.BlobStored
 	for i, name := range names {
-		do(r, r.upload(name, fmt.Sprint("in ", name), fsm.Location{Incarnation: node(1), Copy: fsm.CopyID{byte(i), byte(i >> 8), 1}}))
+		all = append(all, r.upload(name, fmt.Sprint("in ", name), fsm.Location{Incarnation: node(1), Copy: fsm.CopyID{byte(i), byte(i >> 8), 1}}))
+	}
+	for part := range slices.Chunk(all, 100) { // a stamp is good for some minutes
+		for i := range part {
+			part[i].Stamp = r.time
+		}
+		doAll(r, part)
 	}
 	return r
 }
@@ -68,9 +75,11 @@ func TestPreferencesOfOneUserAreBounded(t *testing.T) {
 	set := func(name string, change fsm.MarkChange) fsm.SetPreference {
 		return fsm.SetPreference{User: "ann", Repository: name, Mark: fsm.Bookmark, Change: change}
 	}
+	var all []fsm.SetPreference
 	for _, name := range names[:1000] {
-		do(r, set(name, fsm.SetMark))
+		all = append(all, set(name, fsm.SetMark))
 	}
+	doAll(r, all)
 	refused(r, fsm.ErrTooMany, set(names[1000], fsm.ToggleMark))
 	do(r, set(names[1000], fsm.RemoveMark))
 	do(r, set(names[0], fsm.RemoveMark))

@@ -11,7 +11,7 @@ import (
 const (
 	maxJobName  = 512 // bytes
 	maxProgress = 64 << 10
-	maxJobs     = 4096
+	maxJobs     = 1000
 )
 
 // SetProgress records how far a job has come, or what a leader has assigned to a node. A job names its
@@ -23,7 +23,7 @@ const (
 //
 // Refused with:
 //   - ErrTermOver if the record is of a later term
-//   - ErrTooMany for the 4,097th record
+//   - ErrTooMany for the 1,001st record
 type SetProgress struct {
 	Job      string        `cbor:"1,keyasint"`
 	Term     uint64        `cbor:"2,keyasint"`

@@ -53,9 +53,11 @@ func TestSetProgress(t *testing.T) {
 
 func TestRecordsOfJobsAreBounded(t *testing.T) {
 	r := newReplica(t)
-	for i := range 4096 {
-		do(r, fsm.SetProgress{Job: fmt.Sprint(i), Term: 1, Value: []byte("x")})
+	var all []fsm.SetProgress
+	for i := range 1000 {
+		all = append(all, fsm.SetProgress{Job: fmt.Sprint(i), Term: 1, Value: []byte("x")})
 	}
+	doAll(r, all)
 	refused(r, fsm.ErrTooMany, fsm.SetProgress{Job: "one more", Term: 1, Value: []byte("x")})
 	do(r, fsm.SetProgress{Job: "77", Term: 1, Value: []byte("y")})
 	for _, bad := range []fsm.SetProgress{{Term: 1}, {Job: "a"}, {Job: "a", Term: 1, Value: make([]byte, 65<<10)}, {Job: "a", Term: 1, Lifetime: -1}} {

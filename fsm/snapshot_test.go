@@ -228,7 +228,11 @@ func TestRestoreOfABackup(t *testing.T) {
 		if r, restored := v.Restored(); !restored || r.Number != 5 || r.At != a.time {
 			t.Errorf("restore %+v, %t", r, restored)
 		}
+		if all := v.Nodes(); len(all) != 1 || all[0] != member || v.Members() != 1 {
+			t.Errorf("nodes %+v after the restore, %d members", all, v.Members())
+		}
 	})
+	b.sound()
 	if err := b.Recount(t.Context(), unpaced); err != nil {
 		t.Error(err)
 	}
@@ -289,5 +293,30 @@ func TestAdvanceOnlyRaises(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestInstallEndsAFence gives a node that differs from the majority a state of that majority, and
+// another one that of a fenced node.
+func TestInstallEndsAFence(t *testing.T) {
+	sound, fenced := filled(t, 3), openReplica(t, t.TempDir(), node(2))
+	do(fenced, fsm.HashCheck{})
+	do(fenced, fsm.HashCheck{Index: fenced.index, Sum: bytes.Repeat([]byte{1}, 32)})
+	if fenced.Fenced() == "" {
+		t.Fatal("not fenced")
+	}
+	other := openReplica(t, t.TempDir(), node(3))
+	install(t, other, snapshotOf(t, fenced), stampOf(fenced.Position()))
+	install(t, fenced, snapshotOf(t, sound), stampOf(sound.Position()))
+	for _, r := range []*replica{other, fenced} {
+		if why := r.Fenced(); why != "" {
+			t.Errorf("fenced: %s", why)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if why := openReplica(t, fenced.dir, node(2)).Fenced(); why != "" {
+		t.Errorf("fenced after a restart: %s", why)
 	}
 }

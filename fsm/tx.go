@@ -137,19 +137,18 @@ func (t *tx) put(b bucket, key, value []byte) {
 // save puts v's encoding.
 func (t *tx) save(b bucket, key []byte, v any) { t.put(b, key, encode(v)) }
 
-// del removes a record; it reports whether there was one.
-func (t *tx) del(b bucket, key []byte) bool {
+// del removes a record, if there is one.
+func (t *tx) del(b bucket, key []byte) {
 	defer damagedPage(b)
 	bk := t.bolt.Bucket([]byte(b))
 	old := bk.Get(key)
 	if old == nil {
-		return false
+		return
 	}
 	t.count(b, key, func(s *sum) { s.sub(sumOf(b, key, unseal(b, key, old))) })
 	if err := bk.Delete(key); err != nil {
 		panic(err)
 	}
-	return true
 }
 
 // count changes the sum of b for a record's sake, unless b is local, which has none.
