@@ -150,6 +150,7 @@ func TestBlobStoredStrikesOut(t *testing.T) {
 	refused(r, fsm.ErrTooFewCopies, r.upload("a", "y", loc(1, 7), loc(2, 5)))
 	do(r, fsm.RetireNode{Incarnation: node(2)})
 	do(r, r.upload("b", "z", loc(1, 8)))
+	r.expectCopies("z", loc(1, 8))
 	r.sound()
 }
 
@@ -185,8 +186,10 @@ func TestAddCopy(t *testing.T) {
 	refused(r, fsm.ErrBlobUnknown, add(loc(1, 1), nil))
 	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
 	refused(r, fsm.ErrNodeNoMember, add(loc(9, 3), nil))
-	if !do(r, add(loc(3, 3), nil)).Recorded || !do(r, add(loc(3, 3), nil)).Recorded {
-		t.Error("a third copy was not recorded")
+	for range 2 {
+		if !do(r, add(loc(3, 3), nil)).Recorded {
+			t.Error("a third copy was not recorded")
+		}
 	}
 	if do(r, add(loc(4, 4), nil)).Recorded || do(r, add(loc(3, 5), nil)).Recorded {
 		t.Error("a fourth copy, or a second on a node, was recorded")
@@ -218,8 +221,10 @@ func TestGiveUpCopy(t *testing.T) {
 		t.Error("a copy on a retired node is another copy")
 	}
 	r.expectDoomed(1, 1)
-	if !do(r, giveUp(loc(2, 2))).Damaged || !do(r, giveUp(loc(2, 2))).Damaged {
-		t.Error("the last copy was given up")
+	for range 2 {
+		if !do(r, giveUp(loc(2, 2))).Damaged {
+			t.Error("the last copy was given up")
+		}
 	}
 	r.expectCopies("x", loc(2, 2))
 	if l, err := r.link("a", "x"); err != nil || !l.Damaged {

@@ -56,15 +56,5 @@ func (d *Digest) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// cutDigest splits a key that begins with a digest. What is no digest is all digest: such a key was
-// never written by us.
-func cutDigest(key []byte) (Digest, []byte) {
-	_, rest, err := oci.DecodeDigest(key)
-	if err != nil {
-		return Digest(key), nil
-	}
-	return Digest(key[:len(key)-len(rest)]), rest
-}
-
 // errNoDigest is what check says of a command that must have a digest and does not.
 var errNoDigest = fmt.Errorf("%w: none", oci.ErrDigestInvalid)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"iter"
+	"slices"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
 )
@@ -54,24 +55,15 @@ type indexKey struct {
 // old record and the new one.
 func (t *tx) reindex(before, after []indexKey) {
 	for _, k := range before {
-		if !contains(after, k) {
+		if !slices.Contains(after, k) {
 			t.del(k.bucket, []byte(k.key))
 		}
 	}
 	for _, k := range after {
-		if !contains(before, k) {
+		if !slices.Contains(before, k) {
 			t.put(k.bucket, []byte(k.key), []byte(k.value))
 		}
 	}
-}
-
-func contains(keys []indexKey, k indexKey) bool {
-	for _, other := range keys {
-		if other == k {
-			return true
-		}
-	}
-	return false
 }
 
 // past is the first key after all that begin with prefix.

@@ -13,13 +13,31 @@ func (g *generator) command() operation {
 		weight int
 		make   func() operation
 	}{
-		{1, g.quiet}, {2, g.setStore}, {1, g.cluster},
-		{4, g.nodeStarted}, {4, g.nodeJoined}, {2, g.retireNode}, {3, g.dropNode},
-		{5, g.vouchCopies}, {4, g.dropCopies}, {3, g.clearNode},
-		{24, g.blobStored}, {6, g.addCopy}, {4, g.giveUpCopy}, {4, g.copyRemoved},
-		{6, g.mount}, {5, g.renewLease}, {4, g.deleteBlob}, {8, g.collectBlobs},
-		{24, g.putManifest}, {5, g.deleteManifest}, {4, g.deleteTag}, {4, g.restoreTag},
-		{2, g.recordPulls}, {3, g.collectRepositories}, {8, g.aboutPeople},
+		{1, g.quiet},
+		{2, g.setStore},
+		{1, g.cluster},
+		{4, g.nodeStarted},
+		{4, g.nodeJoined},
+		{2, g.retireNode},
+		{3, g.dropNode},
+		{5, g.vouchCopies},
+		{4, g.dropCopies},
+		{3, g.clearNode},
+		{24, g.blobStored},
+		{6, g.addCopy},
+		{4, g.giveUpCopy},
+		{4, g.copyRemoved},
+		{6, g.mount},
+		{5, g.renewLease},
+		{4, g.deleteBlob},
+		{8, g.collectBlobs},
+		{24, g.putManifest},
+		{5, g.deleteManifest},
+		{4, g.deleteTag},
+		{4, g.restoreTag},
+		{2, g.recordPulls},
+		{3, g.collectRepositories},
+		{8, g.aboutPeople},
 	}
 	total := 0
 	for _, k := range kinds {

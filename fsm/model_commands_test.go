@@ -84,15 +84,16 @@ func (m *model) become(i entry.Incarnation, state entry.NodeState) {
 
 func (m *model) nodeJoined(c fsm.NodeJoined) (fsm.None, *fsm.Refusal) {
 	switch m.state(c.Incarnation) {
-	case 0:
-		return fsm.None{}, fsm.ErrNodeUnknown
+	case entry.Joining, entry.Member, entry.Replica:
+		m.become(c.Incarnation, entry.Member)
+		return fsm.None{}, nil
 	case entry.Retired:
 		return fsm.None{}, fsm.ErrNodeRetired
 	case entry.Dropped:
 		return fsm.None{}, fsm.ErrNodeDropped
+	default:
+		return fsm.None{}, fsm.ErrNodeUnknown
 	}
-	m.become(c.Incarnation, entry.Member)
-	return fsm.None{}, nil
 }
 
 func (m *model) retireNode(c fsm.RetireNode) (fsm.None, *fsm.Refusal) {

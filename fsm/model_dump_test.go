@@ -218,7 +218,7 @@ func (f modelFacts) sole(i entry.Incarnation) []fsm.BlobName {
 
 func (f modelFacts) doomedOn(i entry.Incarnation) []fsm.DoomedCopy {
 	var all []fsm.DoomedCopy
-	for c := range f.model.doomed {
+	for c := range f.doomed {
 		if c.at == i {
 			all = append(all, fsm.DoomedCopy{Store: c.store, Copy: c.id})
 		}

@@ -149,11 +149,11 @@ func (g *generator) aboutPeople() operation {
 	case 7, 8:
 		c := fsm.SetPreference{
 			User: pick(g.r, users()), Repository: pick(g.r, g.u.repositories),
-			Mark: fsm.Mark(between(g.r, 1, 2)), Change: fsm.MarkChange(between(g.r, 1, 3)), //nolint:gosec // small
+			Mark: fsm.Mark(between(g.r, 1, 2)), Change: fsm.MarkChange(between(g.r, 1, 3)),
 		}
 		return g.must(operationOf(c, func(m *model) (fsm.PreferenceSet, *fsm.Refusal) { return m.setPreference(c) }))
 	default:
-		c := fsm.SetProgress{Job: pick(g.r, jobNames()), Term: g.term + uint64(g.r.IntN(3)) - 1, Value: []byte("x")[:g.r.IntN(2)]} //nolint:gosec // small
+		c := fsm.SetProgress{Job: pick(g.r, jobNames()), Term: g.term + uint64(g.r.IntN(3)) - 1, Value: []byte("x")[:g.r.IntN(2)]}
 		c.Term, c.Lifetime = max(1, c.Term), pick(g.r, []time.Duration{0, time.Millisecond, time.Hour})
 		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.setProgress(c) }))
 	}

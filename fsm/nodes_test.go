@@ -118,6 +118,7 @@ func TestLeaveInOrder(t *testing.T) {
 	r.expectCopies("x", loc(2, 2), loc(3, 5))
 	do(r, fsm.DropNode{Incarnation: node(1)})
 	r.expectState(1, entry.Dropped)
+	r.expectState(2, entry.Member)
 	r.sound()
 }
 

@@ -119,14 +119,12 @@ func (t *tx) untag(repository, tag string, index uint64) {
 	}
 }
 
-// forgetUntagged forgets the history of the tags that were deleted longest ago, most at most, and returns
-// of how many.
-func (t *tx) forgetUntagged(repository string, most int) int {
+// forgetUntagged forgets the history of the tags that were deleted longest ago, most at most.
+func (t *tx) forgetUntagged(repository string, most int) {
 	keys := t.first(untagged, within(repository), most)
 	for _, key := range keys {
 		t.del(untagged, key)
 		t.del(history, within(repository, string(key[len(repository)+1+8:])))
 	}
 	t.changeRepository(repository, "", func(r *repositoryRecord) { r.Untagged -= uint64(len(keys)) })
-	return len(keys)
 }
