@@ -66,6 +66,7 @@ func (n *Node) present() hello {
 func (n *Node) enter(ctx context.Context) error {
 	for said := ""; !n.hasState() && ctx.Err() == nil; pause(ctx, enterPause, nil) {
 		err := n.formOrJoin(ctx)
+		n.waiting.because(err)
 		if err != nil && err.Error() != said {
 			said = err.Error()
 			n.log.Info("not part of a cluster yet", "reason", said)

@@ -37,6 +37,7 @@ func (n *Node) announce(ctx context.Context) {
 		if err == nil {
 			err = n.config.Roster.Explain(result)
 		}
+		n.waiting.because(err)
 		if err == nil {
 			close(n.announced)
 			return

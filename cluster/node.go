@@ -129,6 +129,7 @@ type Node struct {
 	form    formation
 	caught  caughtUp
 	hashes  hashWatch
+	waiting waiting
 
 	kick      chan struct{} // has the leader look at the membership at once
 	announced chan struct{} // closed when the state knows of this start
@@ -362,6 +363,7 @@ func (n *Node) serve() {
 	for path, h := range map[string]peer.Handler{
 		pathPropose: n.handlePropose, pathReadIndex: n.handleReadIndex, pathTerm: n.handleTerm, pathHash: n.handleHash,
 		pathHello: n.handleHello, pathForm: n.handleForm, pathJoin: n.handleJoin, pathRemove: n.handleRemove, pathStatus: n.handleStatus,
+		pathClusterStatus: n.handleClusterStatus, pathTransfer: n.handleTransfer,
 	} {
 		n.config.Peer.Handle(path, h)
 	}
