@@ -178,8 +178,8 @@ func (n *Node) transportBeneath() (beneath under, endCalls func()) {
 		// (nobody reads answers any more, and only the sender would close it), so the old leader's
 		// heartbeats go on and a shutdown never ends. Batches make up for it.
 		MaxRPCsInFlight: 1,
-		Timeout: 10 * time.Second,
-		Logger:  n.log.Named("raft-net"),
+		Timeout:         10 * time.Second,
+		Logger:          n.log.Named("raft-net"),
 	})
 	t.TimeoutScale = 64 << 20 // a snapshot may take a second per 6 MiB, not per 25 KiB
 	return t, s.endAll

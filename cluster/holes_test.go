@@ -220,16 +220,24 @@ func TestReadsNeverGoBack(t *testing.T) {
 // is still in the leader's term. A leader that is cut off while its last messages and their answers
 // are on their way must not take these for proof that it leads (VerifyLeader did, in 7 of 160 runs).
 func TestCutOffLeaderNeverAnswersFresh(t *testing.T) {
+	timing := sim.FastTiming()
+	timing.Heartbeat, timing.Election, timing.Lease = 300*time.Millisecond, 300*time.Millisecond, 250*time.Millisecond
 	for trial := range 5 {
-		c := sim.Started(t, 3, sim.Options{})
+		c := sim.Started(t, 3, sim.Options{Timing: timing})
 		old := c.Leader()
 		others := c.Others(old)
 		if err := set(t.Context(), old, 1); err != nil {
 			t.Fatal(err)
 		}
-		// Its requests still arrive; the answers come late, each at another time; then nothing arrives.
-		for i, o := range others {
-			c.Network.Delay(o.Name, old.Name, time.Duration(240*(i+1)+4*trial)*time.Millisecond)
+		// Its last requests arrive; the answers come at +240, +480 and +724 ms, each just in time for the
+		// lease; the others hear nothing more, and elect meanwhile.
+		c.Network.Stagger(others[0].Name, old.Name, 240*time.Millisecond, 724*time.Millisecond)
+		c.Network.Stagger(others[1].Name, old.Name, 480*time.Millisecond)
+		c.Eventually("the last answers are on their way", func() bool {
+			return c.Network.Staggered(others[0].Name, old.Name) >= 2 && c.Network.Staggered(others[1].Name, old.Name) >= 1
+		})
+		for _, o := range others {
+			c.Network.Hold(old.Name, o.Name, true)
 		}
 		var stale atomic.Int64
 		ctx, stop := context.WithCancel(t.Context())
@@ -246,9 +254,6 @@ func TestCutOffLeaderNeverAnswersFresh(t *testing.T) {
 					}
 				}
 			})
-		}
-		for _, o := range others {
-			c.Network.Hold(old.Name, o.Name, true)
 		}
 		c.Eventually("the others elect", func() bool { return others[0].Leads() || others[1].Leads() })
 		for i := range 20 {
@@ -466,6 +471,7 @@ func TestStaleLongLogCatchesUp(t *testing.T) {
 		old.Kill()
 		old = c.Start(old.Name)
 	case <-soon(t, 10*time.Second).Done():
+		t.Fatal("the node goes on with a log that it believes in and no longer has")
 	}
 	if got, err := read(soon(t, 10*time.Second), t, old); err != nil || got != 5 {
 		t.Fatalf("the old leader reads %d, %v", got, err)
@@ -533,13 +539,13 @@ func TestHeartbeatDoesNotChangeTheTermBesideTheMainLoop(t *testing.T) {
 	c.Network.Hold(old.Name, others[0].Name, true)   // others no longer hear it, and elect
 	c.Network.Hold(old.Name, others[1].Name, true)
 	c.Eventually("the others elect", func() bool { return others[0].Leads() || others[1].Leads() })
+	c.Network.Heal()
 	pauseFor(t, time.Second) // several heartbeats of the new leader have come in
 	if now := old.Term(); now != term {
 		t.Errorf("the term went from %d to %d while the main loop was appending", term, now)
 	}
 	blocked.Store(nil)
 	close(release)
-	c.Network.Heal()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -587,6 +593,10 @@ func TestBigSnapshotDoesNotCostTheLease(t *testing.T) {
 	c.Eventually("the leader's log is cut", func() bool { return leader.FirstIndex() == 0 || leader.FirstIndex() > behind+1 })
 	term := leader.Term()
 	// The one away goes; the one behind comes, before the leader's lease has run out.
+	select { // an earlier, small one
+	case <-started:
+	default:
+	}
 	isolate(c, others[0], false)
 	<-started
 	others[1].Kill()

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed-16d79997/zot/cluster/peer"
@@ -181,8 +180,8 @@ func TestCallLosesItsConnection(t *testing.T) {
 }
 
 func TestCallHasABound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, m := newWaiter(), newMemory()
+	bubble(t, func(t *testing.T, m *memory) {
+		w := newWaiter()
 		server, client := m.startIn(t, "zot-0", w.handle), m.startIn(t, "zot-1")
 		before := time.Now()
 		_, err := client.Call(t.Context(), server.target(), "/wait", nil)

@@ -203,7 +203,8 @@ func (g *Gossip) memberlistConfig() *memberlist.Config {
 	config.Delegate = delegate{g}
 	config.Events = delegate{g}
 	config.Alive = delegate{g}
-	config.Logger = g.logger.StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true})
+	// Nobody has to act on a hint that is missing, and memberlist warns once a second where packets do not get through.
+	config.Logger = g.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 	return config
 }
 

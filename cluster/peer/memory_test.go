@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-16d79997/zot/cluster/peer"
@@ -34,6 +36,17 @@ func newMemory() *memory {
 		cut:       make(map[string]bool),
 		dials:     make(map[string]int),
 	}
+}
+
+// bubble runs a test with a clock of its own, on a network in memory, until no goroutine is left. It does so on one
+// processor: timers of a bubble that fire on two at once crash the race detector (golang/go#78156).
+func bubble(t *testing.T, test func(*testing.T, *memory)) {
+	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // memberlist's own goroutines sit in a probe for a second more
+		test(t, newMemory())
+	})
 }
 
 // startIn starts a node as start does, on the host that has the node's name.

@@ -84,7 +84,7 @@ type Peer struct {
 	refusals *limiter
 	ran      atomic.Bool
 	done     chan struct{} // closed when Run begins to end
-	end      func()        // closes done, once
+	shut     func()        // closes all that a goroutine may be blocked on; a second caller waits for the first
 }
 
 // New checks the configuration, derives the keys and binds the listener, so that Addr is known, but starts nothing:
@@ -92,7 +92,7 @@ type Peer struct {
 // gives it back.
 //
 // Errors: a name is missing or too long, no secret or one under 32 characters (the error says which line), only one
-// of Certificate and CA, or the address cannot be bound.
+// of Certificate and CA, or no key in it, or the address cannot be bound.
 func New(config Config) (*Peer, error) {
 	if err := config.check(); err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
@@ -108,7 +108,7 @@ func New(config Config) (*Peer, error) {
 		refusals: newLimiter(),
 		done:     make(chan struct{}),
 	}
-	p.end = sync.OnceFunc(func() { close(p.done) })
+	p.shut = sync.OnceFunc(p.closeAll)
 	if p.network == nil {
 		p.network = SystemNetwork()
 	}
@@ -133,6 +133,9 @@ func New(config Config) (*Peer, error) {
 func (c Config) check() error {
 	if (c.Certificate == nil) != (c.CA == nil) {
 		return errors.New("a certificate and a CA of one's own go together: one of them is missing")
+	}
+	if c.Certificate != nil && (len(c.Certificate.Certificate) == 0 || c.Certificate.PrivateKey == nil) {
+		return errors.New("the certificate of one's own is empty or has no key")
 	}
 	for _, name := range []struct {
 		what, value string
@@ -178,9 +181,8 @@ func (p *Peer) Run(ctx context.Context) error {
 	return err
 }
 
-// shut closes whatever a goroutine of Run may be blocked on. Calling it again is harmless.
-func (p *Peer) shut() {
-	p.end()
+func (p *Peer) closeAll() {
+	close(p.done)
 	_ = p.listener.Close() // nothing is lost with a listener
 	p.conns.close()
 	p.api.transport.CloseIdleConnections()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-16d79997/zot/cluster/peer"
 )
@@ -28,6 +29,10 @@ func TestNewRefuses(t *testing.T) {
 			own := newAuthority(t)
 			c.CA = own.pool
 		}, "go together"},
+		"own certificate without a key": {func(c *peer.Config) {
+			newAuthority(t).give(c, time.Now())
+			c.Certificate.PrivateKey = nil
+		}, "has no key"},
 		"bad address": {func(c *peer.Config) { c.Listen = "nowhere" }, "listen on nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -98,8 +98,7 @@ func TestProtocolThatIsNotServed(t *testing.T) {
 }
 
 func TestConnectionThatNobodyAccepts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
+	bubble(t, func(t *testing.T, m *memory) {
 		a, b := m.startIn(t, "zot-a"), m.startIn(t, "zot-b", serves(peer.BlobProtocol))
 		dialed, err := a.Stream(peer.BlobProtocol).Dial(t.Context(), b.target())
 		if err != nil {
@@ -114,8 +113,7 @@ func TestConnectionThatNobodyAccepts(t *testing.T) {
 }
 
 func TestDialIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
+	bubble(t, func(t *testing.T, m *memory) {
 		a := m.startIn(t, "zot-a")
 		silent, err := m.host("silent").Listen("silent:7373")
 		if err != nil {
@@ -183,8 +181,7 @@ func TestStrangers(t *testing.T) {
 }
 
 func TestSilentStrangersAreClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
+	bubble(t, func(t *testing.T, m *memory) {
 		n := m.startIn(t, "zot-0")
 		before := time.Now()
 		c, err := m.host("stranger").Dial(t.Context(), n.Addr().String())
@@ -199,9 +196,8 @@ func TestSilentStrangersAreClosed(t *testing.T) {
 
 // TestCrowdOfStrangers holds more connections than are allowed, in no time: the oldest go, and a node still gets in.
 func TestCrowdOfStrangers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T, m *memory) {
 		const crowd = 1000
-		m := newMemory()
 		n := m.startIn(t, "zot-0", handleEcho)
 		var conns []net.Conn
 		for range crowd {
@@ -251,8 +247,7 @@ func (l *flakyListener) Accept() (net.Conn, error) {
 }
 
 func TestAcceptSurvivesErrors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
+	bubble(t, func(t *testing.T, m *memory) {
 		c := config("zot-0")
 		c.Listen, c.Network = "zot-0:7373", flaky{memoryHost: m.host("zot-0"), failures: 8}
 		n := start(t, c, handleEcho)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -25,6 +26,7 @@ type Options struct {
 	Machine func(node string, m cluster.StateMachine) cluster.StateMachine // puts faults before the state; may be nil
 	Config  func(node string, c *cluster.Config)                           // last say; may be nil
 	Level   hclog.Level                                                    // zero: errors only
+	Output  io.Writer                                                      // where the nodes' log goes; nil: the test's
 	Sync    bool                                                           // fsync, as in production
 }
 
@@ -61,6 +63,9 @@ func New(t testing.TB, count int, options Options) *Cluster {
 		options.Level = hclog.Error
 	}
 	c := &Cluster{Network: NewNetwork(), t: t, options: options, root: t.TempDir(), output: &writer{t: t}, expect: count, nodes: map[string]*Node{}}
+	if options.Output == nil {
+		c.options.Output = c.output
+	}
 	for i := range count {
 		c.seeds = append(c.seeds, addressOf(fmt.Sprintf("n%d", i+1)))
 	}
@@ -105,7 +110,7 @@ func (c *Cluster) TryStart(name string) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := hclog.New(&hclog.LoggerOptions{Name: name, Level: c.options.Level, Output: c.output, TimeFormat: "05.000"})
+	log := hclog.New(&hclog.LoggerOptions{Name: name, Level: c.options.Level, Output: c.options.Output, TimeFormat: "05.000"})
 	state, err := fsm.Open(fsm.Config{Dir: c.Dir(name), Incarnation: d.Incarnation, NoSync: !c.options.Sync, Logger: log.Named("fsm")})
 	if err != nil {
 		return nil, err

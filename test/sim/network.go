@@ -33,8 +33,10 @@ type link struct{ from, to string }
 
 // fault is what is wrong with a link.
 type fault struct {
-	held  bool          // nothing arrives until it is lifted, as with lost packets that TCP repeats
-	delay time.Duration // everything arrives so much later
+	held    bool            // nothing arrives until it is lifted, as with lost packets that TCP repeats
+	delay   time.Duration   // everything arrives so much later
+	stagger []time.Duration // what is sent next arrives so much later, one after the other; the last stays
+	sent    int             // how many of stagger were used
 }
 
 // NewNetwork makes a network without faults.
@@ -66,6 +68,33 @@ func (n *Network) Delay(from, to string, d time.Duration) {
 	})
 }
 
+// Stagger makes what is sent next from one host to another arrive later, each piece by its own delay;
+// the last delay stays.
+func (n *Network) Stagger(from, to string, delays ...time.Duration) {
+	n.change(func() { n.links[link{from, to}] = fault{stagger: delays} })
+}
+
+// Staggered is how many pieces were sent since Stagger.
+func (n *Network) Staggered(from, to string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.links[link{from, to}].sent
+}
+
+// lateness is how late what is sent now is to arrive.
+func (n *Network) lateness(l link) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f := n.links[l]
+	if len(f.stagger) == 0 {
+		return f.delay
+	}
+	d := f.stagger[min(f.sent, len(f.stagger)-1)]
+	f.sent++
+	n.links[l] = f
+	return d
+}
+
 // Heal ends all faults of links.
 func (n *Network) Heal() { n.change(func() { clear(n.links) }) }
 
@@ -93,11 +122,11 @@ func (n *Network) change(do func()) {
 	n.changed = make(chan struct{})
 }
 
-// state is what is wrong with a link now, and what is closed when that changes.
-func (n *Network) state(l link) (fault, <-chan struct{}) {
+// state is whether a link is held now, and what is closed when that changes.
+func (n *Network) state(l link) (held bool, changed <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.links[l], n.changed
+	return n.links[l].held, n.changed
 }
 
 // Host is one host of a Network.
@@ -294,8 +323,8 @@ func (h *half) deadline(which *time.Time, t time.Time) {
 }
 
 func (h *half) write(b []byte) (int, error) {
+	late := h.network.lateness(h.link)
 	for {
-		f, _ := h.network.state(h.link)
 		h.mu.Lock()
 		switch {
 		case h.ended:
@@ -305,7 +334,7 @@ func (h *half) write(b []byte) (int, error) {
 			h.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
 		case h.queued < maxQueued:
-			h.queue = append(h.queue, segment{append([]byte(nil), b...), time.Now().Add(f.delay)})
+			h.queue = append(h.queue, segment{append([]byte(nil), b...), time.Now().Add(late)})
 			h.queued += len(b)
 			h.changed()
 			h.mu.Unlock()
@@ -319,7 +348,7 @@ func (h *half) write(b []byte) (int, error) {
 
 func (h *half) read(b []byte) (int, error) {
 	for {
-		f, faults := h.network.state(h.link)
+		held, faults := h.network.state(h.link)
 		h.mu.Lock()
 		switch {
 		case h.broken:
@@ -328,7 +357,7 @@ func (h *half) read(b []byte) (int, error) {
 		case passed(h.readBy):
 			h.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
-		case len(h.queue) > 0 && !f.held && passed(h.queue[0].due):
+		case len(h.queue) > 0 && !held && passed(h.queue[0].due):
 			n := h.take(b)
 			h.mu.Unlock()
 			return n, nil
@@ -337,7 +366,7 @@ func (h *half) read(b []byte) (int, error) {
 			return 0, io.EOF
 		}
 		wake, by := h.wake, h.readBy
-		if len(h.queue) > 0 && !f.held && (by.IsZero() || h.queue[0].due.Before(by)) {
+		if len(h.queue) > 0 && !held && (by.IsZero() || h.queue[0].due.Before(by)) {
 			by = h.queue[0].due
 		}
 		h.mu.Unlock()
