@@ -100,7 +100,10 @@ func TestOldEntriesChangeNothing(t *testing.T) {
 	r.apply(first, second)
 	before := r.Position()
 	first.Payload = payloadOf(t, store("c", time.Hour))
-	r.apply(first, second)
+	first.Envelope.Request.Sequence += 100 // so that it is no retry
+	if result := r.apply(first)[0]; result.Outcome != 0 {
+		t.Errorf("an entry that was applied before has outcome %d", result.Outcome)
+	}
 	if p := r.Position(); p.Index != before.Index || p.Time != before.Time {
 		t.Errorf("position %+v, before %+v", p, before)
 	}
@@ -207,8 +210,16 @@ func TestBatchesDoNotMatter(t *testing.T) {
 		}
 		add(e)
 	}
+	for i := range 7 { // the shortest lease, and so the tick, is another once this change is over
+		add(source.command(store(fmt.Sprint(i), 2*time.Hour)))
+	}
+	for range 200 {
+		e := source.command(fsm.TermStarted{})
+		e.Envelope.Time += entry.Time(time.Hour)
+		add(e)
+	}
 	want := source.hash()
-	for _, size := range []int{400, 64, 7, 3} {
+	for _, size := range []int{len(log), 64, 7, 3} {
 		r := newReplica(t)
 		for rest := log; len(rest) > 0; {
 			n := min(size, len(rest))

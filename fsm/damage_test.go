@@ -105,6 +105,25 @@ func TestDamageIsFoundByRecount(t *testing.T) {
 	}
 }
 
+// TestDamageOfAKey finds a record that lies under another key than it was written to.
+func TestDamageOfAKey(t *testing.T) {
+	dir := t.TempDir()
+	s, err := fsm.Open(fsm.Config{Dir: dir, Incarnation: node(1), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(&replica{State: s, t: t, term: 1}, fsm.SetProgress{Job: "a-job-of-this-name", Term: 1, Value: []byte("half")})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, filepath.Join(dir, fsm.FileName), []byte("a-job-of-this-name"), flipBit)
+	r := openReplica(t, dir, node(1))
+	err = r.View(func(v fsm.View) error { v.ProgressBelow(""); return nil })
+	if !errors.Is(err, fsm.ErrDamaged) {
+		t.Errorf("read: %v", err)
+	}
+}
+
 func TestDamageStopsApply(t *testing.T) {
 	r := damaged(t, flipBit)
 	index := r.Position().Index

@@ -7,7 +7,8 @@
 //
 // Start with commands.go, the table of all commands; each has a file of its own, with its struct, its
 // wire name and its apply. apply.go shows how a batch of entries becomes one transaction, tx.go what
-// a command may do, schema.go where records lie, state.go how they are read.
+// a command may do, schema.go where records lie, view.go how they are read. database.go has what makes
+// the file durable; snapshot.go, stage.go and install.go take a whole state from one node to another.
 //
 // It keeps invariants 2, 3, 7, 8 and 9 of docs/design, and the parts of 4, 5 and 10 that the order
 // in the log decides.

@@ -1,13 +1,13 @@
 package fsm_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
-	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -24,48 +24,72 @@ func TestRecountOfASoundState(t *testing.T) {
 	}
 }
 
-// TestRecountWhileApplying changes records before, at and behind the place that a recount has come to,
-// before each of its steps.
-func TestRecountWhileApplying(t *testing.T) {
+// progress is the n-th of records that are so large that a recount takes several steps for them.
+func progress(n, size int) fsm.SetProgress {
+	return fsm.SetProgress{Job: fmt.Sprintf("job-%03d", n), Term: 1, Value: bytes.Repeat([]byte{byte(n)}, size)}
+}
+
+// large is a replica with a megabyte of progress.
+func large(t *testing.T) *replica {
+	t.Helper()
 	r := newReplica(t)
-	for i := range 30 { // kept results enough for several steps
-		var batch []entry.Entry
-		for j := range 100 {
-			e := r.next(payloadOf(t, store(fmt.Sprint((100*i+j)%200), time.Hour)))
-			e.Envelope.Request.Random = uint64(100*i+j) << 32 // all over the bucket
-			batch = append(batch, e)
-		}
-		r.apply(batch...)
+	var all []fsm.SetProgress
+	for n := range 250 {
+		all = append(all, progress(n, 4<<10))
 	}
+	doAll(r, all)
+	return r
+}
+
+// steps is how many steps a recount takes.
+func (r *replica) steps() (n int) {
+	r.t.Helper()
+	if err := r.Recount(r.t.Context(), func(context.Context, int) error { n++; return nil }); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+// TestRecountWhileApplying makes, changes and removes records before, at and behind the place that a
+// recount has come to, before each of its steps.
+func TestRecountWhileApplying(t *testing.T) {
+	r := large(t)
 	steps := 0
 	err := r.Recount(t.Context(), func(context.Context, int) error {
 		steps++
-		for i := range 7 {
-			//nolint:contextcheck // the test proposes, not the recount
-			do(r, store(fmt.Sprint((steps*31+i*17)%200), time.Duration(steps)*time.Hour))
+		var changes []fsm.SetProgress
+		for n := steps % 2; n < 300; n += 2 {
+			changes = append(changes, progress(n, (n*steps)%3*2000)) // a third of them removes
 		}
-		r.wait(time.Minute) // forgets results
+		doAll(r, changes)
+		r.wait(2 * time.Minute) // forgets results
 		return nil
 	})
 	if err != nil {
 		t.Error(err)
 	}
-	if steps < 10 {
-		t.Errorf("only %d steps", steps)
-	}
+	r.sound()
 }
 
+// TestRecountStartsAnewAfterAnInstall installs another state before each of a recount's steps in turn.
 func TestRecountStartsAnewAfterAnInstall(t *testing.T) {
-	a, r := filled(t, 30), filled(t, 60)
-	steps := 0
-	err := r.Recount(t.Context(), func(context.Context, int) error {
-		if steps++; steps == 4 {
-			install(t, r, snapshotOf(t, a), stampOf(a.Position()))
+	a := large(t)
+	do(a, progress(1, 0))
+	stream, stamp := snapshotOf(t, a), stampOf(a.Position())
+	r := large(t)
+	for at := r.steps(); at > 0; at-- {
+		do(r, progress(at, 1000)) // or it would be the state that is installed
+		step := 0
+		err := r.Recount(t.Context(), func(context.Context, int) error {
+			if step++; step == at {
+				stamp.Index++
+				install(t, r, stream, stamp)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("install before step %d: %v", at, err)
 		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
 	}
 }
 
