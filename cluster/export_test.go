@@ -59,3 +59,6 @@ func VoteIn(t testing.TB, path string) (term uint64, candidate string) {
 	}
 	return term, string(b)
 }
+
+// Servers counts the servers of Raft's newest configuration.
+func (n *Node) Servers() int { return len(n.servers()) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cluster/peer"
 )
 
@@ -54,7 +55,7 @@ func (n *Node) checkHashes(ctx context.Context, p termProposer) error {
 	defer cancel()
 	payload := n.config.Roster.HashCheck(n.hashes.index, n.hashes.sum)
 	n.hashes = hashWatch{}
-	_, index, err := n.lead(ctx, n.NewRequest(), payload, p.tenure.term)
+	_, index, err := n.lead(ctx, entry.RequestID{}, payload, p.tenure.term)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cluster/peer"
 )
@@ -33,9 +31,14 @@ func (n *Node) self() entry.Node {
 // announce tells the replicated state this node's name, address, zone and level, until it is told.
 func (n *Node) announce(ctx context.Context) {
 	for said := ""; ctx.Err() == nil; pause(ctx, enterPause, nil) {
-		result, err := n.Propose(ctx, n.config.Roster.NodeStarted(n.self()))
+		try, cancel := context.WithTimeout(ctx, announceTimeout)
+		result, err := n.Propose(try, n.config.Roster.NodeStarted(n.self()))
+		cancel()
 		if err == nil {
 			err = n.config.Roster.Explain(result)
+		} else if errors.Is(err, ErrNoLeader) && n.config.Peer != nil {
+			// The leader may not know where this node is now, or it was removed while it was away.
+			err = errors.Join(err, n.seekLeader(ctx))
 		}
 		n.waiting.because(err)
 		if err == nil {
@@ -47,6 +50,21 @@ func (n *Node) announce(ctx context.Context) {
 			n.log.Warn("node is not announced yet", "error", err)
 		}
 	}
+}
+
+// announceTimeout is how long a node waits for a leader's call before it looks for the leader itself.
+const announceTimeout = 3 * time.Second
+
+// seekLeader asks the nodes named in the configuration to take this one in, at its address of now. It
+// returns what speaks against it.
+func (n *Node) seekLeader(ctx context.Context) error {
+	met, _ := n.hail(ctx)
+	for _, other := range met {
+		if other.HasState {
+			return n.askToJoin(ctx, other)
+		}
+	}
+	return nil
 }
 
 // Announced is closed when the replicated state knows this start of this node.
@@ -132,8 +150,8 @@ func (n *Node) admit(ctx context.Context, p termProposer, node entry.Node) error
 // replace removes a node whose disk is gone. Each step is judged again where it is applied, and a
 // crash between two is gone on with when the node asks again.
 func (n *Node) replace(ctx context.Context, p termProposer, old entry.Node) error {
-	if ago, ok := n.lastContact(old.Incarnation); ok && ago < n.config.Timing.Live {
-		return fmt.Errorf("it is alive; its leader heard from it %s ago", ago.Round(time.Millisecond))
+	if err := n.gone(old); err != nil {
+		return err
 	}
 	if err := n.quorumWithout(old.Incarnation); err != nil {
 		return err
@@ -154,36 +172,6 @@ func (n *Node) carry(ctx context.Context, p termProposer, payload []byte) error 
 		return err
 	}
 	return n.config.Roster.Explain(result)
-}
-
-// lastContact is how long ago this leader heard from a node; 0 for itself.
-func (n *Node) lastContact(i entry.Incarnation) (time.Duration, bool) {
-	if i == n.config.Incarnation {
-		return 0, true
-	}
-	return n.living.ago(i)
-}
-
-// quorumWithout fails if the voters that are alive would be no majority of those that remain.
-func (n *Node) quorumWithout(gone entry.Incarnation) error {
-	alive, remain := 0, 0
-	for _, s := range n.servers() {
-		if s.Suffrage != raft.Voter || s.ID == serverID(gone) {
-			continue
-		}
-		remain++
-		i, err := entry.ParseIncarnation(string(s.ID))
-		if err != nil {
-			return err
-		}
-		if ago, ok := n.lastContact(i); ok && ago < n.config.Timing.Live {
-			alive++
-		}
-	}
-	if alive <= remain/2 {
-		return fmt.Errorf("of the %d voters that would remain only %d are alive: no quorum", remain, alive)
-	}
-	return nil
 }
 
 // removal is what an operator asks for.
@@ -222,8 +210,8 @@ func (n *Node) retire(ctx context.Context, p termProposer, r removal) error {
 		return err
 	}
 	if r.Lost {
-		if ago, ok := n.lastContact(node.Incarnation); ok && ago < n.config.Timing.Live {
-			return fmt.Errorf("node %s is alive: stop it first, or remove it without --lost", node.Name)
+		if err := n.gone(node); err != nil {
+			return fmt.Errorf("%w: stop it first, or remove it without --lost", err)
 		}
 	}
 	if err := n.quorumWithout(node.Incarnation); err != nil {

@@ -158,7 +158,7 @@ func New(config Config) (*Node, error) {
 	n.random = binary.BigEndian.Uint64(random[:])
 	n.local = serverAddress(config.Incarnation, config.Advertise)
 	n.tenures.changed = make(chan struct{})
-	n.living.seen = map[entry.Incarnation]time.Time{}
+	n.living.heard = map[entry.Incarnation]time.Time{}
 	n.caught.since = map[entry.Incarnation]time.Time{}
 	n.applied.set(config.State.Position().Index)
 	n.snaps = &snapshots{state: config.State, applied: &n.applied}

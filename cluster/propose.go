@@ -34,7 +34,16 @@ func (n *Node) NewRequest() entry.RequestID {
 // It fails with ErrRefused, ErrFenced, ErrNoLeader or ErrOverloaded if the command was certainly not
 // applied, and with ErrUnknownOutcome if it may have been.
 func (n *Node) Propose(ctx context.Context, payload []byte) (entry.Result, error) {
-	return n.ProposeAs(ctx, n.NewRequest(), payload)
+	ctx, cancel := withDeadline(ctx, proposeTimeout)
+	defer cancel()
+	for {
+		result, tries, err := n.propose(ctx, n.NewRequest(), payload)
+		if err != nil || result.Outcome != entry.Expired || tries > 1 {
+			return result, err
+		}
+		// This node had fallen behind, so its very first try looked too old. It has been applied by
+		// nobody, and this node knows the time again.
+	}
 }
 
 // ProposeAs is Propose under a name that the caller keeps. The same name with another payload is a
@@ -42,21 +51,29 @@ func (n *Node) Propose(ctx context.Context, payload []byte) (entry.Result, error
 func (n *Node) ProposeAs(ctx context.Context, id entry.RequestID, payload []byte) (entry.Result, error) {
 	ctx, cancel := withDeadline(ctx, proposeTimeout)
 	defer cancel()
+	result, _, err := n.propose(ctx, id, payload)
+	return result, err
+}
+
+// propose tries until the outcome is known or ctx ends; it also says how often it tried.
+func (n *Node) propose(ctx context.Context, id entry.RequestID, payload []byte) (r entry.Result, tries int, err error) {
 	if err := n.up(ctx); err != nil {
-		return entry.Result{}, err
+		return entry.Result{}, 0, err
 	}
-	last, maybe := ErrNoLeader, false
+	var last error
+	maybe := false
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		changed := n.tenures.watch()
+		tries++
 		result, index, err := n.attempt(ctx, id, payload)
 		if err == nil {
 			if err := n.applied.wait(ctx, index); err != nil {
-				return entry.Result{}, fmt.Errorf("%w: entry %d is committed and not yet applied here", ErrUnknownOutcome, index)
+				return entry.Result{}, tries, fmt.Errorf("%w: entry %d is committed and not yet applied here", ErrUnknownOutcome, index)
 			}
-			return result, nil
+			return result, tries, nil
 		}
 		if errors.Is(err, ErrRefused) || errors.Is(err, ErrFenced) || !maybe && errors.Is(err, ErrClosed) {
-			return entry.Result{}, err
+			return entry.Result{}, tries, err
 		}
 		last, maybe = err, maybe || errors.Is(err, ErrUnknownOutcome)
 		if !pause(ctx, wait, changed) {
@@ -64,9 +81,9 @@ func (n *Node) ProposeAs(ctx context.Context, id entry.RequestID, payload []byte
 		}
 	}
 	if maybe {
-		return entry.Result{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, last)
+		return entry.Result{}, tries, fmt.Errorf("%w: %w", ErrUnknownOutcome, last)
 	}
-	return entry.Result{}, last
+	return entry.Result{}, tries, last
 }
 
 // attempt tries once: here, or at the leader.

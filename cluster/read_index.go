@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cluster/peer"
 )
 
@@ -296,27 +295,3 @@ func (n *Node) Read(ctx context.Context) (stale bool, err error) {
 
 // Applied is the log index that this node's state has come to.
 func (n *Node) Applied() uint64 { return n.applied.get() }
-
-// living is when the leader last heard from each node.
-type living struct {
-	mu   sync.Mutex
-	seen map[entry.Incarnation]time.Time
-}
-
-func (l *living) contact(id raft.ServerID) {
-	i, err := entry.ParseIncarnation(string(id))
-	if err != nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.seen[i] = time.Now()
-}
-
-// ago is how long ago a node was last heard from; false if never.
-func (l *living) ago(i entry.Incarnation) (time.Duration, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at, ok := l.seen[i]
-	return time.Since(at), ok
-}

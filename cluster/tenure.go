@@ -113,6 +113,7 @@ func (n *Node) serveTerm(ctx context.Context) {
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		t, err := n.becomeReady(ctx)
 		if err == nil {
+			n.living.begin()
 			n.tenures.set(t)
 			n.log.Info("leadership gained", "term", t.term)
 			n.duties(ctx, t)
@@ -170,7 +171,7 @@ type termProposer struct {
 func (p termProposer) Propose(ctx context.Context, payload []byte) (entry.Result, error) {
 	ctx, cancel := withDeadline(ctx, proposeTimeout)
 	defer cancel()
-	result, _, err := p.node.lead(ctx, p.node.NewRequest(), payload, p.tenure.term)
+	result, _, err := p.node.lead(ctx, entry.RequestID{}, payload, p.tenure.term) // nobody asks again, so nothing is kept
 	return result, err
 }
 

@@ -50,6 +50,7 @@ type Cluster struct {
 
 	mu    sync.Mutex
 	nodes map[string]*Node
+	moved map[string]string
 }
 
 // New makes a cluster of count nodes named n1, n2 and so on, and starts none. What still runs is
@@ -62,7 +63,7 @@ func New(t testing.TB, count int, options Options) *Cluster {
 	if options.Level == hclog.NoLevel {
 		options.Level = hclog.Error
 	}
-	c := &Cluster{Network: NewNetwork(), t: t, options: options, root: t.TempDir(), output: &writer{t: t}, expect: count, nodes: map[string]*Node{}}
+	c := &Cluster{Network: NewNetwork(), t: t, options: options, root: t.TempDir(), output: &writer{t: t}, expect: count, nodes: map[string]*Node{}, moved: map[string]string{}}
 	if options.Output == nil {
 		c.options.Output = c.output
 	}
@@ -91,6 +92,22 @@ func Started(t testing.TB, count int, options Options) *Cluster {
 
 func addressOf(name string) string { return name + ":7373" }
 
+// Move gives a node another address, from its next start on.
+func (c *Cluster) Move(name, address string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moved[name] = address
+}
+
+func (c *Cluster) address(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a := c.moved[name]; a != "" {
+		return a
+	}
+	return addressOf(name)
+}
+
 // Dir is where a node's files lie.
 func (c *Cluster) Dir(name string) string { return filepath.Join(c.root, name) }
 
@@ -104,8 +121,20 @@ func (c *Cluster) Start(name string) *Node {
 	return n
 }
 
+// StartAs starts a node on a host, and so in a directory, of another name than its own.
+func (c *Cluster) StartAs(host, name string) *Node {
+	c.t.Helper()
+	n, err := c.tryStart(host, name)
+	if err != nil {
+		c.t.Fatalf("start %s on %s: %v", name, host, err)
+	}
+	return n
+}
+
 // TryStart is Start for a node that may not start.
-func (c *Cluster) TryStart(name string) (*Node, error) {
+func (c *Cluster) TryStart(name string) (*Node, error) { return c.tryStart(name, name) }
+
+func (c *Cluster) tryStart(name, called string) (*Node, error) {
 	d, err := cluster.OpenDirectory(c.Dir(name), fsm.SystemFiles())
 	if err != nil {
 		return nil, err
@@ -116,7 +145,7 @@ func (c *Cluster) TryStart(name string) (*Node, error) {
 		return nil, err
 	}
 	p, err := peer.New(peer.Config{
-		Cluster: "sim", Node: name, Incarnation: d.Incarnation.String(), Listen: addressOf(name),
+		Cluster: "sim", Node: called, Incarnation: d.Incarnation.String(), Listen: c.address(name),
 		Secrets: [][]byte{[]byte(Secret)}, Network: c.Network.Host(name), Logger: log.Named("peer"),
 	})
 	if err != nil {
@@ -127,7 +156,7 @@ func (c *Cluster) TryStart(name string) (*Node, error) {
 		machine = c.options.Machine(name, machine)
 	}
 	config := cluster.Config{
-		Dir: c.Dir(name), Incarnation: d.Incarnation, Cluster: "sim", Node: name, Version: "test", Level: 1, Advertise: addressOf(name),
+		Dir: c.Dir(name), Incarnation: d.Incarnation, Cluster: "sim", Node: called, Version: "test", Level: 1, Advertise: c.address(name),
 		Seeds: func(context.Context) []string { return c.seeds }, Expect: c.expect, Timing: c.options.Timing,
 		Peer: p, State: machine, Roster: state, Files: fsm.SystemFiles(), Logger: log.Named("cluster"), NoSync: !c.options.Sync,
 	}
