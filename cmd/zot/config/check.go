@@ -54,7 +54,7 @@ func checkCluster(k *Cluster, r *reader) {
 		}
 	}
 	checkExpect(k, r)
-	if k.SecretFile == "" && k.hashKey == "" && k.needsSecret() {
+	if k.SecretFile == "" && k.hashKey == "" && k.HasOthers() {
 		r.problem("cluster.secretFile", secretMend, "is required with more than one node")
 	}
 	if given := [...]bool{k.TLS.Cert != "", k.TLS.Key != "", k.TLS.CA != ""}; slices.Contains(given[:], true) && slices.Contains(given[:], false) {
@@ -93,8 +93,8 @@ func checkExpect(k *Cluster, r *reader) {
 	}
 }
 
-// needsSecret reports whether other nodes are named or waited for.
-func (c *Cluster) needsSecret() bool {
+// HasOthers reports whether other nodes are named or waited for.
+func (c *Cluster) HasOthers() bool {
 	others := func(m string) bool { return !strings.EqualFold(m, c.Advertise) }
 	return c.BootstrapExpect > 1 || slices.ContainsFunc(c.Members, others)
 }

@@ -4,38 +4,43 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 )
 
-// CheckFiles reads what the configuration names, and finds what speaks against it. It is for the node
-// itself: those who only look for its socket need not be able to read its secret.
-//
-// Its error is a Problems.
-func (c *Config) CheckFiles() error {
-	r := &reader{}
-	if c.Cluster.Alone {
-		return nil
+// LoadWithFiles is Load for the node itself: it reads the files that the configuration names, too, and
+// finds what speaks against them. Those who only look for the node need not be able to read its secret.
+func LoadWithFiles(path string) (Config, []Note, error) {
+	c, notes, err := Load(path)
+	var problems Problems
+	if err != nil && !errors.As(err, &problems) {
+		return c, notes, err
 	}
-	if c.Cluster.SecretFile != "" {
-		if _, err := c.Cluster.Secret(); err != nil {
+	r := &reader{problems: problems}
+	checkFiles(&c.Cluster, r)
+	return c, notes, r.problems.orNil()
+}
+
+func checkFiles(k *Cluster, r *reader) {
+	if k.Alone {
+		return
+	}
+	if k.SecretFile != "" {
+		if _, err := ReadSecret(k.SecretFile); err != nil {
 			r.problem("cluster.secretFile", secretMend, "%v", err)
 		}
 	}
-	if c.Cluster.TLS.Cert != "" {
-		if _, _, err := c.Cluster.TLS.Load(); err != nil {
+	if k.TLS.Cert != "" && k.TLS.Key != "" && k.TLS.CA != "" {
+		if _, _, err := k.TLS.Load(); err != nil {
 			r.problem("cluster.tls", "give files in PEM", "%v", err)
 		}
 	}
-	return r.problems.orNil()
 }
 
-// Secret reads the lines of the secretFile. Empty ones and the space around a line do not count.
+// ReadSecret reads the lines of a file of secrets. Empty ones and the space around a line do not count.
 //
 // It fails if the file cannot be read, has no line, or has one that is too short.
-func (c *Cluster) Secret() ([][]byte, error) { return ReadSecret(c.SecretFile) }
-
-// ReadSecret reads the lines of a file of secrets; it is Secret for any file.
 func ReadSecret(name string) ([][]byte, error) {
 	data, err := os.ReadFile(name) //nolint:gosec // the operator names his own file
 	if err != nil {

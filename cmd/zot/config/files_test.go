@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,17 +53,20 @@ func TestReadSecret(t *testing.T) {
 	}
 }
 
-func TestCheckFiles(t *testing.T) {
+func TestLoadWithFiles(t *testing.T) {
 	t.Parallel()
-	c := config.Default("zot-0")
-	c.Cluster.SecretFile = filepath.Join(t.TempDir(), "none")
-	c.Cluster.TLS = config.TLS{Cert: write(t, "c"), Key: write(t, "k"), CA: write(t, "a")}
-	err := c.CheckFiles()
-	if err == nil || !strings.HasPrefix(err.Error(), "2 problems") || !strings.Contains(err.Error(), "cluster.secretFile") || !strings.Contains(err.Error(), "cluster.tls") {
-		t.Errorf("got %v", err)
+	file := func(secret, rest string) string {
+		return write(t, fmt.Sprintf(`{"storage": {"rootDirectory": "/x"}, "cluster": {"secretFile": %q %s}}`, secret, rest))
 	}
-	c.Cluster.SecretFile, c.Cluster.TLS = write(t, strings.Repeat("s", 32)), config.TLS{}
-	if err := c.CheckFiles(); err != nil {
+	none := filepath.Join(t.TempDir(), "none")
+	_, _, err := config.LoadWithFiles(file(none, fmt.Sprintf(`, "reads": "never", "tls": {"cert": %q, "key": %q, "ca": %q}`, write(t, "c"), write(t, "k"), write(t, "a"))))
+	if err == nil || !strings.HasPrefix(err.Error(), "3 problems") {
+		t.Errorf("a wrong word, no secret and no certificate are %v", err)
+	}
+	if _, _, err := config.LoadWithFiles(file(write(t, strings.Repeat("s", 32)), "")); err != nil {
 		t.Error(err)
+	}
+	if _, _, err := config.LoadWithFiles(none); err == nil {
+		t.Error("a file that is not there was loaded")
 	}
 }

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/seed-16d79997/zot/cluster"
+	"github.com/seed-16d79997/zot/cluster/peer"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// adminSocket is where the node listens to its operator: whoever may open it is one.
+const adminSocket = "admin.sock"
+
+const (
+	adminGrace   = time.Second
+	adminTimeout = 30 * time.Second // for one request
+	maxSocket    = 107              // bytes of a socket's path that the system takes
+	maxAdminBody = 64 << 10
+)
+
+// adminListener is a Unix socket that takes its name away when it is closed.
+type adminListener struct {
+	*net.UnixListener
+	path string
+}
+
+// listenAdmin opens the socket in the root directory. The caller holds the node's lock, so a socket that
+// is there already is nobody's.
+func listenAdmin(root string) (*adminListener, error) {
+	path := filepath.Join(root, adminSocket)
+	draft := filepath.Join(root, "node", adminSocket) // only the owner may look in there
+	if len(draft) > maxSocket {
+		return nil, fmt.Errorf("the socket %s has a path of %d bytes, at most %d are possible: choose a shorter storage.rootDirectory", draft, len(draft), maxSocket)
+	}
+	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: draft, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("open the operator's socket: %w", err)
+	}
+	l.SetUnlinkOnClose(false)
+	// It gets its name only when nobody else may open it any more.
+	if err := errors.Join(os.Chmod(draft, 0o600), os.Rename(draft, path)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &adminListener{l, path}, nil
+}
+
+// Close ends the listening. What is left of it at a crash is replaced at the next start.
+func (l *adminListener) Close() error {
+	err := l.UnixListener.Close()
+	if err == nil {
+		err = os.Remove(l.path)
+	}
+	return err
+}
+
+// operated is the node as its operator sees it.
+type operated interface {
+	Status(ctx context.Context) (cluster.Status, error)
+	Remove(ctx context.Context, name string, lost bool) error
+	MoveLeadership(ctx context.Context, name string) error
+}
+
+// What the operator asks and is answered, as JSON.
+type (
+	clusterStatus struct {
+		cluster.Status
+		Blobs blobHealth `json:"blobs"`
+	}
+	removeRequest struct {
+		Node string `json:"node"`
+		Lost bool   `json:"lost"`
+	}
+	transferRequest struct {
+		Node string `json:"node"` // "" for whoever is furthest along
+	}
+	adminError struct {
+		Error string `json:"error"`
+	}
+)
+
+// serveAdmin answers the operator until ctx ends.
+func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.State, log hclog.Logger) error {
+	server := newServer(adminHandler(node, func() (blobHealth, error) { return blobsOf(state) }), log.Named("admin"))
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }() // waited for below
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		return shutDown(context.WithoutCancel(ctx), server, served, adminGrace) // ctx has ended
+	}
+}
+
+func adminHandler(node operated, blobs func() (blobHealth, error)) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, do func(ctx context.Context, body *json.Decoder) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+			defer cancel()
+			answer, err := do(ctx, json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody)))
+			if err != nil {
+				answerJSON(w, adminStatus(err), adminError{explain(err)})
+				return
+			}
+			answerJSON(w, http.StatusOK, answer)
+		})
+	}
+	handle("GET /cluster/status", func(ctx context.Context, _ *json.Decoder) (any, error) {
+		s, err := node.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		b, err := blobs()
+		return clusterStatus{s, b}, err
+	})
+	handle("POST /cluster/remove", func(ctx context.Context, body *json.Decoder) (any, error) {
+		var r removeRequest
+		if err := body.Decode(&r); err != nil || r.Node == "" {
+			return nil, errBadRequest
+		}
+		return struct{}{}, node.Remove(ctx, r.Node, r.Lost)
+	})
+	handle("POST /cluster/transfer", func(ctx context.Context, body *json.Decoder) (any, error) {
+		var r transferRequest
+		if err := body.Decode(&r); err != nil {
+			return nil, errBadRequest
+		}
+		return struct{}{}, node.MoveLeadership(ctx, r.Node)
+	})
+	return mux
+}
+
+// errBadRequest is for a body that is not what the path takes.
+var errBadRequest = errors.New("the body is not what this request takes")
+
+// adminStatus tells what may be tried again from what is refused.
+func adminStatus(err error) int {
+	_, refused := errors.AsType[*peer.RemoteError](err)
+	switch {
+	case errors.Is(err, errBadRequest):
+		return http.StatusBadRequest
+	case refused:
+		return http.StatusConflict
+	default:
+		return http.StatusServiceUnavailable
+	}
+}
+
+// explain is an error in the words of whoever said no, without the way that it came.
+func explain(err error) string {
+	if remote, ok := errors.AsType[*peer.RemoteError](err); ok {
+		return remote.Message
+	}
+	return err.Error()
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/seed-16d79997/zot/cmd/zot/config"
+)
+
+// clientTimeout is longer than the node takes for any request.
+const clientTimeout = adminTimeout + 5*time.Second
+
+// client speaks to the node on this machine.
+type client struct {
+	http   *http.Client
+	socket string
+	file   string
+}
+
+// newClient finds the node through its configuration file. The file may have problems: they are no
+// reason not to look how the node is that runs with an older one.
+func newClient(file string) (*client, error) {
+	c, _, err := config.Load(file)
+	if c.Storage.RootDirectory == "" {
+		if err == nil {
+			err = errors.New("it has no storage.rootDirectory")
+		}
+		return nil, fmt.Errorf("find the node through %s (say --config FILE or set ZOT_CONFIG): %w", file, err)
+	}
+	socket := filepath.Join(c.Storage.RootDirectory, adminSocket)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}
+	return &client{
+		http:   &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: clientTimeout},
+		socket: socket, file: file,
+	}, nil
+}
+
+// call sends in, if it is not nil, and decodes the answer into out.
+func (c *client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader = http.NoBody
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://zot"+path, body)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return c.unreachable(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing is written to it
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("read the node's answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		var refused adminError
+		if err := json.Unmarshal(answer, &refused); err != nil || refused.Error == "" {
+			return fmt.Errorf("the node answers %s", response.Status)
+		}
+		return errors.New(refused.Error)
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// unreachable says what can be done about a node that does not answer.
+func (c *client) unreachable(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no node runs at %s: start it with 'zot serve %s', or name its configuration with --config or ZOT_CONFIG", c.socket, c.file)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s is not yours to open: run this as the user that zot runs as", c.socket)
+	default:
+		return fmt.Errorf("ask the node at %s: %w", c.socket, err)
+	}
+}
+
+func (c *client) status(ctx context.Context) (s clusterStatus, err error) {
+	return s, c.call(ctx, http.MethodGet, "/cluster/status", nil, &s)
+}

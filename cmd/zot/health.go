@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/seed-16d79997/zot/cluster"
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/cmd/zot/config"
+)
+
+const (
+	probeTimeout = time.Second     // for one round on behalf of a probe
+	roundAge     = 5 * time.Second // a node may take writes if a round succeeded so lately
+	writeAge     = time.Second     // so long one answer about writes is good: it asks every node
+	fullShare    = 0.85            // of the disk; beyond it writes are no longer welcome
+)
+
+// membership is the node, as far as its health depends on the others.
+type membership interface {
+	Waiting() string
+	ReadIndex(ctx context.Context) error
+	NoQuorum() bool
+	Status(ctx context.Context) (cluster.Status, error)
+}
+
+// record is what the state says of this node.
+type record interface {
+	Record() (node entry.Node, known bool, err error)
+	Fenced() string
+	Need() (int, error)
+}
+
+// health answers those who ask whether this node may be sent requests.
+type health struct {
+	node   membership
+	self   record
+	stale  bool                    // whether reads are answered without a quorum
+	filled func() (float64, error) // share of the disk that is used
+
+	draining atomic.Bool
+	caughtUp atomic.Bool // one round since the start has been applied
+
+	writes singleflight.Group // one question to all nodes, whoever asks
+
+	mu        sync.Mutex
+	lastRound time.Time // when a round succeeded
+	asked     time.Time // when verdict was found
+	verdict   error     // about writes
+}
+
+func newHealth(node membership, self record, c config.Config) *health {
+	return &health{
+		node: node, self: self, stale: c.Cluster.Reads != string(cluster.Strict),
+		filled: func() (float64, error) { return usedShare(c.Storage.RootDirectory) },
+	}
+}
+
+// drain has the node say that it is not ready, from now on.
+func (h *health) drain() { h.draining.Store(true) }
+
+// handler answers the probes, without login.
+func (h *health) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answerProbe(w, nil) })
+	mux.HandleFunc("GET /startupz", func(w http.ResponseWriter, _ *http.Request) { answerProbe(w, h.started()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		switch what := r.URL.Query().Get("for"); what {
+		case "":
+			answerProbe(w, h.ready(r.Context()))
+		case "write":
+			answerProbe(w, h.writable(r.Context()))
+		default:
+			answerJSON(w, http.StatusBadRequest, probed{Status: "unknown", Missing: fmt.Sprintf("nothing is known of readiness for %q; ask for=write", what)})
+		}
+	})
+	return mux
+}
+
+// probed is the answer to a probe.
+type probed struct {
+	Status  string `json:"status"`            // ok or unavailable
+	Missing string `json:"missing,omitempty"` // the first condition that does not hold
+}
+
+func answerProbe(w http.ResponseWriter, missing error) {
+	if missing != nil {
+		answerJSON(w, http.StatusServiceUnavailable, probed{Status: "unavailable", Missing: missing.Error()})
+		return
+	}
+	answerJSON(w, http.StatusOK, probed{Status: "ok"})
+}
+
+func answerJSON(w http.ResponseWriter, status int, answer any) {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte("{}")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // a caller that has gone away gets no answer
+}
+
+// started fails until the node was admitted once and has caught up to that. A restart does not wait for
+// anybody: when all nodes start at once, each would wait for the others.
+func (h *health) started() error {
+	_, known, err := h.self.Record()
+	if err != nil {
+		return fmt.Errorf("the state cannot be read: %w", err)
+	}
+	if known {
+		return nil
+	}
+	if why := h.node.Waiting(); why != "" {
+		return errors.New("not part of the cluster yet: " + why)
+	}
+	return errors.New("not part of the cluster yet")
+}
+
+// ready fails unless this node answers pulls as it should.
+func (h *health) ready(ctx context.Context) error {
+	if h.draining.Load() {
+		return errors.New("the node is stopping")
+	}
+	if why := h.self.Fenced(); why != "" {
+		return errors.New("the node is fenced: " + why)
+	}
+	if err := h.started(); err != nil {
+		return err
+	}
+	node, _, err := h.self.Record()
+	switch {
+	case err != nil:
+		return fmt.Errorf("the state cannot be read: %w", err)
+	case node.State == entry.Retired || node.State == entry.Dropped:
+		return errors.New("the node was removed from the cluster: empty its directory to let it join anew")
+	case h.caughtUp.Load():
+		return nil
+	}
+	err = h.round(ctx)
+	if err != nil && h.stale && h.node.NoQuorum() {
+		return nil // better old answers than none
+	}
+	return err
+}
+
+// round asks for one round, and notes that it succeeded.
+func (h *health) round(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if err := h.node.ReadIndex(ctx); err != nil {
+		return fmt.Errorf("no round with the leader: %w", err)
+	}
+	h.caughtUp.Store(true)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lastRound = time.Now()
+	return nil
+}
+
+// writable fails unless this node can take a push. The answer is shared for a moment: to find it every
+// node is asked, and who asks has not logged in.
+func (h *health) writable(ctx context.Context) error {
+	if err := h.ready(ctx); err != nil {
+		return err
+	}
+	if fresh, verdict := h.known(); fresh {
+		return verdict
+	}
+	_, err, _ := h.writes.Do("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*probeTimeout) // it is for all who ask
+		defer cancel()
+		err := h.findWritable(ctx)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.asked, h.verdict = time.Now(), err
+		return nil, err
+	})
+	return err
+}
+
+func (h *health) known() (fresh bool, verdict error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return time.Since(h.asked) < writeAge, h.verdict
+}
+
+func (h *health) findWritable(ctx context.Context) error {
+	h.mu.Lock()
+	late := time.Since(h.lastRound) > roundAge
+	h.mu.Unlock()
+	if late {
+		if err := h.round(ctx); err != nil {
+			return err
+		}
+	}
+	share, err := h.filled()
+	switch {
+	case err != nil:
+		return fmt.Errorf("the disk cannot be asked for its room: %w", err)
+	case share > fullShare:
+		return fmt.Errorf("the disk is filled to %.0f %%, more than %.0f %%", 100*share, 100*fullShare)
+	}
+	return h.enoughLive(ctx)
+}
+
+// enoughLive fails unless as many members are alive as a push needs copies.
+func (h *health) enoughLive(ctx context.Context) error {
+	need, err := h.self.Need()
+	if err != nil {
+		return fmt.Errorf("the state cannot be read: %w", err)
+	}
+	status, err := h.node.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("the cluster cannot be asked for its members: %w", err)
+	}
+	live := 0
+	for _, m := range status.Members {
+		if m.State == entry.Member.String() && m.Applied != nil {
+			live++
+		}
+	}
+	if live < need {
+		return fmt.Errorf("%d members are alive, a push needs %d", live, need)
+	}
+	return nil
+}
+
+// usedShare is how much of the file system under a path is used, of what its users may fill.
+func usedShare(path string) (float64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(path, &fs); err != nil {
+		return 0, err
+	}
+	used := float64(fs.Blocks - fs.Bfree)
+	return used / (used + float64(fs.Bavail)), nil
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/seed-16d79997/zot/cmd/zot/config"
+	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/jobs"
+)
+
+// storesEvery is how often a node compares the numbers of its stores with those of the state.
+const storesEvery = time.Minute
+
+// gcDelay is how long what nobody refers to is kept.
+const gcDelay = time.Hour
+
+// storesOf are the stores as the configuration has them.
+func storesOf(c config.Config) []fsm.SetStore {
+	return []fsm.SetStore{{Name: fsm.DefaultStore, GCDelay: gcDelay, Replicas: c.Cluster.Replicas, WriteAcks: c.Cluster.WriteAcks}}
+}
+
+// differing returns those stores that the state knows by other numbers, or not yet; known says which.
+func differing(state *fsm.State, stores []fsm.SetStore) (differ []fsm.SetStore, known map[string]fsm.SetStore, err error) {
+	known = map[string]fsm.SetStore{}
+	err = state.View(func(v fsm.View) error {
+		for _, want := range stores {
+			s, recorded := v.Store(want.Name)
+			have := fsm.SetStore{Name: s.Name, GCDelay: s.GCDelay, Replicas: s.Numbers.Replicas, WriteAcks: s.Numbers.WriteAcks}
+			if recorded {
+				known[want.Name] = have
+			}
+			if !recorded || have != want {
+				differ = append(differ, want)
+			}
+		}
+		return nil
+	})
+	return differ, known, err
+}
+
+// setStores is the leader's job: the state takes its numbers from the leader's file.
+func setStores(state *fsm.State, stores []fsm.SetStore, p fsm.Proposer, log hclog.Logger) jobs.Job {
+	return jobs.Job{Name: "set stores", Every: storesEvery, Do: func(ctx context.Context) error {
+		differ, _, err := differing(state, stores)
+		if err != nil {
+			return err
+		}
+		for _, s := range differ {
+			if _, err := fsm.Do(ctx, p, s); err != nil {
+				return fmt.Errorf("set the numbers of store %s: %w", s.Name, err)
+			}
+			log.Info("numbers of a store set", "store", s.Name, "gc_delay_seconds", s.GCDelay.Seconds(), "replicas", s.Replicas, "write_acks", s.WriteAcks)
+		}
+		return nil
+	}}
+}
+
+// compareStores is every node's job: a file that differs from the leader's takes effect with the next
+// leadership, which nobody would expect.
+func compareStores(state *fsm.State, stores []fsm.SetStore, leads func() bool, log hclog.Logger) jobs.Job {
+	warned := map[string]fsm.SetStore{}
+	return jobs.Job{Name: "compare stores", Every: storesEvery, Do: func(context.Context) error {
+		differ, known, err := differing(state, stores)
+		if err != nil || leads() {
+			return err
+		}
+		for _, want := range differ {
+			have, recorded := known[want.Name]
+			if !recorded || warned[want.Name] == have {
+				continue
+			}
+			warned[want.Name] = have
+			log.Warn("this node's file has other numbers than the cluster goes by: make the files alike", "store", want.Name,
+				"replicas", want.Replicas, "cluster_replicas", have.Replicas, "write_acks", want.WriteAcks, "cluster_write_acks", have.WriteAcks)
+		}
+		return nil
+	}}
+}
