@@ -192,8 +192,23 @@ func (n *Node) Remove(ctx context.Context, name string, lost bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = n.handleRemove(ctx, peer.Caller{}, body)
-	return err
+	return untilLed(ctx, func() error {
+		_, err := n.handleRemove(ctx, peer.Caller{}, body)
+		return err
+	})
+}
+
+// untilLed repeats what an operator asks for while no leader is found, until ctx ends: somebody who
+// types a command does not care that an election is on.
+func untilLed(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		var r *peer.RemoteError
+		missing := errors.Is(err, ErrNoLeader) || isNotSent(err) || errors.As(err, &r) && r.Code == codeNotLeader
+		if !missing || !pause(ctx, 50*time.Millisecond, nil) {
+			return err
+		}
+	}
 }
 
 func (n *Node) handleRemove(ctx context.Context, from peer.Caller, body []byte) ([]byte, error) {

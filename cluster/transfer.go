@@ -26,8 +26,10 @@ func (n *Node) MoveLeadership(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = n.handleTransfer(ctx, peer.Caller{}, body)
-	return err
+	return untilLed(ctx, func() error {
+		_, err := n.handleTransfer(ctx, peer.Caller{}, body)
+		return err
+	})
 }
 
 func (n *Node) handleTransfer(ctx context.Context, from peer.Caller, body []byte) ([]byte, error) {

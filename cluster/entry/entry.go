@@ -89,13 +89,14 @@ type Result struct {
 	Bytes   []byte
 }
 
-// Position is how far a state has come: everything up to and including Index is in it.
+// Position is how far a state has come: everything up to and including Index is in it. The numbers of
+// its fields are part of the state's format.
 type Position struct {
-	Index              uint64
-	Term               uint64 // of the entry at Index
-	Time               Time
-	Configuration      []byte // the newest committed Raft configuration, encoded; nil if there is none
-	ConfigurationIndex uint64
+	Index              uint64 `cbor:"1,keyasint"`
+	Term               uint64 `cbor:"2,keyasint"` // of the entry at Index
+	Time               Time   `cbor:"3,keyasint"`
+	Configuration      []byte `cbor:"4,keyasint,omitempty"` // the newest committed Raft configuration, encoded; nil if there is none
+	ConfigurationIndex uint64 `cbor:"5,keyasint,omitempty"`
 }
 
 // Stamp is what a staged snapshot is marked with before it becomes current.

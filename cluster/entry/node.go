@@ -71,13 +71,14 @@ func (s NodeState) String() string {
 	}
 }
 
-// Node is one node as the replicated state knows it.
+// Node is one node as the replicated state knows it. The numbers of its fields are part of that state's
+// format, so they are for ever.
 type Node struct {
-	Incarnation Incarnation
-	Name        string // stable: the same over restarts, changed addresses and lost disks
-	Address     string // host:port of the one port between nodes
-	Zone        string
-	Version     string // of the binary, as it last announced itself
-	Level       uint32 // the highest feature level that its binary knows
-	State       NodeState
+	Incarnation Incarnation `cbor:"1,keyasint"`
+	Name        string      `cbor:"2,keyasint"` // stable: the same over restarts, changed addresses and lost disks
+	Address     string      `cbor:"3,keyasint"` // host:port of the one port between nodes
+	Zone        string      `cbor:"4,keyasint,omitempty"`
+	Version     string      `cbor:"5,keyasint,omitempty"` // of the binary, as it last announced itself
+	Level       uint32      `cbor:"6,keyasint"`           // the highest feature level that its binary knows
+	State       NodeState   `cbor:"7,keyasint"`
 }
