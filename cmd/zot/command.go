@@ -26,7 +26,7 @@ type surroundings struct {
 // execute runs the command that the arguments name and returns the process's exit code.
 func execute(args []string, s surroundings) int {
 	root := rootCommand(s)
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetOut(s.stdout)
 	root.SetErr(s.stderr)
 	cmd, err := root.ExecuteC()
