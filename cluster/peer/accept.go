@@ -16,30 +16,31 @@ const (
 	maxPending    = 256 // connections whose hello is not done
 	lingerTimeout = 500 * time.Millisecond
 	lingerBytes   = 64 << 10
+	minAcceptWait = 5 * time.Millisecond
 	maxAcceptWait = time.Second
 )
 
 // accept takes connections until ctx ends. An error of the listener is waited out: a process that is out of file
 // descriptors for a moment must not fall deaf for ever.
 func (p *Peer) accept(ctx context.Context) error {
-	wait := 5 * time.Millisecond
+	wait := minAcceptWait
 	for {
 		raw, err := p.listener.Accept()
-		switch {
-		case err == nil:
-			wait = 5 * time.Millisecond
+		if err == nil {
+			wait = minAcceptWait
 			p.receive(ctx, raw)
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("peer: accept: %w", err)
-		default:
-			p.logger.Warn("accept failed, trying again", "error", err, "wait_seconds", wait.Seconds())
-			if !pause(ctx, wait) {
-				return nil
-			}
-			wait = min(2*wait, maxAcceptWait)
+			continue
 		}
+		if ctx.Err() == nil && errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("peer: accept: %w", err)
+		}
+		if ctx.Err() == nil {
+			p.logger.Warn("accept failed, trying again", "error", err, "wait_seconds", wait.Seconds())
+		}
+		if !pause(ctx, wait) {
+			return nil
+		}
+		wait = min(2*wait, maxAcceptWait)
 	}
 }
 
@@ -121,8 +122,8 @@ func (s *Stream) deliver(conn *conn) {
 // his are unread makes the kernel answer with a reset, which may overtake the alert or verdict that says it. A side
 // that was too slow has nothing to read.
 func farewell(raw net.Conn, err error) {
-	var network net.Error
-	slow := errors.As(err, &network) && network.Timeout()
+	network, slow := errors.AsType[net.Error](err)
+	slow = slow && network.Timeout()
 	if half, ok := raw.(interface{ CloseWrite() error }); ok && !slow && half.CloseWrite() == nil {
 		if raw.SetReadDeadline(time.Now().Add(lingerTimeout)) == nil {
 			_, _ = io.CopyN(io.Discard, raw, lingerBytes)
@@ -134,8 +135,8 @@ func farewell(raw net.Conn, err error) {
 // report logs why a handshake failed: a refusal once a minute for each host and reason, as a person has to act;
 // anything else only for those who debug, as strangers knock on every open port.
 func (p *Peer) report(message, address string, err error) {
-	var refused *RefusedError
-	if !errors.As(err, &refused) {
+	refused, ok := errors.AsType[*RefusedError](err)
+	if !ok {
 		p.logger.Debug("handshake failed", "address", address, "error", err)
 		return
 	}

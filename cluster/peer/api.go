@@ -148,9 +148,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Read to the end before anything else: only then does net/http watch the connection and end the context when the
 	// caller hangs up, and an answer that comes before the end of a call may be lost to a reset.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	var tooLarge *http.MaxBytesError
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
-	case errors.As(err, &tooLarge):
+	case tooLarge:
 		answerError(w, http.StatusRequestEntityTooLarge, &RemoteError{Code: CodeTooLarge, Message: err.Error()})
 		return
 	case err != nil:
@@ -241,9 +241,8 @@ func (a *api) call(ctx context.Context, to Target, path string, body []byte) ([]
 	}
 	response, err := a.transport.RoundTrip(request)
 	if err != nil {
-		var failed *dialError
 		// The transport dials again after a connection proved dead only if nothing was written to it.
-		if !connected.Load() || errors.As(err, &failed) {
+		if _, failed := errors.AsType[*dialError](err); failed || !connected.Load() {
 			return nil, fmt.Errorf("%w: %w", ErrNotSent, causeOf(ctx, err))
 		}
 		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, causeOf(ctx, err))

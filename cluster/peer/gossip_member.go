@@ -37,10 +37,10 @@ func decodeMember(incarnation string, meta []byte) (Member, error) {
 
 func cutPrefixed(b []byte) (text string, rest []byte, ok bool) {
 	length, n := binary.Uvarint(b)
-	if n <= 0 || length > uint64(len(b)-n) {
+	if n <= 0 || length > memberlist.MetaMaxSize || n+int(length) > len(b) {
 		return "", nil, false
 	}
-	end := n + int(length) //nolint:gosec // not longer than b
+	end := n + int(length)
 	return string(b[n:end]), b[end:], true
 }
 

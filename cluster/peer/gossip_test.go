@@ -37,7 +37,8 @@ func gossip(t *testing.T, n *node, meta func() []byte) *gossiper {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() { result <- g.Gossip.Run(ctx) }() // stop waits
+	run := g.Gossip.Run                // not the node's
+	go func() { result <- run(ctx) }() // stop waits
 	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-result; err != nil {

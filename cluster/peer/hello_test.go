@@ -252,8 +252,8 @@ func checkHello(t *testing.T, sent []byte, role role, caller Caller, err error) 
 func checkFrames(t *testing.T, sent []byte) {
 	t.Helper()
 	for r := bytes.NewReader(sent); r.Len() > 0; {
-		var any json.RawMessage
-		if err := readFrames(r, &any); err != nil {
+		var message json.RawMessage
+		if err := readFrames(r, &message); err != nil {
 			t.Fatalf("a frame that cannot be read is sent: %v", err)
 		}
 	}

@@ -20,12 +20,12 @@ func TestSystemNetworkSendsToNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer from.Close()
+	defer from.Close() //nolint:errcheck // nothing is lost with it
 	to, err := network.ListenPacket("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer to.Close()
+	defer to.Close() //nolint:errcheck // nothing is lost with it
 	_, port, err := net.SplitHostPort(to.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)

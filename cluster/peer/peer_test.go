@@ -57,7 +57,7 @@ func TestRunGivesThePortBackWhenItsContextHasEnded(t *testing.T) {
 	if err := p.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", p.Addr().String())
+	l, err := peer.SystemNetwork().Listen(p.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

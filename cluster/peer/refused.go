@@ -63,8 +63,7 @@ func (e *certificateError) Error() string { return "certificate not accepted: " 
 // on the side whose certificate was not accepted; with derived certificates both mean that the secrets differ. Other
 // errors are returned as they are.
 func (p *Peer) explain(err error, address string) error {
-	var refused *certificateError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*certificateError](err); ok {
 		if refused.reason == Certificate {
 			return refuse(Certificate, "the certificate of the node at %s is not accepted by the configured CA: %s", address, refused.text)
 		}
@@ -87,8 +86,8 @@ func noProtocol() tls.AlertError { return tls.AlertError(120) } // no_applicatio
 // remoteAlert returns the text of the TLS alert that the other side sent, if err is one, and whether it is about
 // this side's certificate (RFC 8446, 6.2). crypto/tls shows alerts received over TCP only by their text.
 func remoteAlert(err error) (alert string, certificate bool) {
-	var remote *net.OpError
-	if !errors.As(err, &remote) || remote.Op != "remote error" {
+	remote, ok := errors.AsType[*net.OpError](err)
+	if !ok || remote.Op != "remote error" {
 		return "", false
 	}
 	alert = remote.Err.Error()

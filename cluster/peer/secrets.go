@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/memberlist"
 )
@@ -110,17 +111,16 @@ func replaceKeys(keyring *memberlist.Keyring, keys [][]byte) error {
 			return err
 		}
 	}
-	for i := len(keys) - 1; i >= 0; i-- {
-		if err := keyring.UseKey(keys[i]); err != nil {
+	for _, key := range slices.Backward(keys) {
+		if err := keyring.UseKey(key); err != nil {
 			return err
 		}
 	}
-	installed := keyring.GetKeys()
-	for i := len(installed) - 1; i >= 0; i-- {
-		if containsKey(keys, installed[i]) {
+	for _, key := range slices.Backward(keyring.GetKeys()) {
+		if containsKey(keys, key) {
 			break
 		}
-		if err := keyring.RemoveKey(installed[i]); err != nil {
+		if err := keyring.RemoveKey(key); err != nil {
 			return err
 		}
 	}
@@ -128,10 +128,5 @@ func replaceKeys(keyring *memberlist.Keyring, keys [][]byte) error {
 }
 
 func containsKey(keys [][]byte, key []byte) bool {
-	for _, k := range keys {
-		if bytes.Equal(k, key) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) })
 }

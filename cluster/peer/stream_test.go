@@ -151,13 +151,13 @@ func TestStrangers(t *testing.T) {
 			return err
 		},
 		"TLS without a certificate": func(c net.Conn) error {
-			return tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{peer.APIProtocol}}).Handshake() //nolint:gosec // a stranger
+			return tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{peer.APIProtocol}}).HandshakeContext(t.Context())
 		},
 		"TLS without a protocol": func(c net.Conn) error {
-			return tls.Client(c, &tls.Config{InsecureSkipVerify: true}).Handshake() //nolint:gosec // a stranger
+			return tls.Client(c, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(t.Context())
 		},
 		"TLS 1.2": func(c net.Conn) error {
-			err := tls.Client(c, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}).Handshake() //nolint:gosec // a stranger
+			err := tls.Client(c, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}).HandshakeContext(t.Context())
 			if err == nil {
 				return errors.New("TLS 1.2 is spoken")
 			}
@@ -165,11 +165,11 @@ func TestStrangers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := net.Dial("tcp", n.Addr().String())
+			c, err := peer.SystemNetwork().Dial(t.Context(), n.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
+			defer c.Close() //nolint:errcheck // a stranger
 			_ = speak(c)
 			_ = c.SetDeadline(time.Now().Add(patience))
 			if _, err := io.Copy(io.Discard, c); errors.Is(err, context.DeadlineExceeded) {
