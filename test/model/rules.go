@@ -48,6 +48,8 @@ type Rules struct {
 	RetireChecked    bool // as first designed: RetireNode is refused while a blob has copies only on retired nodes
 	DropAtOnce       bool // as first designed: a retired node is removed at once, whatever copies remain
 	NoVouch          bool // as first designed: locations count towards a removal though nobody has looked at them
+	ClearLater       bool // a location on a dropped node makes a blob good until it is cleared
+	GhostsHold       bool // a location on a dropped node is another one for GiveUpCopy
 	DropKeepsDoomed  bool // as first designed: the doomed entries of a removed node stay
 }
 
