@@ -27,7 +27,7 @@ func (w waiters) Less(i, j int) bool { return w[i].index < w[j].index }
 func (w waiters) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
 
 // Push is for container/heap.
-func (w *waiters) Push(x any) { *w = append(*w, x.(waiter)) } //nolint:errcheck,forcetypeassert // only wait pushes
+func (w *waiters) Push(x any) { *w = append(*w, x.(waiter)) } // only wait pushes
 
 // Pop is for container/heap.
 func (w *waiters) Pop() any {
@@ -46,7 +46,7 @@ func (a *applied) set(index uint64) {
 	}
 	a.index = index
 	for len(a.waiters) > 0 && a.waiters[0].index <= index {
-		close(heap.Pop(&a.waiters).(waiter).done) //nolint:errcheck,forcetypeassert // only waiters are pushed
+		close(heap.Pop(&a.waiters).(waiter).done) // only waiters are pushed
 	}
 }
 

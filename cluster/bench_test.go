@@ -148,7 +148,7 @@ func BenchmarkRead(b *testing.B) {
 					for k := range writers {
 						writing.Go(func() {
 							for i := 0; ctx.Err() == nil; i++ {
-								_ = set(ctx, leader, 1+i*writers+k) //nolint:errcheck // load
+								_ = set(ctx, leader, 1+i*writers+k) // load
 							}
 						})
 					}

@@ -190,7 +190,7 @@ func TestReadsNeverGoBack(t *testing.T) {
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		for i := 1; ctx.Err() == nil; i++ {
-			_ = set(ctx, leader, i) //nolint:errcheck // what matters is what is read
+			_ = set(ctx, leader, i) // what matters is what is read
 		}
 	})
 	all := append(c.Others(leader), leader)
@@ -446,7 +446,7 @@ func TestStaleLongLogCatchesUp(t *testing.T) {
 	var appending sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	for i := range 300 { // entries that can never be committed
-		appending.Go(func() { _ = set(ctx, old, 5000+i) }) //nolint:errcheck // their fate is to be overwritten
+		appending.Go(func() { _ = set(ctx, old, 5000+i) }) // their fate is to be overwritten
 	}
 	c.Eventually("the others elect", func() bool { return others[0].Leads() || others[1].Leads() })
 	next := c.Leader()

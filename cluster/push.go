@@ -66,7 +66,6 @@ func (p *pusher) tell(s raft.Server) {
 		req := &raft.AppendEntriesRequest{
 			RPCHeader:         raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(serverID(n.config.Incarnation)), Addr: self},
 			Term:              what.term,
-			Leader:            self,
 			PrevLogEntry:      what.index,
 			PrevLogTerm:       what.term,
 			LeaderCommitIndex: what.index,

@@ -148,7 +148,7 @@ func (n *Node) status() NodeStatus {
 		Version: n.config.Version, Level: n.config.Level, Fenced: n.config.State.Fenced(),
 	}
 	if leader, _ := n.raft.LeaderWithID(); leader != "" {
-		s.Leader, _, _ = parseAddress(leader) //nolint:errcheck // zero means that nobody is known
+		s.Leader, _, _ = parseAddress(leader) // zero means that nobody is known
 	}
 	return s
 }

@@ -200,7 +200,7 @@ func (n *Node) WhileLeader(ctx context.Context, work func(ctx context.Context, p
 func (n *Node) during(ctx context.Context, t *tenure, work func(context.Context, Proposer)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(t.ctx, cancel)()
+	defer context.AfterFunc(t.ctx, cancel)() //nolint:contextcheck // it ends with either of the two
 	done := make(chan struct{})
 	go func() { // waited for below
 		defer close(done)

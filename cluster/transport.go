@@ -217,7 +217,7 @@ func (t *transport) stage(rpc *raft.RPC) {
 
 // install hands a staged snapshot to Raft, if it still tells Raft something new.
 func (t *transport) install(rpc raft.RPC) {
-	req := rpc.Command.(*raft.InstallSnapshotRequest) //nolint:errcheck,forcetypeassert // only stage sends here
+	req := rpc.Command.(*raft.InstallSnapshotRequest) // only stage sends here
 	known, stale, err := t.judge(req)
 	switch {
 	case err != nil:

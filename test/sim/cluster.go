@@ -196,13 +196,13 @@ func (n *Node) run(p *peer.Peer) {
 	n.cancel = cancel
 	peerCtx, stopPeer := context.WithCancel(context.Background())
 	var peerDone sync.WaitGroup
-	peerDone.Go(func() { _ = p.Run(peerCtx) }) //nolint:errcheck // ends by stopPeer
+	peerDone.Go(func() { _ = p.Run(peerCtx) }) // ends by stopPeer
 	go func() {                                // waited for through ended
 		defer close(n.ended)
-		n.err = n.Node.Run(ctx)
+		n.err = n.Run(ctx)
 		stopPeer()
 		peerDone.Wait()
-		_ = n.State.Close() //nolint:errcheck // a test node
+		_ = n.State.Close() // a test node
 	}()
 }
 

@@ -73,7 +73,7 @@ func New(dir string, plan Plan) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("crashfs: %w", err)
 	}
-	//nolint:gosec // a seed has to bring a failure back; nothing here is secret
+	// a seed has to bring a failure back; nothing here is secret
 	rng := rand.New(rand.NewPCG(uint64(plan.Seed), uint64(plan.CrashAt)))
 	f := &FS{dir: abs, plan: plan, rng: rng, tree: disk.New(&object{}, nil)}
 	if err := f.load(f.tree.Root(), abs); err != nil {
@@ -107,14 +107,14 @@ func (f *FS) Create(name string) (io.WriteCloser, error) {
 		if err != nil {
 			return err
 		}
-		real, err := os.OpenFile(f.path(at), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+		opened, err := os.OpenFile(f.path(at), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
 			return err
 		}
 		if dir.Lookup(base) == nil {
 			f.tree.Link(dir, base, f.tree.NewFile(&object{}))
 		}
-		created = &file{fs: f, name: name, real: real}
+		created = &file{fs: f, name: name, real: opened}
 		return nil
 	})
 	if err != nil {

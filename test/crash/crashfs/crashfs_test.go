@@ -329,7 +329,8 @@ func TestRecoverIsReproducible(t *testing.T) {
 		}))
 		return all.String()
 	}
-	if state() != state() {
+	first, second := state(), state()
+	if first != second {
 		t.Error("one seed gave two disks")
 	}
 }

@@ -10,7 +10,7 @@ import (
 func TempDir(tb testing.TB) string {
 	tb.Helper()
 	const memory = "/dev/shm"
-	dir, err := os.MkdirTemp(memory, "crashfs")
+	dir, err := os.MkdirTemp(memory, "crashfs") //nolint:usetesting // in memory, not where the test's own lies
 	if err != nil {
 		return tb.TempDir()
 	}

@@ -45,7 +45,7 @@ type Fate struct {
 
 // NewFate returns the fate that the policy and the seed give.
 func NewFate(policy Policy, seed int64) *Fate {
-	//nolint:gosec // a seed has to bring a failure back; nothing here is secret
+	// a seed has to bring a failure back; nothing here is secret
 	f := &Fate{policy: policy, rng: rand.New(rand.NewPCG(uint64(seed), 0x9e3779b97f4a7c15))}
 	f.draw()
 	return f

@@ -241,7 +241,7 @@ func newRandom(seed int64) *random {
 	for i := range 5 {
 		tr.Load(a, fmt.Sprintf("f%d", i), tr.NewFile(fmt.Sprintf("v%d", i)))
 	}
-	//nolint:gosec // a seed has to bring a failure back
+	// a seed has to bring a failure back
 	return &random{tr: tr, rng: rand.New(rand.NewPCG(uint64(seed), 1)), dirs: []*node{tr.Root(), a, b}}
 }
 

@@ -37,7 +37,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		if i.content == nil {
 			return fuse.EINVAL
 		}
-		i.content.truncate(int64(size)) //nolint:gosec // the kernel sends no negative size
+		i.content.truncate(int64(size)) // the kernel sends no negative size
 		i.changed = time.Now()
 	}
 	if mode, ok := in.GetMode(); ok {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -152,9 +153,7 @@ func boltVerify(m *machine, acknowledged uint64) (last uint64, err error) {
 func boltCompare(tx *bolt.Tx, last uint64) error {
 	want := map[string][]byte{}
 	for i := uint64(1); i <= last; i++ {
-		for key, value := range boltChanges(i) {
-			want[key] = value
-		}
+		maps.Copy(want, boltChanges(i))
 	}
 	for key, value := range want {
 		if got := tx.Bucket([]byte("data")).Get([]byte(key)); !bytes.Equal(got, value) {
@@ -168,7 +167,7 @@ func boltCompare(tx *bolt.Tx, last uint64) error {
 // last transaction that was acknowledged.
 func boltRound(t *testing.T, m *machine, program string, seed int64, acknowledged uint64) uint64 {
 	t.Helper()
-	//nolint:gosec // a seed has to bring a failure back
+	// a seed has to bring a failure back
 	rng := rand.New(rand.NewPCG(uint64(seed), 7))
 	m.boot(seed)
 	moment := m.fs.FailAfter(1 + rng.Uint64N(600)) // anywhere, the creation of the file included

@@ -63,7 +63,7 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResu
 	if i == nil {
 		return nil, fuse.EIO
 	}
-	n, err := i.content.readAt(buf, int64(in.Offset)) //nolint:gosec // the kernel sends no negative offset
+	n, err := i.content.readAt(buf, int64(in.Offset)) // the kernel sends no negative offset
 	if err != nil {
 		return nil, f.status(err)
 	}
@@ -89,11 +89,11 @@ func (f *FS) write(in *fuse.WriteIn, data [][]byte) (written uint32, status fuse
 	}
 	i.changed = time.Now()
 	for _, part := range data {
-		//nolint:gosec // the kernel sends no negative offset
+		// the kernel sends no negative offset
 		if err := i.content.writeAt(part, int64(in.Offset)+int64(written)); err != nil {
 			return written, f.status(err)
 		}
-		written += uint32(len(part)) //nolint:gosec // at most requestSize
+		written += uint32(len(part)) // at most requestSize
 	}
 	return written, fuse.OK
 }
@@ -119,7 +119,7 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	}
 	switch in.Mode {
 	case 0:
-		if end := int64(in.Offset + in.Length); end > i.content.size { //nolint:gosec // checked by the kernel
+		if end := int64(in.Offset + in.Length); end > i.content.size { // checked by the kernel
 			i.content.truncate(end)
 		}
 	case unix.FALLOC_FL_KEEP_SIZE:

@@ -101,7 +101,7 @@ func (f *FS) newInode(object string, info os.FileInfo) *inode {
 	f.lastID++
 	i := &inode{id: f.lastID, object: object, changed: info.ModTime()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		//nolint:gosec // device numbers of FUSE have 32 bits
+		// device numbers of FUSE have 32 bits
 		i.mode, i.owner, i.rdev = st.Mode, fuse.Owner{Uid: st.Uid, Gid: st.Gid}, uint32(st.Rdev)
 	}
 	if info.Mode().IsRegular() {
@@ -178,7 +178,7 @@ func fill(a *fuse.Attr, n *node) {
 	a.Blksize = pageSize
 	a.Nlink = 1
 	if !n.IsDir() {
-		a.Nlink = uint32(n.Links()) //nolint:gosec // a count of names
+		a.Nlink = uint32(n.Links()) // a count of names
 	}
 	if i.content != nil {
 		a.Size = uint64(i.content.size)

@@ -39,7 +39,7 @@ func list(dir *node) []fuse.DirEntry {
 	entries := make([]fuse.DirEntry, 0, len(names))
 	for at, name := range names {
 		i := dir.Lookup(name).Value
-		//nolint:gosec // at is not negative
+		// at is not negative
 		entries = append(entries, fuse.DirEntry{Name: name, Ino: i.id, Mode: i.mode, Off: uint64(at) + 1})
 	}
 	return entries

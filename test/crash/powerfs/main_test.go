@@ -50,7 +50,7 @@ type worker struct {
 
 func startWorker(t testing.TB, name, path string) *worker {
 	t.Helper()
-	//nolint:gosec // the test itself
+	// the test itself
 	cmd := exec.CommandContext(t.Context(), os.Args[0], path)
 	cmd.Env = append(os.Environ(), workerVariable+"="+name)
 	var stderr bytes.Buffer

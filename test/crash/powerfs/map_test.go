@@ -29,7 +29,7 @@ func coherenceWorker(path string) error {
 	if err != nil {
 		return err
 	}
-	//nolint:gosec // the same work each time
+	// the same work each time
 	rng := rand.New(rand.NewPCG(1, 2))
 	var want []byte
 	for i := range 4000 {

@@ -39,7 +39,7 @@ func (f *FS) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse
 }
 
 // link gives a node a new name.
-func (f *FS) link(dirID uint64, name string, make func() (*node, error)) (*node, fuse.Status) {
+func (f *FS) link(dirID uint64, name string, build func() (*node, error)) (*node, fuse.Status) {
 	dir := f.directory(dirID)
 	if dir == nil || !f.change() {
 		return nil, fuse.EIO
@@ -47,7 +47,7 @@ func (f *FS) link(dirID uint64, name string, make func() (*node, error)) (*node,
 	if dir.Lookup(name) != nil || dirID == f.tree.Root().Value.id && name == objectsDir {
 		return nil, fuse.Status(syscall.EEXIST)
 	}
-	n, err := make()
+	n, err := build()
 	if err != nil {
 		return nil, f.status(err)
 	}
