@@ -128,7 +128,7 @@ func serveBoard(t *testing.T, b *board) (file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: adminHandler(b, func() (blobHealth, error) { return blobHealth{}, nil })}} //nolint:gosec // a test's server
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: adminHandler(b, func() (blobHealth, error) { return blobHealth{}, nil })}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return configIn(t, root, "")

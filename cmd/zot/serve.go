@@ -26,9 +26,9 @@ func serveCommand(s surroundings) *cobra.Command {
 	}
 	wait := cmd.Flags().Duration("drain-wait", 5*time.Second, "how long to go on serving after SIGTERM, until load balancers have noticed")
 	cmd.RunE = work(func(cmd *cobra.Command, args []string) error {
+		// Until the process ends: a repeated signal must not make another exit code of a node that has drained.
 		signals := make(chan os.Signal, 4)
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-		defer signal.Stop(signals)
 		return serve(cmd, s, args[0], setting{version: s.version, signals: signals, drainWait: *wait})
 	})
 	return cmd

@@ -1,0 +1,377 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// output collects what a process prints.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// process is a node as a process of its own, started and ended as often as a test likes.
+type process struct {
+	t                        *testing.T
+	name, root, file, secret string
+	port                     string // of clients
+	cmd                      *exec.Cmd
+	out                      *output
+	ended                    chan struct{}
+}
+
+// threeNodes are processes that are to form a cluster. None is started.
+func threeNodes(t *testing.T) []*process {
+	t.Helper()
+	ports := freePorts(t, 6)
+	members := fmt.Sprintf(`"127.0.0.1:%s", "127.0.0.1:%s", "127.0.0.1:%s"`, ports[3], ports[4], ports[5])
+	all := make([]*process, 3)
+	for i := range all {
+		p := &process{t: t, name: fmt.Sprintf("zot-%d", i), root: shortDir(t), port: ports[i]}
+		p.secret = filepath.Join(p.root, "shared-secret")
+		put(t, p.secret, line("a"), "")
+		p.file = configIn(t, p.root, fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"node": %q, "listen": "127.0.0.1:%s",
+			"advertise": "127.0.0.1:%s", "members": [%s], "secretFile": %q}`, ports[i], p.name, ports[3+i], ports[3+i], members, p.secret))
+		all[i] = p
+	}
+	t.Cleanup(func() {
+		for _, p := range all {
+			if p.cmd != nil {
+				p.end(syscall.SIGKILL)
+				if t.Failed() {
+					t.Logf("%s:\n%s", p.name, p.out)
+				}
+			}
+		}
+	})
+	return all
+}
+
+// start starts the process; it is not ready yet.
+func (p *process) start() {
+	p.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(p.t.Context(), self, "serve", p.file, "--drain-wait", "0s")
+	cmd.Env = append(os.Environ(), asZot+"=1")
+	p.launch(cmd)
+}
+
+func (p *process) launch(cmd *exec.Cmd) {
+	p.t.Helper()
+	if p.out == nil {
+		p.out = &output{}
+	}
+	cmd.Stdout, cmd.Stderr = p.out, p.out
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd, p.ended = cmd, make(chan struct{})
+	go func(ended chan struct{}) { // waited for by end
+		defer close(ended)
+		_ = cmd.Wait() // how it ended stands in ProcessState
+	}(p.ended)
+}
+
+// end sends a signal and waits; the exit code is -1 for a killed process.
+func (p *process) end(s syscall.Signal) (code int) {
+	p.t.Helper()
+	p.signal(s)
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		p.t.Fatalf("%s goes on after %v", p.name, s)
+		return 0
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatal(err)
+	}
+}
+
+// ready waits until the node says so.
+func (p *process) ready(probe string) {
+	p.t.Helper()
+	said := ""
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("%s %s: %s", p.name, probe, said)
+		}
+	}()
+	eventually(p.t, p.name+" is ready", func() bool {
+		code, body := answers(p.t.Context(), p.port, probe)
+		said = body
+		return code == http.StatusOK
+	})
+}
+
+// zot runs a command against the node.
+func (p *process) zot(args ...string) called {
+	return call(append(append([]string{"cluster"}, args...), "--config", p.file)...)
+}
+
+func (p *process) status() (s clusterStatus) {
+	p.t.Helper()
+	got := p.zot("status", "--json")
+	if got.code != exitDone {
+		p.t.Fatalf("%s: %+v", p.name, got)
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &s); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// whole waits until the node sees all three as members that answer, with a leader, and returns that.
+func (p *process) whole() (s clusterStatus) {
+	p.t.Helper()
+	eventually(p.t, p.name+" sees three members", func() bool {
+		s = p.status()
+		members := 0
+		for _, m := range s.Members {
+			if m.State == "member" && m.Voter && m.Applied != nil {
+				members++
+			}
+		}
+		return members == 3 && len(s.Members) == 3 && s.Leader != "" && s.FailureTolerance == 1
+	})
+	return s
+}
+
+// named is the process of a name, and the others.
+func named(all []*process, name string) (one *process, others []*process) {
+	for _, p := range all {
+		if p.name == name {
+			one = p
+		} else {
+			others = append(others, p)
+		}
+	}
+	return one, others
+}
+
+func restart(all []*process) {
+	for _, p := range all {
+		p.start()
+	}
+	for _, p := range all {
+		p.ready("/readyz?for=write")
+	}
+}
+
+func TestServeThreeNodes(t *testing.T) {
+	t.Parallel()
+	all := threeNodes(t)
+	all[0].start()
+	if code, body := waitFor(t, all[0], "/startupz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "1 of 3 nodes for the first start are there") {
+		t.Errorf("the first of three nodes answers %d %s", code, body)
+	}
+	all[1].start()
+	all[2].start()
+	for _, p := range all {
+		p.ready("/readyz?for=write")
+	}
+	first := all[0].whole()
+	for _, p := range all[1:] {
+		if s := p.whole(); s.Leader != first.Leader {
+			t.Errorf("%s says that %s leads, %s that %s", all[0].name, first.Leader, p.name, s.Leader)
+		}
+	}
+
+	testTransfer(t, all)
+	testKill(t, all)
+	testRotate(t, all)
+	testRemove(t, all)
+	testHandOver(t, all)
+
+	// All at once, and all again: who they are and what they know is still there.
+	before := all[0].whole()
+	for _, p := range all {
+		p.signal(syscall.SIGTERM)
+	}
+	for _, p := range all {
+		if code := p.end(syscall.SIGTERM); code != exitDone {
+			t.Errorf("%s ended with %d", p.name, code)
+		}
+	}
+	restart(all)
+	after := all[0].whole()
+	for i, m := range after.Members {
+		if m.Incarnation != before.Members[i].Incarnation || *m.Applied <= *before.Members[i].Applied {
+			t.Errorf("before %+v, after %+v", before.Members[i], m)
+		}
+	}
+}
+
+// waitFor waits for any answer.
+func waitFor(t *testing.T, p *process, path string) (code int, body string) {
+	t.Helper()
+	eventually(t, p.name+" answers", func() bool {
+		code, body = answers(t.Context(), p.port, path)
+		return code != 0 && !strings.Contains(body, `"not part of the cluster yet"`) // it has not looked yet
+	})
+	return code, body
+}
+
+func testTransfer(t *testing.T, all []*process) {
+	t.Helper()
+	leader, others := named(all, all[0].whole().Leader)
+	if got := others[1].zot("transfer", others[0].name); got.code != exitDone || got.stdout != others[0].name+" leads\n" {
+		t.Errorf("transfer to %s: %+v", others[0].name, got)
+	}
+	if got := leader.zot("transfer"); got.code != exitDone || strings.HasPrefix(got.stdout, others[0].name) {
+		t.Errorf("transfer to anybody: %+v", got)
+	}
+	if got := leader.zot("transfer", "zot-9"); got.code != exitFailed || !strings.Contains(got.stderr, "zot-9") {
+		t.Errorf("transfer to nobody: %+v", got)
+	}
+}
+
+func testKill(t *testing.T, all []*process) {
+	t.Helper()
+	leader, others := named(all, all[0].whole().Leader)
+	leader.end(syscall.SIGKILL)
+	eventually(t, "another leads, and none may fail any more", func() bool {
+		s := others[0].status()
+		return s.Leader != "" && s.Leader != leader.name && s.FailureTolerance == 0
+	})
+	others[0].ready("/readyz?for=write")
+	leader.start()
+	leader.ready("/readyz?for=write")
+	leader.whole()
+}
+
+// testRotate appends a line, puts it first, and removes the old one, on nodes that serve meanwhile.
+func testRotate(t *testing.T, all []*process) {
+	t.Helper()
+	changes := func(p *process) int { return strings.Count(p.out.String(), `"secret changed"`) }
+	for _, lines := range [][]string{{line("a"), line("b")}, {line("b"), line("a")}, {line("b")}} {
+		for _, p := range all {
+			before := changes(p)
+			put(t, p.secret, lines...)
+			p.signal(syscall.SIGHUP)
+			eventually(t, p.name+" uses its new secret", func() bool { return changes(p) > before })
+		}
+	}
+	put(t, all[0].secret, "short")
+	all[0].signal(syscall.SIGHUP)
+	eventually(t, "a bad secret is named", func() bool { return strings.Contains(all[0].out.String(), "line 1 has 5 characters") })
+	put(t, all[0].secret, line("b"))
+
+	// Every connection anew, with what is left of the secret.
+	_, others := named(all, all[0].whole().Leader)
+	others[0].end(syscall.SIGKILL)
+	others[0].start()
+	others[0].ready("/readyz?for=write")
+	others[0].whole()
+}
+
+// testRemove takes a node out, which then says so, and lets it join anew with an empty disk.
+func testRemove(t *testing.T, all []*process) {
+	t.Helper()
+	_, others := named(all, all[0].whole().Leader)
+	gone, stays := others[0], others[1]
+	before := incarnationOf(stays.whole(), gone.name)
+	if got := stays.zot("remove", gone.name); got.code != exitDone || got.stdout != gone.name+" is removed\n" {
+		t.Fatalf("%+v", got)
+	}
+	eventually(t, "the removed node says so", func() bool {
+		code, body := answers(t.Context(), gone.port, "/readyz")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "removed from the cluster")
+	})
+	if got := stays.zot("remove", gone.name); got.code != exitFailed || !strings.Contains(got.stderr, "no node is named") {
+		t.Errorf("removed twice: %+v", got)
+	}
+	if code := gone.end(syscall.SIGTERM); code != exitDone {
+		t.Errorf("the removed node ended with %d", code)
+	}
+	if err := os.RemoveAll(filepath.Join(gone.root, "node")); err != nil {
+		t.Fatal(err)
+	}
+	gone.start()
+	gone.ready("/readyz")
+	if after := incarnationOf(gone.status(), gone.name); after == before || after == "" {
+		t.Errorf("incarnation %q before, %q after", before, after)
+	}
+	gone.whole()
+}
+
+// testHandOver stops the leader: another must lead before its process is gone.
+func testHandOver(t *testing.T, all []*process) {
+	t.Helper()
+	leader, others := named(all, all[0].whole().Leader)
+	if code := leader.end(syscall.SIGTERM); code != exitDone {
+		t.Errorf("%s ended with %d", leader.name, code)
+	}
+	if s := others[0].status(); s.Leader == "" || s.Leader == leader.name {
+		t.Errorf("when %s was gone, %q led", leader.name, s.Leader)
+	}
+	leader.start()
+	leader.ready("/readyz?for=write")
+	leader.whole()
+}
+
+// The binary, built as it is shipped.
+func TestServeBuiltBinary(t *testing.T) {
+	t.Parallel()
+	bin := filepath.Join(t.TempDir(), "zot")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version=v0.0.0-test", "-o", bin, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), bin, "version").Output(); err != nil || !strings.Contains(string(out), "v0.0.0-test") {
+		t.Errorf("%s, %v", out, err)
+	}
+	p := &process{t: t, name: "one", root: shortDir(t), port: freePorts(t, 1)[0]}
+	p.file = configIn(t, p.root, fmt.Sprintf(`, "http": {"port": %q, "realm": "zot"}`, p.port))
+	p.launch(exec.CommandContext(t.Context(), bin, "serve", p.file))
+	defer p.end(syscall.SIGKILL)
+	p.ready("/readyz?for=write")
+	if !strings.Contains(p.out.String(), `"key":"http.realm"`) {
+		t.Errorf("no note on a key that is not acted on:\n%s", p.out)
+	}
+
+	// It drains: not ready, and still there. A second signal ends the wait.
+	p.signal(syscall.SIGTERM)
+	eventually(t, "the node says that it stops", func() bool {
+		code, body := answers(t.Context(), p.port, "/readyz")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "stopping")
+	})
+	if code, _ := answers(t.Context(), p.port, "/livez"); code != http.StatusOK {
+		t.Errorf("a draining node answers /livez with %d", code)
+	}
+	asked := time.Now()
+	if code := p.end(syscall.SIGINT); code != exitDone || time.Since(asked) > 4*time.Second {
+		t.Errorf("ended with %d after %s:\n%s", code, time.Since(asked), p.out)
+	}
+}
