@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -62,3 +63,23 @@ func VoteIn(t testing.TB, path string) (term uint64, candidate string) {
 
 // Servers counts the servers of Raft's newest configuration.
 func (n *Node) Servers() int { return len(n.servers()) }
+
+// PlanOf is a plan of two nodes, formed by one of a name and an incarnation, as it travels and is kept.
+func PlanOf(t testing.TB, former string, i entry.Incarnation) []byte {
+	t.Helper()
+	b, err := json.Marshal(plan{Members: []hello{{Name: former, Incarnation: i, Expect: 2}, {Name: "n9", Expect: 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Promise has the node of a directory agree to a plan.
+func Promise(dir string, files Files, planned []byte) error {
+	var p plan
+	if err := json.Unmarshal(planned, &p); err != nil {
+		return err
+	}
+	n := &Node{config: Config{Dir: dir, Files: files, Node: "n9"}}
+	return n.promise(p)
+}

@@ -364,3 +364,26 @@ func mustEncode(c fsm.Command) []byte {
 	}
 	return b
 }
+
+// A node that comes with nothing gets all of its state from a snapshot, when the entries are no longer
+// in anybody's log.
+func TestNewNodeStartsFromSnapshot(t *testing.T) {
+	timing := sim.FastTiming()
+	timing.TrailingLogs, timing.SnapshotThreshold, timing.SnapshotInterval = 0, 1, 50*time.Millisecond
+	c := sim.Started(t, 3, sim.Options{Timing: timing})
+	leader := c.Leader()
+	for i := range 30 {
+		if err := set(t.Context(), leader, i+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Eventually("the log is cut", func() bool { return leader.FirstIndex() == 0 || leader.FirstIndex() > 20 })
+	fourth := c.Start("n4")
+	c.Settle(4)
+	if got, err := read(t.Context(), t, fourth); err != nil || got != 30 {
+		t.Fatalf("read %d, %v", got, err)
+	}
+	if fourth.FirstIndex() == 1 {
+		t.Fatal("the test did not test: the log came from its beginning")
+	}
+}

@@ -127,30 +127,30 @@ func (n *Node) append(ctx context.Context, e entry.Envelope, payload []byte) (en
 		err    error
 	}
 	got := make(chan answer, 1)
-	n.spawn(func() { // Raft's future cannot be waited for with a context
+	// Nobody waits for this goroutine: Raft's future cannot be waited for with a context, and what is
+	// queued when Raft shuts down is never answered. It ends with the answer, or with the process.
+	go func() {
 		defer n.count.Release(1)
 		defer n.bytes.Release(int64(len(data)))
 		f := n.raft.Apply(data, time.Second)
-		err := f.Error()
-		if err != nil {
+		if err := f.Error(); err != nil {
 			got <- answer{err: outcome(err)}
 			return
 		}
-		result, _ := f.Response().(entry.Result)
-		if result.Outcome == entry.WrongTerm {
-			err = ErrNotLeader
+		a := answer{index: f.Index()}
+		a.result, _ = f.Response().(entry.Result)
+		if a.result.Outcome == entry.WrongTerm {
+			a.err = ErrNotLeader
 		}
-		got <- answer{result, f.Index(), err}
-	}, func() {
-		n.count.Release(1)
-		n.bytes.Release(int64(len(data)))
-		got <- answer{err: ErrClosed}
-	})
+		got <- a
+	}()
 	select {
 	case a := <-got:
 		return a.result, a.index, a.err
 	case <-ctx.Done():
 		return entry.Result{}, 0, fmt.Errorf("%w: not committed in time", ErrUnknownOutcome)
+	case <-n.stopped:
+		return entry.Result{}, 0, fmt.Errorf("%w: the node is closing", ErrUnknownOutcome)
 	case <-n.failed:
 		return entry.Result{}, 0, fmt.Errorf("%w: %w", ErrUnknownOutcome, n.failure)
 	}

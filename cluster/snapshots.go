@@ -12,8 +12,11 @@ import (
 	"github.com/seed-16d79997/zot/cluster/entry"
 )
 
-// snapshotID is the only snapshot there is: the state as it stands.
-const snapshotID = "state"
+// The snapshots there are: the state as it stands, and one that waits to become it.
+const (
+	snapshotID = "state"
+	stagedID   = "staged"
+)
 
 // stagedToken is what Raft is given to copy in place of a snapshot that was taken in already. The
 // bytes arrive while Raft goes on (transport.go); Raft's own goroutine only sees this.
@@ -60,9 +63,12 @@ func metaOf(p entry.Position) (*raft.SnapshotMeta, error) {
 	}, nil
 }
 
-// Open opens the state for sending. Index, term and configuration come from the transaction that is
+// Open opens the state for sending, or describes the one that is about to be installed. Index, term and configuration come from the transaction that is
 // read, so they cannot belong to another state than the bytes.
-func (s *snapshots) Open(string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	if id == stagedID {
+		return s.openStaged()
+	}
 	position, size, stream, err := s.state.OpenSnapshot()
 	if err != nil {
 		return nil, nil, err
@@ -73,6 +79,24 @@ func (s *snapshots) Open(string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	}
 	meta.Size = size
 	return meta, pipe(stream), nil
+}
+
+// openStaged gives Raft what it asks for before it installs: its own numbers, and nothing to read.
+func (s *snapshots) openStaged() (*raft.SnapshotMeta, io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pending == nil {
+		return nil, nil, errNoStage
+	}
+	meta, err := metaOf(entry.Position{
+		Index: s.pending.Index, Term: s.pending.Term,
+		Configuration: s.pending.Configuration, ConfigurationIndex: s.pending.ConfigurationIndex,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	meta.ID = stagedID
+	return meta, io.NopCloser(strings.NewReader("")), nil
 }
 
 // pipe turns a Stream into a reader. Its goroutine ends when all is read or the reader is closed, and
@@ -117,7 +141,12 @@ type sink struct {
 }
 
 // ID names the snapshot.
-func (s *sink) ID() string { return snapshotID }
+func (s *sink) ID() string {
+	if s.got.Len() > 0 {
+		return stagedID
+	}
+	return snapshotID
+}
 
 // Write takes the token of a staged snapshot, and nothing else.
 func (s *sink) Write(b []byte) (int, error) {
