@@ -85,7 +85,7 @@ func (n *Node) look(ctx context.Context) (Status, error) {
 	}
 	servers := n.servers()
 	answers := n.askAll(ctx, servers)
-	s := Status{Term: n.raft.CurrentTerm()}
+	s := Status{Term: n.raft.CurrentTerm(), Members: []MemberStatus{}}
 	_, leader := n.raft.LeaderWithID()
 	voters, alive := 0, 0
 	for _, node := range everyone(known, servers) {

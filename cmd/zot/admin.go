@@ -68,6 +68,7 @@ func (l *adminListener) Close() error {
 
 // operated is the node as its operator sees it.
 type operated interface {
+	Waiting() string
 	Status(ctx context.Context) (cluster.Status, error)
 	Remove(ctx context.Context, name string, lost bool) error
 	MoveLeadership(ctx context.Context, name string) error
@@ -77,7 +78,8 @@ type operated interface {
 type (
 	clusterStatus struct {
 		cluster.Status
-		Blobs blobHealth `json:"blobs"`
+		Blobs   blobHealth `json:"blobs"`
+		Waiting string     `json:"waiting,omitempty"` // why the asked node is not part of the cluster yet
 	}
 	removeRequest struct {
 		Node string `json:"node"`
@@ -124,7 +126,7 @@ func adminHandler(node operated, blobs func() (blobHealth, error)) http.Handler 
 			return nil, err
 		}
 		b, err := blobs()
-		return clusterStatus{s, b}, err
+		return clusterStatus{s, b, node.Waiting()}, err
 	})
 	handle("POST /cluster/remove", func(ctx context.Context, body *json.Decoder) (any, error) {
 		var r removeRequest

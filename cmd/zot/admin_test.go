@@ -16,9 +16,12 @@ import (
 
 // board is a node that notes what its operator wants.
 type board struct {
-	err  error
-	done string
+	err     error
+	done    string
+	waiting string
 }
+
+func (b *board) Waiting() string { return b.waiting }
 
 func (b *board) Status(context.Context) (cluster.Status, error) {
 	return cluster.Status{Leader: "zot-0", Term: 4}, b.err
@@ -45,8 +48,10 @@ func TestAdmin(t *testing.T) {
 		err           error
 		want          int
 		answer, done  string
+		waiting       string
 	}{
 		"status":            {request: "GET /cluster/status", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"belowReplicas":2}}`},
+		"status, waiting":   {request: "GET /cluster/status", waiting: "1 of 3 nodes", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"belowReplicas":2},"waiting":"1 of 3 nodes"}`},
 		"remove":            {request: "POST /cluster/remove", body: `{"node": "zot-1"}`, want: 200, answer: `{}`, done: "remove zot-1"},
 		"remove a lost one": {request: "POST /cluster/remove", body: `{"node": "zot-1", "lost": true}`, want: 200, answer: `{}`, done: "remove zot-1 lost"},
 		"remove nobody":     {request: "POST /cluster/remove", body: `{}`, want: 400, answer: `{"error":"the body is not what this request takes"}`},
@@ -58,7 +63,7 @@ func TestAdmin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := &board{err: test.err}
+			b := &board{err: test.err, waiting: test.waiting}
 			method, path, _ := strings.Cut(test.request, " ")
 			w := httptest.NewRecorder()
 			r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(test.body))

@@ -109,7 +109,7 @@ func TestStatusTable(t *testing.T) {
 	if err := printStatus(&b, s); err != nil {
 		t.Fatal(err)
 	}
-	if err := printStatus(&b, clusterStatus{}); err != nil {
+	if err := printStatus(&b, clusterStatus{Waiting: "1 of 3 nodes for the first start are there"}); err != nil {
 		t.Fatal(err)
 	}
 	encoded, err := json.MarshalIndent(s, "", "  ")

@@ -114,8 +114,12 @@ func run(ctx context.Context, s setting) (err error) {
 		p.add(ctx, "peer", others.peer.Run)
 	}
 	err = p.run()
-	log.Info("node stopped", "error", err)
-	return err
+	if err != nil {
+		log.Error("node stopped", "error", err) // also on standard error, which the log's readers may not see
+		return err
+	}
+	log.Info("node stopped")
+	return nil
 }
 
 // nodeConfig is the configuration of the node in the words of the cluster.

@@ -113,7 +113,7 @@ func TestSecretIsWatched(t *testing.T) {
 		time.Sleep(3 * secretPoll)
 		expect("nothing changed", "", 0)
 		put(t, given, line("a"), line("b"))
-		time.Sleep(secretPoll)
+		time.Sleep(3 * secretPoll)
 		expect("a line was added", "ab", 0)
 		put(t, given, "short")
 		time.Sleep(3 * secretPoll)

@@ -14,6 +14,9 @@ import (
 // printStatus writes a status for people: a line on the whole, then a line for each node.
 func printStatus(out io.Writer, s clusterStatus) error {
 	var b strings.Builder
+	if s.Waiting != "" {
+		fmt.Fprintf(&b, "this node waits: %s\n", s.Waiting)
+	}
 	fmt.Fprintf(&b, "leader %s, term %d; %s may still fail\n", cmp.Or(s.Leader, "none"), s.Term, nodes(s.FailureTolerance))
 	fmt.Fprintf(&b, "blobs: %s damaged, %s below their replicas\n\n", counted(s.Blobs.Damaged), counted(s.Blobs.BelowReplicas))
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
