@@ -33,7 +33,7 @@ func printStatus(out io.Writer, s clusterStatus) error {
 }
 
 func memberRow(m cluster.MemberStatus, leads bool) []string {
-	mark, voter, contact := "", "no", "never"
+	mark, voter, contact := "", "no", "-"
 	if leads {
 		mark = "*"
 	}
