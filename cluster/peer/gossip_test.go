@@ -1,6 +1,7 @@
 package peer_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -37,8 +38,7 @@ func gossip(t *testing.T, n *node, meta func() []byte) *gossiper {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	run := g.Gossip.Run                // not the node's
-	go func() { result <- run(ctx) }() // stop waits
+	go func() { result <- g.Run(ctx) }() // stop waits
 	g.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-result; err != nil {
@@ -231,6 +231,32 @@ func TestGossipHealsAfterAPartition(t *testing.T) {
 		m.heal("host-b")
 		a.await(t, "zot-a", "zot-b")
 		b.await(t, "zot-a", "zot-b")
+	})
+}
+
+// TestGossipSealsPackets: a packet shows the cluster's name, by which clusters that share a secret are kept apart, and
+// nothing else.
+func TestGossipSealsPackets(t *testing.T) {
+	bubble(t, func(t *testing.T, m *memory) {
+		var packets atomic.Int64
+		m.sniff = func(packet []byte) {
+			packets.Add(1)
+			if !bytes.Contains(packet[:min(8, len(packet))], []byte("prod")) {
+				t.Errorf("a packet is not labelled: %q", packet)
+			}
+			for _, secret := range []string{"zot-a", "host-b", incarnation("zot-a")} {
+				if bytes.Contains(packet, []byte(secret)) {
+					t.Errorf("a packet shows %q: %q", secret, packet)
+				}
+			}
+		}
+		a, b := gossipIn(t, m, "zot-a", "host-a", nil), gossipIn(t, m, "zot-b", "host-b", nil)
+		a.Join([]string{b.advertise})
+		a.await(t, "zot-a", "zot-b")
+		time.Sleep(10 * time.Second)
+		if packets.Load() == 0 {
+			t.Error("no packet is sent")
+		}
 	})
 }
 

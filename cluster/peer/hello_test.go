@@ -148,19 +148,31 @@ func TestHelloOfAnAcceptor(t *testing.T) {
 	}
 }
 
-func TestHelloTellsTheAcceptorOfTheVersion(t *testing.T) {
-	_, accepted := meet(t,
-		func(c io.ReadWriter) (Caller, error) {
+// TestHelloOfADialer has dialers that accept any answer: the acceptor must find out by itself.
+func TestHelloOfADialer(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*greeting)
+		reason Reason
+	}{
+		"another version":             {func(g *greeting) { g.Version = 7 }, Version},
+		"no proof":                    {func(g *greeting) { g.Proof = nil }, Secret},
+		"wants another incarnation":   {func(g *greeting) { g.Want = "the disk before" }, Incarnation},
+		"another cluster":             {func(g *greeting) { g.Cluster = "test" }, ClusterName},
+		"a proof of the other's role": {func(g *greeting) { g.Proof = testParty("a", "x").secrets[0].prove(acceptor, keying()) }, Secret},
+	} {
+		t.Run(name, func(t *testing.T) {
 			g := testParty("a", "x").greeting(dialer, keying(), "")
-			g.Version = 7
-			if err := writeFrames(c, g); err != nil {
-				return Caller{}, err
+			test.change(&g)
+			conn := &script{Reader: bytes.NewReader(frame(g, verdict{}))}
+			_, err := testParty("b", "x").accept(conn, keying())
+			refusedFor(t, err, test.reason)
+			var answer greeting
+			var told verdict
+			if err := readFrames(&conn.sent, &answer, &told); err != nil || told.Refused != test.reason {
+				t.Errorf("the dialer is told %q, %v", told.Refused, err)
 			}
-			_, err := io.Copy(io.Discard, c)
-			return Caller{}, err
-		},
-		func(c io.ReadWriter) (Caller, error) { return testParty("b", "x").accept(c, keying()) })
-	refusedFor(t, accepted.err, Version)
+		})
+	}
 }
 
 func TestHelloIsBounded(t *testing.T) {

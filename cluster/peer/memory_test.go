@@ -25,7 +25,8 @@ type memory struct {
 	cut       map[string]bool // hosts that reach nobody
 	dials     map[string]int  // by address
 
-	losePackets bool // set before the first node
+	losePackets bool         // set before the first node
+	sniff       func([]byte) // is shown each packet; set before the first node
 }
 
 func newMemory() *memory {
@@ -331,6 +332,9 @@ func (p *memoryPackets) WriteTo(b []byte, to net.Addr) (int, error) {
 	other := p.memory.packets[to.String()]
 	cut := p.memory.cut[p.addr.host] || p.memory.cut[address.host]
 	p.memory.mu.Unlock()
+	if p.memory.sniff != nil {
+		p.memory.sniff(b)
+	}
 	if other == nil || cut || p.memory.losePackets {
 		return len(b), nil // lost
 	}

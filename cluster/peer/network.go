@@ -48,7 +48,7 @@ func (systemNetwork) ListenPacket(address string) (net.PacketConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &namedPackets{PacketConn: packets, known: make(map[string]resolved)}, nil
+	return &namedPackets{PacketConn: packets, lookup: lookup, known: make(map[string]resolved)}, nil
 }
 
 const (
@@ -60,6 +60,7 @@ const (
 // load on the name server, and keeps to the old address while a name cannot be found.
 type namedPackets struct {
 	net.PacketConn
+	lookup func(address string) (net.Addr, error)
 
 	mu    sync.Mutex
 	known map[string]resolved
@@ -89,7 +90,7 @@ func (n *namedPackets) resolve(address string) (net.Addr, error) {
 	entry := n.known[address]
 	n.mu.Unlock()
 	if now := time.Now(); now.After(entry.until) {
-		found, err := lookup(address)
+		found, err := n.lookup(address)
 		if err == nil {
 			entry.address = found
 		}

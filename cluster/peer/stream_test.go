@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,25 +121,100 @@ func TestDialIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.isolate("gone")
+		own := newAuthority(t)
+		mute := mute(t, m, own, "mute:7373")
+		c := config("zot-own")
+		c.Listen, c.Network = "zot-own:7373", m.host("zot-own")
+		own.give(&c, time.Now().Add(time.Hour))
+		b := start(t, c)
 		for name, test := range map[string]struct {
+			from    *node
 			address string
 			most    time.Duration // that ctx allows
 			takes   time.Duration
 		}{
-			"cannot be reached":            {"gone:7373", time.Hour, 10 * time.Second},
-			"cannot be reached in time":    {"gone:7373", time.Second, time.Second},
-			"does not speak":               {"silent:7373", time.Hour, 5 * time.Second},
-			"does not speak in ctx's time": {"silent:7373", time.Second, time.Second},
+			"cannot be reached":            {a, "gone:7373", time.Hour, 10 * time.Second},
+			"cannot be reached in time":    {a, "gone:7373", time.Second, time.Second},
+			"does not speak":               {a, "silent:7373", time.Hour, 5 * time.Second},
+			"does not speak in ctx's time": {a, "silent:7373", time.Second, time.Second},
+			"does not greet":               {b, "mute:7373", time.Hour, 5 * time.Second},
+			"does not greet in ctx's time": {b, "mute:7373", time.Second, time.Second},
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), test.most)
 			before := time.Now()
-			_, err := a.Stream(peer.RaftProtocol).Dial(ctx, peer.Target{Address: test.address})
+			_, err := test.from.Stream(peer.RaftProtocol).Dial(ctx, peer.Target{Address: test.address})
 			cancel()
 			if took := time.Since(before); err == nil || took != test.takes {
 				t.Errorf("%s: %v after %s, want %s", name, err, took, test.takes)
 			}
 		}
 		_ = silent.Close()
+		mute()
+	})
+}
+
+// mute listens, does its part of TLS, and says nothing more, until it is stopped.
+func mute(t *testing.T, m *memory, own *authority, address string) (stop func()) {
+	t.Helper()
+	c := config("mute")
+	own.give(&c, time.Now().Add(time.Hour))
+	l, err := m.host("mute").Listen(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			raw, err := l.Accept()
+			if err != nil {
+				return
+			}
+			session := tls.Server(raw, &tls.Config{
+				MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*c.Certificate},
+				ClientAuth: tls.RequireAnyClientCert, NextProtos: []string{peer.RaftProtocol},
+			})
+			serving.Go(func() { _, _ = io.Copy(io.Discard, session) }) // until the dialer gives up
+		}
+	})
+	return func() {
+		_ = l.Close()
+		serving.Wait()
+	}
+}
+
+// slow is a network that takes its time to give up dialing.
+type slow struct {
+	memoryHost
+	release chan struct{}
+}
+
+func (s slow) Dial(ctx context.Context, _ string) (net.Conn, error) {
+	<-ctx.Done()
+	<-s.release
+	return nil, ctx.Err()
+}
+
+func TestRunWaitsForDials(t *testing.T) {
+	bubble(t, func(t *testing.T, m *memory) {
+		c := config("zot-0")
+		network := slow{memoryHost: m.host("zot-0"), release: make(chan struct{})}
+		c.Listen, c.Network = "zot-0:7373", network
+		n := start(t, c)
+		go func() { _, _ = n.Stream(peer.RaftProtocol).Dial(context.Background(), n.target()) }() // run waits for it
+		synctest.Wait()
+		stopped := make(chan struct{})
+		go func() {
+			n.stop()
+			close(stopped)
+		}()
+		synctest.Wait()
+		select {
+		case <-stopped:
+			t.Error("run ended before a dial that it had cut")
+		default:
+		}
+		close(network.release)
+		<-stopped
 	})
 }
 
