@@ -17,6 +17,7 @@ var (
 	ErrUploadEnded       = errors.New("upload has ended")
 	ErrUploadBusy        = errors.New("upload is being written by another call")
 	ErrUploadBroken      = errors.New("upload is lost: the disk failed to keep it")
+	ErrUploadFinished    = errors.New("upload is finished: it takes no more bytes")
 	ErrUploadNotFinished = errors.New("upload is not finished")
 	ErrOffset            = errors.New("upload is at another offset")
 	ErrDigestMismatch    = errors.New("bytes do not match the digest")

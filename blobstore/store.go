@@ -28,6 +28,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// ChunkSize is how many bytes of a copy are checked at once; all chunks but the last have it.
+const ChunkSize = 256 << 10
+
 // CopyID names one copy for ever; it is in the file's name, or in the key in the bucket.
 type CopyID [16]byte
 
@@ -92,8 +95,11 @@ type Blob struct {
 type Upload struct {
 	ID     UploadID
 	Offset int64 // how many bytes are there: the only offset at which more are taken
-	Active Time  // the newest time that a call for this upload was given
-	Ended  bool  // only the id is kept, so that nobody takes it for a new upload
+	Active Time  // the newest time that a call for this upload was given; zero if a power cut took it
+
+	Writing  bool // a call is at work on it now, however long ago Active is
+	Finished bool // a Finish succeeded: no more bytes are taken
+	Ended    bool // only the id is kept, so that nobody takes it for a new upload
 }
 
 // Usage is how full the disk below a store is, in bytes. Free is what the store may still write.
@@ -140,8 +146,12 @@ type Store interface {
 	// the upload goes on at the returned offset. A negative offset stands for the present end. The context
 	// is looked at between reads; who wants to interrupt a read makes r return.
 	//
-	// An upload survives a restart of the process whole, and a power cut up to the last 64 MiB.
+	// What an Append that returned has taken survives a restart of the process, however that ended. Of what
+	// an interrupted one took, and in a power cut of the whole, the last 128 MiB may be lost; what is left
+	// is checked before the upload goes on, which reads it once (ErrOffset if it is shorter than Upload said).
 	//   - *OffsetError (is ErrOffset) if the upload is not at offset; nothing is read
+	//   - ErrUploadFinished after a Finish that succeeded: its bytes may be those of a copy by now. A PUT that is
+	//     repeated leaves its body unread then, and goes on with Finish
 	//   - ErrUploadUnknown, ErrUploadEnded (also when it ends meanwhile), ErrUploadBusy
 	//   - ErrUploadBroken if the disk failed to keep earlier bytes: the upload is gone
 	//   - ErrNoSpace: the upload is kept as it is, and goes on when there is room again
@@ -149,7 +159,8 @@ type Store interface {
 
 	// Finish verifies that the bytes so far hash to d, makes them durable wherever Publish will make copies
 	// of them, and returns their number. Nothing is visible yet, and the upload is kept: Finish may be
-	// repeated, also with another digest, and after a restart; it then reads everything again.
+	// repeated, also with another digest, and after a restart; it then reads everything again. After a
+	// mismatch the upload is as it was; after a success it takes no more bytes.
 	//   - *MismatchError (is ErrDigestMismatch) if they do not
 	//   - ErrDigestUnsupported if d's algorithm is neither sha256 nor sha512, or d is no digest
 	//   - ErrUploadUnknown, ErrUploadEnded, ErrUploadBusy, ErrUploadBroken, ErrNoSpace
@@ -162,7 +173,7 @@ type Store interface {
 	// proposed once (GC R6). Copies that are published and then not recorded are left to the sweeper. The
 	// upload is kept until EndUpload or RemoveUpload, which do not touch the copies; until then its bytes
 	// take no second room on a disk.
-	//   - ErrUploadNotFinished without a Finish, or if anything was appended after it
+	//   - ErrUploadNotFinished without a Finish that succeeded in this process and was not used up
 	//   - ErrUploadUnknown, ErrUploadEnded, ErrUploadBusy, ErrNoSpace
 	//   - ErrTooFewCopies, beside the locations of those that were made
 	Publish(ctx context.Context, id UploadID) ([]Location, error)
