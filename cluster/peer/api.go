@@ -241,8 +241,7 @@ func (a *api) call(ctx context.Context, to Target, path string, body []byte) ([]
 	}
 	response, err := a.transport.RoundTrip(request)
 	if err != nil {
-		// The transport dials again after a connection proved dead only if nothing was written to it.
-		if _, failed := errors.AsType[*dialError](err); failed || !connected.Load() {
+		if !connected.Load() {
 			return nil, fmt.Errorf("%w: %w", ErrNotSent, causeOf(ctx, err))
 		}
 		return nil, fmt.Errorf("%w: %w", ErrNoAnswer, causeOf(ctx, err))
@@ -299,19 +298,14 @@ func targetOf(host string) (Target, error) {
 	return Target{Address: string(a), Incarnation: string(i)}, nil
 }
 
-// dialError marks what came of dialing, among the errors of a round trip.
-type dialError struct{ error }
-
-func (e *dialError) Unwrap() error { return e.error }
-
 func (a *api) dial(ctx context.Context, _, host string) (net.Conn, error) {
 	to, err := targetOf(host)
 	if err != nil {
-		return nil, &dialError{err}
+		return nil, err
 	}
 	conn, err := a.peer.dial(ctx, APIProtocol, to)
 	if err != nil {
-		return nil, &dialError{err}
+		return nil, err // not conn: a nil *conn is no nil net.Conn
 	}
 	return conn, nil
 }
