@@ -91,6 +91,18 @@ type Blob struct {
 	Locations []Location // at most one an incarnation
 }
 
+// End returns the offset after the last of length bytes from offset on; a negative length stands for the
+// rest. It returns ErrRange if the blob has no such bytes.
+func (b Blob) End(offset, length int64) (int64, error) {
+	if length < 0 {
+		length = b.Size - offset
+	}
+	if offset < 0 || length < 0 || offset > b.Size || length > b.Size-offset {
+		return 0, fmt.Errorf("%w: %d bytes at %d of %d", ErrRange, length, offset, b.Size)
+	}
+	return offset + length, nil
+}
+
 // Upload is an unfinished blob.
 type Upload struct {
 	ID     UploadID

@@ -1,0 +1,143 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/seed-16d79997/zot/blobstore"
+)
+
+// syncEvery is how many bytes are written before they are made durable while more arrive, so that little is
+// left to wait for when the last has come.
+const syncEvery = 64 << 20
+
+// Append is as the contract says.
+func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64, r io.Reader, at blobstore.Time) (end int64, err error) {
+	u, err := s.hold(ctx, id)
+	if err != nil {
+		return 0, fmt.Errorf("append to upload: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.release(u)) }()
+	if u.sealed.Load() {
+		return u.tally.size, fmt.Errorf("append to upload: %w", blobstore.ErrUploadFinished)
+	}
+	if offset >= 0 && offset != u.tally.size {
+		return u.tally.size, fmt.Errorf("append to upload: %w", &blobstore.OffsetError{Offset: u.tally.size})
+	}
+	s.touch(u, at)
+	w := writer{store: s, upload: u}
+	err = w.copy(ctx, r)
+	return u.tally.size, errors.Join(err, w.end())
+}
+
+// writer takes the bytes of one Append.
+type writer struct {
+	store   *Store
+	upload  *upload
+	pending chan error // of the sync under way; nil if there is none
+	target  int64      // what will be durable when it has ended
+}
+
+// copy takes bytes until r ends or something fails.
+func (w *writer) copy(ctx context.Context, r io.Reader) error {
+	buf := w.store.chunk()
+	defer w.store.putChunk(buf)
+	for {
+		if err := w.store.doomed(w.upload); err != nil {
+			return fmt.Errorf("append to upload: %w", err)
+		}
+		n, rerr := fill(ctx, r, *buf)
+		if n > 0 {
+			if err := w.write((*buf)[:n]); err != nil {
+				return err
+			}
+		}
+		if rerr == io.EOF { //nolint:errorlint // a wrapped one is no regular end
+			return nil
+		}
+		if rerr != nil {
+			return fmt.Errorf("append to upload: read: %w", rerr)
+		}
+	}
+}
+
+// fill reads until p is full, r has an error, which is io.EOF only at its regular end, or ctx has ended.
+func fill(ctx context.Context, r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		if err := ctx.Err(); err != nil {
+			return n, err
+		}
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
+	}
+	return n, err
+}
+
+// write puts bytes at the end. What the disk has taken counts even if the rest failed.
+func (w *writer) write(p []byte) error {
+	u := w.upload
+	if u.file == nil {
+		f, err := w.store.files.OpenFile(uploadName(u.id), openNew)
+		if err != nil {
+			return w.store.fault("append to upload", err)
+		}
+		u.file = f
+	}
+	n, err := u.file.WriteAt(p, u.tally.size)
+	u.tally.add(p[:n])
+	u.size.Store(u.tally.size)
+	if err != nil {
+		return w.store.fault("append to upload", err)
+	}
+	if u.tally.size-max(u.synced, w.target) >= syncEvery {
+		return w.checkpoint()
+	}
+	return nil
+}
+
+// checkpoint begins to make durable what is there, once the sync before has ended: so at most two such
+// stretches are at risk, and a slow disk holds the client back.
+func (w *writer) checkpoint() error {
+	if err := w.wait(); err != nil {
+		return err
+	}
+	u, kept := w.upload, w.store.state(w.upload)
+	kept.sums = append([]uint32(nil), kept.sums...) // that of the last chunk goes on changing
+	w.pending, w.target = make(chan error, 1), u.tally.size
+	file, pending := u.file, w.pending
+	go func() { // wait waits for it
+		if err := file.Sync(); err != nil {
+			pending <- w.store.broken(u, err)
+			return
+		}
+		pending <- w.store.fault("keep state of upload", w.store.writeState(kept, true))
+	}()
+	return nil
+}
+
+// wait waits for the sync under way.
+func (w *writer) wait() error {
+	if w.pending == nil {
+		return nil
+	}
+	err := <-w.pending
+	w.pending = nil
+	if !errors.Is(err, blobstore.ErrUploadBroken) {
+		w.upload.synced = w.target
+	}
+	return err
+}
+
+// end keeps what the upload has come to. The state of one that has been synced before is synced too: a
+// file system may lose the old state with the new one otherwise, and with it all the bytes that were safe.
+func (w *writer) end() error {
+	err := w.wait()
+	u := w.upload
+	if ended := w.store.doomed(u); ended != nil {
+		return errors.Join(err, ended)
+	}
+	return errors.Join(err, w.store.fault("keep state of upload", w.store.writeState(w.store.state(u), u.synced > 0)))
+}

@@ -1,0 +1,136 @@
+// Package disk keeps copies and uploads in a directory.
+//
+//	marker                   whose store this is; written last when it is made, so that it is never half
+//	copies/<xx>/<copy id>    the bytes of a copy, nothing else; xx are the first two digits of the id
+//	copies/<xx>/<copy id>.sums  CRC32C of each chunk, if there is more than one
+//	uploads/<upload id>      the bytes of an upload
+//	uploads/<upload id>.state   how far it is, what its chunks sum up to, or that only its id is kept
+//	uploads/<upload id>.sums the sums of the copy that Publish will make
+//
+// A name below copies stands for a whole copy: the bytes were verified and fsynced under the upload's name
+// before Publish links them, so that a crash leaves nothing half. All I/O goes through a handle on the
+// directory in which the marker was seen: a mount that is lost is an error then, and never an empty store
+// (GC R10, R13).
+//
+// The package may not know what the copies mean to anyone: it removes what it is told to, and looks at no
+// file's time. No lock is held over I/O; the one mutex guards the table of uploads in memory. Opening reads
+// the marker alone, however much is in the store.
+//
+// Start reading at Store, then append.go, finish.go and publish.go (the way in), open.go and reader.go (the
+// way out).
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/seed-16d79997/zot/blobstore"
+)
+
+// Config says which directory is whose store.
+type Config struct {
+	Dir         string
+	Incarnation blobstore.Incarnation
+	// Files returns what the store does its I/O through; nil stands for SystemFiles.
+	Files func(*os.Root) Files
+}
+
+func (c Config) files(root *os.Root) Files {
+	if c.Files != nil {
+		return c.Files(root)
+	}
+	return SystemFiles(root)
+}
+
+// Store is a blobstore.Store in a directory.
+type Store struct {
+	root        *os.Root
+	files       Files
+	incarnation blobstore.Incarnation
+	chunks      sync.Pool // of *[]byte, as long as a chunk
+
+	mu      sync.Mutex
+	uploads map[blobstore.UploadID]*upload // at work, or with their hash in memory
+	uses    uint64                         // counts up, to know which upload was not used for longest
+	closed  bool
+}
+
+var _ blobstore.Store = (*Store)(nil)
+
+// Open opens a store that Create has made. Its cost does not depend on what is in it.
+//
+// It returns blobstore.ErrOffline if the directory or its marker is not there, a *ForeignError (is
+// ErrForeign) if the store is another incarnation's, and ErrMarker if the marker cannot be read.
+func Open(c Config) (*Store, error) {
+	root, err := os.OpenRoot(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open store: %w: %w", blobstore.ErrOffline, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{
+		root:        root,
+		files:       c.files(root),
+		incarnation: c.Incarnation,
+		chunks:      sync.Pool{New: func() any { b := make([]byte, blobstore.ChunkSize); return &b }},
+		uploads:     map[blobstore.UploadID]*upload{},
+	}
+	if err := checkMarker(s.files, c.Incarnation); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", c.Dir, err), root.Close())
+	}
+	return s, nil
+}
+
+// Incarnation is that of the marker.
+func (s *Store) Incarnation() blobstore.Incarnation { return s.incarnation }
+
+// Check reads the marker again. It returns blobstore.ErrOffline, or as Open does.
+func (s *Store) Check(context.Context) error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	return s.fault("check store", checkMarker(s.files, s.incarnation))
+}
+
+// Close ends the use of the directory. Calls under way may fail with blobstore.ErrClosed; what they had
+// been given up to then is there when the store is opened again. Streams that are open go on.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	var idle []*upload
+	for id, u := range s.uploads {
+		if !u.busy {
+			idle = append(idle, u)
+			delete(s.uploads, id)
+		}
+	}
+	s.mu.Unlock()
+	errs := make([]error, 0, len(idle)+1)
+	for _, u := range idle {
+		errs = append(errs, u.close())
+	}
+	return errors.Join(append(errs, s.root.Close())...)
+}
+
+func (s *Store) open() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return blobstore.ErrClosed
+	}
+	return nil
+}
+
+// chunk borrows a buffer of a chunk's length, for which putChunk must be called.
+func (s *Store) chunk() *[]byte { return s.chunks.Get().(*[]byte) }
+
+func (s *Store) putChunk(b *[]byte) { s.chunks.Put(b) }

@@ -1,0 +1,125 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/blobstore"
+)
+
+// load brings an upload into memory that a former process, or this one long ago, has left. Its bytes are
+// read and compared with the sums that were kept; it goes on where the last good chunk ends, because a power
+// cut may have left anything behind the last sync.
+func (s *Store) load(ctx context.Context, u *upload) error {
+	if u.tally != nil {
+		return nil
+	}
+	kept, err := s.readState(u.id)
+	if err != nil {
+		return err
+	}
+	if kept.ended {
+		return blobstore.ErrUploadEnded
+	}
+	f, err := s.files.OpenFile(uploadName(u.id), os.O_RDWR)
+	if errors.Is(err, fs.ErrPermission) { // sealed
+		f, err = s.files.OpenFile(uploadName(u.id), os.O_RDONLY)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = nil, checkMarker(s.files, s.incarnation)
+	}
+	if err != nil {
+		return s.fault("open upload", err)
+	}
+	if err := s.resume(ctx, u, f, kept); err != nil {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+		return fmt.Errorf("resume upload: %w", err)
+	}
+	return nil
+}
+
+// resume goes on with what f has of an upload; nil if that is nothing.
+func (s *Store) resume(ctx context.Context, u *upload, f File, kept uploadState) error {
+	t, err := newTally(kept.algorithm)
+	if err != nil {
+		return err
+	}
+	sealed := false
+	if f != nil {
+		if t, sealed, err = s.recover(ctx, f, kept); err != nil {
+			return s.fault("read upload", err)
+		}
+	}
+	u.file = f
+	u.sealed.Store(sealed)
+	s.touch(u, kept.active)
+	s.loaded(u, t)
+	return nil
+}
+
+// recover reads what a file has of an upload. A sealed file is whole, whatever was kept beside it: Finish had
+// verified it, and the next Finish will again. Of another one, what has no sum is cut off.
+func (s *Store) recover(ctx context.Context, f File, kept uploadState) (t *tally, sealed bool, err error) {
+	size, sealed, err := inspect(f)
+	if err != nil {
+		return nil, false, err
+	}
+	if sealed {
+		t, err = s.count(ctx, f, kept.algorithm, size, nil)
+		return t, true, err
+	}
+	t, err = s.count(ctx, f, kept.algorithm, min(kept.size, size), kept.sums)
+	if err == nil {
+		err = f.Truncate(t.size)
+	}
+	return t, false, err
+}
+
+// count reads size bytes, or only as far as chunks can be read and have the sums that are asked of them.
+func (s *Store) count(ctx context.Context, f File, a digest.Algorithm, size int64, sums []uint32) (*tally, error) {
+	t, err := newTally(a)
+	if err != nil {
+		return nil, err
+	}
+	buf := s.chunk()
+	defer s.putChunk(buf)
+	for i := 0; t.size < size; i++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		p := (*buf)[:min(blobstore.ChunkSize, size-t.size)]
+		n, err := f.ReadAt(p, t.size)
+		if n < len(p) && !errors.Is(err, io.EOF) && !isRot(err) {
+			return nil, err
+		}
+		if n < len(p) || sums != nil && sumOf(p) != sums[i] {
+			break
+		}
+		t.add(p)
+	}
+	return t, nil
+}
+
+// reread reads the bytes of a loaded upload again, for another algorithm or because their digest was used up.
+// It returns ErrUploadBroken if they are no longer what had arrived.
+func (s *Store) reread(ctx context.Context, u *upload, a digest.Algorithm) (*tally, error) {
+	if u.file == nil {
+		return newTally(a)
+	}
+	t, err := s.count(ctx, u.file, a, u.tally.size, u.tally.sums)
+	if err != nil {
+		return nil, s.fault("read upload", err)
+	}
+	if t.size != u.tally.size {
+		return nil, s.broken(u, fmt.Errorf("%w: chunk %d", errSum, len(t.sums)))
+	}
+	return t, nil
+}

@@ -1,0 +1,293 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/blobstore"
+)
+
+// maxIdle is how many uploads keep their running hash and open file while nobody writes to them. One that
+// is silent and makes room for others is read again when it goes on.
+const maxIdle = 256
+
+// fate is what is to become of an upload. It only grows.
+type fate int
+
+const (
+	goesOn fate = iota
+	ends        // its bytes go, its id stays taken
+	goes        // nothing is left
+)
+
+// upload is one in memory. Its holder, the one call that has set busy, works on it; the rest goes by the
+// store's mutex.
+type upload struct {
+	id blobstore.UploadID
+
+	// For those who only ask, written by the holder.
+	size   atomic.Int64 // of the tally; -1 until loaded
+	sealed atomic.Bool  // a Finish has made the file read-only: it may be a copy's by now
+
+	// Guarded by the store's mutex.
+	busy   bool
+	fate   fate
+	active blobstore.Time
+	used   uint64 // the store's count when it was last released
+
+	// The holder's.
+	tally    *tally // nil until loaded
+	file     File   // nil while there is no byte
+	synced   int64  // bytes that are durable
+	hashed   bool   // no Finish has used the tally's digest up
+	finished *finished
+}
+
+// finished is what Publish needs of a Finish.
+type finished struct {
+	copy   blobstore.CopyID
+	digest digest.Digest
+}
+
+func (u *upload) close() error {
+	if u.file == nil {
+		return nil
+	}
+	f := u.file
+	u.file = nil
+	return f.Close()
+}
+
+// state is what is to be kept of a loaded upload.
+func (s *Store) state(u *upload) uploadState {
+	s.mu.Lock()
+	active := u.active
+	s.mu.Unlock()
+	return uploadState{id: u.id, algorithm: u.tally.algorithm, active: active, size: u.tally.size, sums: u.tally.sums}
+}
+
+// claim makes the caller the holder of an upload, loaded or not, until release. It returns ErrUploadEnded,
+// ErrUploadBusy or ErrClosed.
+func (s *Store) claim(id blobstore.UploadID) (*upload, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u, err := s.entry(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.fate != goesOn:
+		return nil, blobstore.ErrUploadEnded
+	case u.busy:
+		return nil, blobstore.ErrUploadBusy
+	}
+	u.busy = true
+	return u, nil
+}
+
+// entry returns an upload's place in memory. The caller holds the mutex.
+func (s *Store) entry(id blobstore.UploadID) (*upload, error) {
+	if s.closed {
+		return nil, blobstore.ErrClosed
+	}
+	u := s.uploads[id]
+	if u == nil {
+		u = &upload{id: id}
+		u.size.Store(-1)
+		s.uploads[id] = u
+	}
+	return u, nil
+}
+
+// hold is claim and load.
+func (s *Store) hold(ctx context.Context, id blobstore.UploadID) (*upload, error) {
+	u, err := s.claim(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.load(ctx, u); err != nil {
+		return nil, errors.Join(err, s.release(u))
+	}
+	return u, nil
+}
+
+// release ends what claim began. If the upload was ended meanwhile, what is left of it is removed here: by
+// its holder, so that nothing that the holder still wrote stays. It returns the error of that.
+func (s *Store) release(u *upload) error {
+	var errs []error
+	for done := goesOn; ; {
+		s.mu.Lock()
+		if u.fate == done {
+			idle := s.settle(u)
+			s.mu.Unlock()
+			return errors.Join(append(errs, idle.closeAll())...)
+		}
+		done = u.fate
+		s.mu.Unlock()
+		errs = append(errs, u.close(), s.bury(u, done))
+	}
+}
+
+// settle gives a released upload its place among the idle ones, or takes it out of memory, and returns those
+// whose files are to be closed. The caller holds the mutex.
+func (s *Store) settle(u *upload) leaving {
+	u.busy = false
+	s.uses++
+	u.used = s.uses
+	if u.fate != goesOn || u.tally == nil || s.closed {
+		delete(s.uploads, u.id)
+		return leaving{u}
+	}
+	if len(s.uploads) <= maxIdle {
+		return nil
+	}
+	var oldest *upload
+	for _, v := range s.uploads {
+		if v.busy || v.finished != nil { // Publish is about to come
+			continue
+		}
+		if oldest == nil || v.used < oldest.used {
+			oldest = v
+		}
+	}
+	if oldest == nil {
+		return nil
+	}
+	delete(s.uploads, oldest.id)
+	return leaving{oldest}
+}
+
+// leaving are uploads that have just been taken out of memory.
+type leaving []*upload
+
+func (l leaving) closeAll() error {
+	var errs []error
+	for _, u := range l {
+		errs = append(errs, u.close())
+	}
+	return errors.Join(errs...)
+}
+
+// touch notes the time of a call.
+func (s *Store) touch(u *upload, at blobstore.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.active = max(u.active, at)
+}
+
+// doom sets what is to become of an upload. The holder sees it at its next step.
+func (s *Store) doom(u *upload, f fate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u.fate = max(u.fate, f)
+}
+
+// doomed returns ErrUploadEnded once an upload has been ended.
+func (s *Store) doomed(u *upload) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.fate != goesOn {
+		return blobstore.ErrUploadEnded
+	}
+	return nil
+}
+
+// broken is for a failed fsync: the kernel may have dropped the bytes while it still shows them, so neither
+// reading nor syncing them again would prove anything. The upload goes.
+func (s *Store) broken(u *upload, cause error) error {
+	s.doom(u, goes)
+	return fmt.Errorf("%w: %w", blobstore.ErrUploadBroken, s.fault("keep upload", cause))
+}
+
+// CreateUpload is as the contract says. It costs one small file.
+func (s *Store) CreateUpload(ctx context.Context, id blobstore.UploadID, hint digest.Algorithm, at blobstore.Time) (err error) {
+	t, err := newTally(hint)
+	if err == nil {
+		err = s.Check(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("create upload: %w", err)
+	}
+	u, err := s.claim(id)
+	if errors.Is(err, blobstore.ErrUploadBusy) {
+		err = fmt.Errorf("%w: %w", blobstore.ErrUploadExists, err)
+	}
+	if err != nil {
+		return fmt.Errorf("create upload: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.release(u)) }()
+	if err := s.vacant(u); err != nil {
+		return fmt.Errorf("create upload: %w", err)
+	}
+	s.touch(u, at)
+	first := uploadState{id: id, algorithm: t.algorithm, active: at}
+	if err := s.writeState(first, false); err != nil {
+		return s.fault("create upload", err)
+	}
+	s.loaded(u, t)
+	return nil
+}
+
+// vacant returns nil if an upload's id is not taken, and removes what a power cut may have left of one.
+func (s *Store) vacant(u *upload) error {
+	if u.tally != nil {
+		return blobstore.ErrUploadExists
+	}
+	kept, err := s.readState(u.id)
+	switch {
+	case errors.Is(err, blobstore.ErrUploadUnknown):
+		return s.fault("remove remains", removeAll(s.files, uploadFiles(u.id)...))
+	case err != nil:
+		return err
+	case kept.ended:
+		return blobstore.ErrUploadEnded
+	}
+	return blobstore.ErrUploadExists
+}
+
+func (s *Store) loaded(u *upload, t *tally) {
+	u.tally, u.hashed = t, true
+	u.size.Store(t.size)
+}
+
+// Upload is as the contract says. It reads no bytes: after a restart the offset is what was written down.
+func (s *Store) Upload(_ context.Context, id blobstore.UploadID) (blobstore.Upload, error) {
+	if up, ok, err := s.inMemory(id); ok || err != nil {
+		return up, err
+	}
+	kept, err := s.readState(id)
+	if err != nil {
+		return blobstore.Upload{}, err
+	}
+	up := blobstore.Upload{ID: id, Active: kept.active, Ended: kept.ended}
+	if up.Ended {
+		return up, blobstore.ErrUploadEnded
+	}
+	up.Offset, up.Finished, err = s.onDisk(id)
+	if !up.Finished {
+		up.Offset = min(up.Offset, kept.size)
+	}
+	return up, err
+}
+
+// inMemory says how a loaded upload is, and false if it is not loaded.
+func (s *Store) inMemory(id blobstore.UploadID) (blobstore.Upload, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return blobstore.Upload{}, false, blobstore.ErrClosed
+	}
+	u := s.uploads[id]
+	if u == nil {
+		return blobstore.Upload{}, false, nil
+	}
+	up := blobstore.Upload{ID: id, Offset: max(0, u.size.Load()), Active: u.active, Writing: u.busy, Finished: u.sealed.Load()}
+	if u.fate != goesOn {
+		up.Ended = true
+		return up, true, blobstore.ErrUploadEnded
+	}
+	return up, u.size.Load() >= 0, nil
+}

@@ -1,0 +1,83 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/seed-16d79997/zot/blobstore"
+)
+
+// Verify is as the contract says. The pages that the kernel keeps of the file are dropped first, or rot on
+// the disk would go unseen for as long as the blob is popular.
+func (s *Store) Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pace) (err error) {
+	err = blobstore.CheckDigest(b.Digest)
+	if err == nil {
+		err = s.Check(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	id, f, err := s.openCopy(b)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	dropPages(f)
+	t, err := newTally(b.Digest.Algorithm())
+	if err != nil {
+		return err
+	}
+	if err := s.readCopy(ctx, id, f, t, b.Size, pace); err != nil {
+		return fmt.Errorf("verify copy %s: %w", id, err)
+	}
+	if t.digest() != b.Digest {
+		return fmt.Errorf("verify: %w", s.damaged(id, blobstore.WholeCopy, errDigest))
+	}
+	return s.mendSums(id, b, t)
+}
+
+func (s *Store) readCopy(ctx context.Context, id blobstore.CopyID, f io.ReaderAt, t *tally, size int64, pace blobstore.Pace) error {
+	buf := s.chunk()
+	defer s.putChunk(buf)
+	for t.size < size {
+		p := (*buf)[:min(blobstore.ChunkSize, size-t.size)]
+		if pace != nil {
+			if err := pace(ctx, len(p)); err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if n, err := f.ReadAt(p, t.size); n < len(p) {
+			return s.damaged(id, t.size/blobstore.ChunkSize, err)
+		}
+		t.add(p)
+	}
+	return nil
+}
+
+// mendSums writes the sums of a copy that is whole, unless they are there.
+func (s *Store) mendSums(id blobstore.CopyID, b blobstore.Blob, t *tally) error {
+	if b.Size <= blobstore.ChunkSize {
+		return nil
+	}
+	sums, err := s.readSums(id, b.Digest, b.Size)
+	if err == nil && slices.Equal(sums, t.sums) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, blobstore.ErrCopyDamaged) {
+		return err
+	}
+	content, err := copySums{id, b.Digest, b.Size, t.sums}.encode()
+	if err != nil {
+		return err
+	}
+	if err := writeFile(s.files, copyName(id)+sumsSuffix, content, true); err != nil {
+		return s.fault("mend sums", err)
+	}
+	return s.fault("mend sums", s.files.SyncDir(shardName(int(id[0]))))
+}
