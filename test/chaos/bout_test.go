@@ -45,6 +45,8 @@ type bout struct {
 	initial []value  // of the registers, as the window began
 	since   uint64   // log index as the window began
 	history *history // of the window
+	jobbing sync.RWMutex
+	open    bool // whether leaders' jobs work; guarded by jobbing
 
 	mu       sync.Mutex
 	pending  []pending // guarded by mu
@@ -139,9 +141,9 @@ func (b *bout) run(ctx context.Context, length time.Duration) {
 		}
 		b.window(ctx, all, window, min(length, windowLength))
 		length -= windowLength
-		b.say("window %d checked", i+1)
+		b.say("window %d ended", i+1)
 	}
-	b.figures.count("terms with a ready leader", len(b.positions.terms))
+	b.figures.count("terms with a ready leader", b.positions.led())
 }
 
 // window lets clients and faults go on for a while, then heals all and checks.
@@ -149,6 +151,8 @@ func (b *bout) window(ctx context.Context, all []*client, faults []fault, length
 	b.history = &history{}
 	b.figures.worked("a write", true)
 	b.figures.worked("a fresh read", true)
+	b.letJobs(true)
+	defer b.letJobs(false)
 	window, end := context.WithTimeout(ctx, length)
 	defer end()
 	var going sync.WaitGroup
@@ -161,6 +165,7 @@ func (b *bout) window(ctx context.Context, all []*client, faults []fault, length
 	if ctx.Err() != nil {
 		return
 	}
+	b.letJobs(false)
 	b.say("healed")
 	b.quiesce(ctx)
 }

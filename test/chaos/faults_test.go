@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ func faults() map[string]func(*nemesis, context.Context, fault) {
 		"one way":    (*nemesis).oneWay,
 		"bridge":     (*nemesis).bridge,
 		"jitter":     (*nemesis).jitter,
+		"flood":      (*nemesis).flood,
 	}
 }
 
@@ -162,21 +164,44 @@ func (n *nemesis) ail(ctx context.Context, f fault, change func(a *ailment, sign
 	}
 }
 
+// transfer asks some node to have leadership moved; for a node that leads, to whoever is furthest along.
 func (n *nemesis) transfer(ctx context.Context, f fault) {
+	rng := rand.New(rand.NewPCG(f.seed, 0))
+	asked, to := n.bout.anyNode(rng), f.nodes[0]
+	if asked == nil {
+		return
+	}
+	if leader := n.bout.leader(); leader != nil && to == leader.Name {
+		to = ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := asked.MoveLeadership(ctx, to); err != nil {
+		n.bout.say("leadership was not moved to %q: %v", to, err)
+		n.bout.figures.count("transfers that failed", 1)
+	}
+}
+
+// flood isolates the leader and has it append far more than it may ever commit: as many entries as the
+// others may have cut from their logs when it is back, and more proposals than may wait.
+func (n *nemesis) flood(ctx context.Context, f fault) {
 	leader := n.bout.leader()
 	if leader == nil {
 		return
 	}
-	to := f.nodes[0]
-	if to == leader.Name {
-		to = "" // whoever is furthest along
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	held := n.around([]string{leader.Name})
+	n.links.hold(n.bout.cluster.Network, held)
+	flooding, cancel := context.WithTimeout(ctx, f.lasts)
 	defer cancel()
-	if err := leader.Transfer(ctx, to); err != nil {
-		n.bout.say("%s did not hand over to %q: %v", leader.Name, to, err)
-		n.bout.figures.count("transfers that failed", 1)
+	var proposing sync.WaitGroup
+	for i := range 100 + rand.New(rand.NewPCG(f.seed, 0)).IntN(1500) {
+		c := newClient(n.bout, 100+i)
+		c.node = leader
+		proposing.Go(func() { c.increment(flooding) })
 	}
+	proposing.Wait()
+	f.nap(flooding)
+	n.links.release(n.bout.cluster.Network, held)
 }
 
 // wipe takes one node's disk away and lets the node return under its name. A second disk may go only

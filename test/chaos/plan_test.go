@@ -98,13 +98,15 @@ func newPlan(seed uint64, nodes int, length time.Duration) plan {
 
 // tracks are sequences of faults that go on beside each other, as kinds with their weights.
 func tracks(nodes int) [][]weighted {
-	members := []weighted{{"wipe", 3}, {"transfer", 2}}
+	members := []weighted{{"wipe", 3}, {"transfer", 3}, {"restart", 2}}
 	if nodes > 3 {
 		members = append(members, weighted{"remove", 3})
 	}
 	return [][]weighted{
-		append([]weighted{{"kill", 6}, {"kill all", 1}, {"restart", 2}, {"pause", 5}, {"slow disk", 3}, {"hung disk", 2}, {"late apply", 3}}, members...),
+		{{"kill", 6}, {"kill all", 1}, {"pause", 5}, {"flood", 2}},
 		{{"isolate", 4}, {"split", 3}, {"one way", 4}, {"bridge", 2}, {"jitter", 4}},
+		{{"slow disk", 3}, {"hung disk", 2}, {"late apply", 3}},
+		members,
 	}
 }
 
@@ -129,12 +131,12 @@ func pick(rng *rand.Rand, kinds []weighted) string {
 
 func track(rng *rand.Rand, nodes int, kinds []weighted) []fault {
 	var all []fault
-	for at := between(rng, 200, 2000); at < windowLength; {
+	for at := between(rng, 200, 4000); at < windowLength; {
 		f := fault{at: at, kind: pick(rng, kinds), seed: rng.Uint64()}
 		f.draw(rng, nodes)
 		all = append(all, f)
 		// The next may begin before this one ends.
-		at += f.lasts*time.Duration(30+rng.IntN(80))/100 + between(rng, 200, 2500)
+		at += f.lasts*time.Duration(30+rng.IntN(80))/100 + between(rng, 200, 5000)
 	}
 	return all
 }
@@ -162,6 +164,8 @@ func (f *fault) draw(rng *rand.Rand, nodes int) {
 		count, f.by = 1+rng.IntN(nodes), between(rng, 10, 300)
 	case "bridge":
 		count = nodes
+	case "flood":
+		f.lasts = between(rng, 500, 2000)
 	case "transfer", "restart", "isolate":
 	case "wipe", "remove":
 		f.lasts = between(rng, 100, 1000) // how long the machine is off

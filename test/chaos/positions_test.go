@@ -46,6 +46,13 @@ func (p *positions) look(b *bout, n *sim.Node) {
 	}
 }
 
+// led is how many terms had a ready leader.
+func (p *positions) led() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.terms)
+}
+
 // watch looks at all nodes until ctx ends.
 func (p *positions) watch(ctx context.Context, b *bout) {
 	for ctx.Err() == nil {

@@ -27,7 +27,7 @@ func (p *process) wrap(m cluster.StateMachine) cluster.StateMachine {
 		m = p.bout.traits.self.machine(m)
 	}
 	p.seam = &seam{
-		StateMachine: m, machine: p.machine, figures: p.bout.figures,
+		StateMachine: m, machine: p.machine, bout: p.bout,
 		wanted: make(chan struct{}), dead: make(chan struct{}), failed: make(chan struct{}),
 	}
 	return p.seam
@@ -49,6 +49,7 @@ func (p *process) start() bool {
 	p.running.Store(n)
 	s := p.seam
 	p.bout.watching.Go(func() { p.watch(n, s) })
+	p.bout.watching.Go(func() { p.bout.lead(n, s) })
 	return true
 }
 

@@ -3,7 +3,6 @@ package chaos_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -30,11 +29,11 @@ const (
 
 // quiesce waits until the cluster is whole, finds out what became of each request, and checks the window.
 func (b *bout) quiesce(ctx context.Context) {
-	b.settle(ctx)
-	b.decide(ctx)
-	b.lastReads(ctx)
-	if b.failing.Load() {
-		return
+	for _, step := range []func(context.Context){b.settle, b.decide, b.lastReads} {
+		step(ctx)
+		if b.failing.Load() {
+			return
+		}
 	}
 	b.checkWindow()
 	b.settle(ctx)
@@ -213,7 +212,7 @@ func (b *bout) decide(ctx context.Context) {
 func (b *bout) insist(ctx context.Context, rng *rand.Rand, do func(ctx context.Context, n *sim.Node) error) error {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
-	err := errors.New("no node runs")
+	err := cluster.ErrNoLeader // if no node runs
 	for ctx.Err() == nil {
 		if n := b.anyNode(rng); n != nil {
 			try, done := context.WithTimeout(ctx, 5*time.Second)

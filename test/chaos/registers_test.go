@@ -18,6 +18,7 @@ const (
 	registers  = 20
 	pool       = 4096 // manifests; a register is given none twice in so many writes
 	counters   = 256
+	terms      = 128 // counters for the jobs of leaders, one a term until they come round
 	repository = "chaos/registers"
 	mediaType  = "application/vnd.oci.image.manifest.v1+json"
 )
@@ -34,13 +35,14 @@ type registry struct {
 	nextCount atomic.Int64
 	mu        sync.Mutex
 	counts    [counters]uint64 // acknowledged; guarded by mu
+	jobs      [terms]jobCount  // guarded by mu
 }
 
 func newRegistry() (*registry, error) {
 	r := &registry{values: map[fsm.Digest]value{}}
 	config, err := fsm.Pack(digest.FromString("config"))
 	r.config = config
-	for i := range 1 + pool + counters {
+	for i := range 1 + pool + counters + terms {
 		body := fmt.Appendf(nil, `{"config":{"digest":"%s"},"number":%d}`, config, i)
 		d, err := fsm.Pack(digest.FromBytes(body))
 		if err != nil {
@@ -96,8 +98,11 @@ func (r *registry) command(c call) fsm.Command {
 func (b *bout) payload(c call) []byte { return b.encode(b.command(c)) }
 
 func (b *bout) pull(counter int) []byte {
-	return b.encode(fsm.RecordPulls{Pulls: []fsm.Pull{{Repository: repository, Digest: b.digests[1+pool+counter], Count: 1}}})
+	return b.encode(fsm.RecordPulls{Pulls: []fsm.Pull{{Repository: repository, Digest: b.counter(counter), Count: 1}}})
 }
+
+// counter is the manifest whose pulls are a counter.
+func (r *registry) counter(number int) fsm.Digest { return r.digests[1+pool+number] }
 
 func (b *bout) encode(c fsm.Command) []byte {
 	payload, err := fsm.Encode(c)
@@ -133,7 +138,7 @@ func (b *bout) setUp(ctx context.Context, n *sim.Node) error {
 	var mu sync.Mutex
 	var setting sync.WaitGroup
 	var failed error
-	for chunk := range slices.Chunk(slices.Collect(upTo(counters)), counters/16) {
+	for chunk := range slices.Chunk(slices.Collect(upTo(counters+terms)), (counters+terms)/16) {
 		setting.Go(func() {
 			for _, i := range chunk {
 				if _, err := fsm.Do(ctx, n, b.manifest(1+pool+i)); err != nil {
@@ -162,11 +167,16 @@ func upTo(n int) func(yield func(int) bool) {
 // checkCounters compares the pulls in a state with those that were acknowledged: one each, whatever was
 // repeated, and none for what was said not to be applied (invariant 9).
 func (b *bout) checkCounters(v fsm.View) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.registry.mu.Lock()
+	defer b.registry.mu.Unlock()
 	for i, want := range b.counts {
-		if got, _ := v.Pulls(repository, b.digests[1+pool+i]); got != want {
+		if got, _ := v.Pulls(repository, b.counter(i)); got != want {
 			b.fail("invariant 9: counter %d is %d, %d increments were acknowledged", i, got, want)
+		}
+	}
+	for i, j := range b.jobs {
+		if got, _ := v.Pulls(repository, b.counter(counters+i)); got < j.done || got > j.done+j.unknown {
+			b.fail("invariant 10: the job of term %d (modulo %d) counted %d times and perhaps %d more, its counter is %d", i, terms, j.done, j.unknown, got)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (t *trouble) now() (ailment, <-chan struct{}) {
 type seam struct {
 	cluster.StateMachine
 	machine *trouble
-	figures *figures
+	bout    *bout
 
 	wanted chan struct{} // closed before the process is killed or stopped by us
 	dead   chan struct{} // closed when it is killed
@@ -51,17 +51,28 @@ type seam struct {
 	once   sync.Once     // of failed
 }
 
-// Apply applies entries, when the machine lets it.
+// Apply applies entries, when the machine lets it, and sees that those of a deposed leader have no
+// effect (invariant 10).
 func (s *seam) Apply(entries []entry.Entry) []entry.Result {
 	s.await(func(a ailment) bool { return a.applyHangs > 0 })
 	a, _ := s.machine.now()
 	s.sleep(a.lag)
-	return s.StateMachine.Apply(entries)
+	results := s.StateMachine.Apply(entries)
+	for i, e := range entries {
+		if e.Kind != entry.Command || e.Envelope.Term == e.Term {
+			continue
+		}
+		s.bout.figures.count("entries of another term refused", 1)
+		if results[i].Outcome != entry.WrongTerm {
+			s.bout.fail("invariant 10: entry %d of term %d was wrapped in term %d, and its outcome is %d", e.Index, e.Term, e.Envelope.Term, results[i].Outcome)
+		}
+	}
+	return results
 }
 
 // Install counts.
 func (s *seam) Install(stamp entry.Stamp) error {
-	s.figures.count("snapshots installed", 1)
+	s.bout.figures.count("snapshots installed", 1)
 	return s.StateMachine.Install(stamp)
 }
 
