@@ -297,7 +297,9 @@ func (n *Node) startRaft() error {
 	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = timing.Heartbeat, timing.Election, timing.Lease
 	c.CommitTimeout = timing.CommitTimeout
 	c.TrailingLogs, c.SnapshotInterval, c.SnapshotThreshold = timing.TrailingLogs, timing.SnapshotInterval, timing.SnapshotThreshold
-	c.BatchApplyCh = true
+	// Unbuffered: what is queued when Raft shuts down is never answered, and the timeout of Apply would not
+	// count the queue. Those who wait to be taken are batched all the same.
+	c.BatchApplyCh = false
 	c.NoSnapshotRestoreOnStart = true // the state is durable by itself
 	c.ShutdownOnRemove = false        // a removed node says so and goes on answering /livez
 	c.NoLegacyTelemetry = true

@@ -127,9 +127,7 @@ func (n *Node) append(ctx context.Context, e entry.Envelope, payload []byte) (en
 		err    error
 	}
 	got := make(chan answer, 1)
-	// Nobody waits for this goroutine: Raft's future cannot be waited for with a context, and what is
-	// queued when Raft shuts down is never answered. It ends with the answer, or with the process.
-	go func() {
+	n.spawn(func() { // Raft's future cannot be waited for with a context
 		defer n.count.Release(1)
 		defer n.bytes.Release(int64(len(data)))
 		f := n.raft.Apply(data, time.Second)
@@ -143,7 +141,11 @@ func (n *Node) append(ctx context.Context, e entry.Envelope, payload []byte) (en
 			a.err = ErrNotLeader
 		}
 		got <- a
-	}()
+	}, func() {
+		n.count.Release(1)
+		n.bytes.Release(int64(len(data)))
+		got <- answer{err: ErrClosed}
+	})
 	select {
 	case a := <-got:
 		return a.result, a.index, a.err
