@@ -16,8 +16,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 
-# Each fuzz target runs so long; each bout of faults so long.
+# Each fuzz target runs so long; each bout of faults so long; so many random commands are compared with the model.
 FUZZTIME ?= 5s
+MODEL_COMMANDS ?= 50000
 CHAOS_DURATION ?= 5m
 TEST_TIMEOUT ?= 20m
 
@@ -43,7 +44,7 @@ test: ## run the tests that need only Go and git
 
 .PHONY: race
 race: ## run the same tests under the race detector
-	$(GO) test -race -timeout $(TEST_TIMEOUT) $(UNITS)
+	ZOT_MODEL_COMMANDS=$(MODEL_COMMANDS) $(GO) test -race -timeout $(TEST_TIMEOUT) $(UNITS)
 
 .PHONY: arch
 arch: ## check that each room imports only what the plan draws
@@ -69,7 +70,7 @@ crash: ## cut the power under the stores (needs root)
 
 .PHONY: chaos
 chaos: ## kill, pause and part the nodes for CHAOS_DURATION (5m), and check the history
-	CHAOS_DURATION=$(CHAOS_DURATION) $(GO) test -timeout 60m -v ./test/chaos/...
+	CHAOS_DURATION=$(CHAOS_DURATION) $(GO) test -race -timeout 90m -v ./test/chaos/...
 
 .PHONY: bench
 bench: ## run the benchmarks
