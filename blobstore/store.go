@@ -158,9 +158,10 @@ type Store interface {
 	// the upload goes on at the returned offset. A negative offset stands for the present end. The context
 	// is looked at between reads; who wants to interrupt a read makes r return.
 	//
-	// What an Append that returned has taken survives a restart of the process, however that ended. Of what
-	// an interrupted one took, and in a power cut of the whole, the last 128 MiB may be lost; what is left
-	// is checked before the upload goes on, which reads it once (ErrOffset if it is shorter than Upload said).
+	// What an Append that returned has taken survives a restart of the process, however that ended, if it is
+	// 1 MiB or more; a smaller upload may be unknown then. Of what an interrupted one took, and in a power cut
+	// of the whole, the last 128 MiB may be lost; what is left is checked before the upload goes on, which
+	// reads it once (ErrOffset if it is shorter than Upload said).
 	//   - *OffsetError (is ErrOffset) if the upload is not at offset; nothing is read
 	//   - ErrUploadFinished after a Finish that succeeded: its bytes may be those of a copy by now. A PUT that is
 	//     repeated leaves its body unread then, and goes on with Finish

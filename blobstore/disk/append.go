@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/seed-16d79997/zot/blobstore"
 )
@@ -104,8 +105,8 @@ func (w *writer) checkpoint() error {
 	if err := w.wait(); err != nil {
 		return err
 	}
-	u, kept := w.upload, w.store.state(w.upload)
-	kept.sums = append([]uint32(nil), kept.sums...) // that of the last chunk goes on changing
+	u, state := w.upload, w.store.state(w.upload)
+	state.sums = slices.Clone(state.sums) // that of the last chunk goes on changing
 	w.pending, w.target = make(chan error, 1), u.tally.size
 	file, pending := u.file, w.pending
 	go func() { // wait waits for it
@@ -113,7 +114,7 @@ func (w *writer) checkpoint() error {
 			pending <- w.store.broken(u, err)
 			return
 		}
-		pending <- w.store.fault("keep state of upload", w.store.writeState(kept, true))
+		pending <- w.store.keep(u, state, true)
 	}()
 	return nil
 }
@@ -131,13 +132,20 @@ func (w *writer) wait() error {
 	return err
 }
 
-// end keeps what the upload has come to. The state of one that has been synced before is synced too: a
-// file system may lose the old state with the new one otherwise, and with it all the bytes that were safe.
+// end keeps what the upload has come to for the next process. A power cut may take that record, and leaves
+// those before it.
 func (w *writer) end() error {
 	err := w.wait()
 	u := w.upload
 	if ended := w.store.doomed(u); ended != nil {
+		if errors.Is(err, blobstore.ErrUploadBroken) {
+			return err
+		}
 		return errors.Join(err, ended)
 	}
-	return errors.Join(err, w.store.fault("keep state of upload", w.store.writeState(w.store.state(u), u.synced > 0)))
+	state := w.store.state(u)
+	if u.kept.says(state) || !u.onDisk && state.size < keepFrom && !w.store.crowded() {
+		return err
+	}
+	return errors.Join(err, w.store.keep(u, state, false))
 }

@@ -96,7 +96,7 @@ func Clear(c Config) error {
 	case errors.Is(err, blobstore.ErrOffline):
 		err = nil
 	case err == nil:
-		err = clear(root, files)
+		err = empty(root, files)
 	}
 	if err = errors.Join(err, root.Close()); err != nil {
 		return fmt.Errorf("clear store %s: %w", c.Dir, err)
@@ -104,7 +104,7 @@ func Clear(c Config) error {
 	return nil
 }
 
-func clear(root *os.Root, files Files) error {
+func empty(root *os.Root, files Files) error {
 	for _, dir := range []string{copiesDir, uploadsDir} {
 		if err := root.RemoveAll(dir); err != nil {
 			return err

@@ -44,17 +44,16 @@ func (s *Store) conclude(ctx context.Context, id blobstore.UploadID, f fate, at 
 // bury leaves of an upload what its fate says. A crash on the way leaves the word that it has ended, or an
 // upload without bytes, or remains that Uploads lists: never bytes that a new upload of this id could take.
 func (s *Store) bury(u *upload, f fate) error {
-	state := uploadName(u.id) + stateSuffix
 	if f == ends {
 		s.mu.Lock()
 		ended := uploadState{id: u.id, ended: true, algorithm: "sha256", active: u.active}
 		s.mu.Unlock()
-		if err := s.writeState(ended, false); err != nil {
+		if err := writeFile(s.files, stateName(u.id), ended.encode(0), false); err != nil {
 			return s.fault("end upload", err)
 		}
 		return s.fault("end upload", removeAll(s.files, uploadFiles(u.id)...))
 	}
-	if err := s.gone(append(uploadFiles(u.id), state)); err != nil {
+	if err := s.gone(append(uploadFiles(u.id), stateName(u.id))); err != nil {
 		return fmt.Errorf("remove upload: %w", err)
 	}
 	return nil

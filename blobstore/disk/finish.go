@@ -27,7 +27,7 @@ func (s *Store) Finish(ctx context.Context, id blobstore.UploadID, d digest.Dige
 	}
 	u.hashed = false
 	done := &finished{copy: blobstore.NewCopyID(), digest: d}
-	if err := s.keep(u, done); err != nil {
+	if err := s.makeDurable(u, done); err != nil {
 		return 0, fmt.Errorf("finish upload: %w", err)
 	}
 	u.finished = done
@@ -49,9 +49,9 @@ func (s *Store) verify(ctx context.Context, u *upload, d digest.Digest) error {
 	return nil
 }
 
-// keep makes the bytes durable under the upload's name, and the sums of the copy that they will be.
+// makeDurable makes the bytes durable under the upload's name, and the sums of the copy that they will be.
 // The two syncs go on side by side: a file system mostly needs one write of its journal for both.
-func (s *Store) keep(u *upload, done *finished) error {
+func (s *Store) makeDurable(u *upload, done *finished) error {
 	sums := make(chan error, 1)
 	go func() { sums <- s.writeSums(u, done) }() // waited for below
 	err := s.seal(u)

@@ -50,7 +50,7 @@ func (s *Store) Uploads(ctx context.Context, after blobstore.UploadID) iter.Seq2
 			yield(blobstore.Upload{}, fmt.Errorf("list uploads: %w", err))
 			return
 		}
-		for _, id := range sortedIDs(names, blobstore.ParseUploadID) {
+		for _, id := range sortedIDs(append(names, s.loadedNames()...), blobstore.ParseUploadID) {
 			if compareIDs(id, after) <= 0 {
 				continue
 			}
@@ -68,6 +68,19 @@ func (s *Store) listUploads(ctx context.Context) ([]string, error) {
 	}
 	names, err := s.files.List(uploadsDir)
 	return names, s.fault("list", err)
+}
+
+// loadedNames names the uploads in memory, of which the disk need not know yet.
+func (s *Store) loadedNames() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := make([]string, 0, len(s.uploads))
+	for id, u := range s.uploads {
+		if u.size.Load() >= 0 {
+			names = append(names, id.String())
+		}
+	}
+	return names
 }
 
 func (s *Store) listed(ctx context.Context, id blobstore.UploadID) (blobstore.Upload, error) {

@@ -32,6 +32,8 @@ func copyName(id blobstore.CopyID) string { return shardName(int(id[0])) + "/" +
 
 func uploadName(id blobstore.UploadID) string { return uploadsDir + "/" + id.String() }
 
+func stateName(id blobstore.UploadID) string { return uploadName(id) + stateSuffix }
+
 // copyFiles lists all that may be there of a copy. The bytes come first: what is left if only that is
 // removed is no copy.
 func copyFiles(id blobstore.CopyID) []string {

@@ -20,11 +20,11 @@ func (s *Store) load(ctx context.Context, u *upload) error {
 	if u.tally != nil {
 		return nil
 	}
-	kept, err := s.readState(u.id)
+	state, err := s.readState(u.id)
 	if err != nil {
 		return err
 	}
-	if kept.ended {
+	if state.ended {
 		return blobstore.ErrUploadEnded
 	}
 	f, err := s.files.OpenFile(uploadName(u.id), os.O_RDWR)
@@ -37,7 +37,7 @@ func (s *Store) load(ctx context.Context, u *upload) error {
 	if err != nil {
 		return s.fault("open upload", err)
 	}
-	if err := s.resume(ctx, u, f, kept); err != nil {
+	if err := s.resume(ctx, u, f, state); err != nil {
 		if f != nil {
 			err = errors.Join(err, f.Close())
 		}
@@ -47,36 +47,36 @@ func (s *Store) load(ctx context.Context, u *upload) error {
 }
 
 // resume goes on with what f has of an upload; nil if that is nothing.
-func (s *Store) resume(ctx context.Context, u *upload, f File, kept uploadState) error {
-	t, err := newTally(kept.algorithm)
+func (s *Store) resume(ctx context.Context, u *upload, f File, state uploadState) error {
+	t, err := newTally(state.algorithm)
 	if err != nil {
 		return err
 	}
 	sealed := false
 	if f != nil {
-		if t, sealed, err = s.recover(ctx, f, kept); err != nil {
+		if t, sealed, err = s.recover(ctx, f, state); err != nil {
 			return s.fault("read upload", err)
 		}
 	}
-	u.file = f
+	u.file, u.onDisk = f, true
 	u.sealed.Store(sealed)
-	s.touch(u, kept.active)
+	s.touch(u, state.active)
 	s.loaded(u, t)
 	return nil
 }
 
 // recover reads what a file has of an upload. A sealed file is whole, whatever was kept beside it: Finish had
 // verified it, and the next Finish will again. Of another one, what has no sum is cut off.
-func (s *Store) recover(ctx context.Context, f File, kept uploadState) (t *tally, sealed bool, err error) {
+func (s *Store) recover(ctx context.Context, f File, state uploadState) (t *tally, sealed bool, err error) {
 	size, sealed, err := inspect(f)
 	if err != nil {
 		return nil, false, err
 	}
 	if sealed {
-		t, err = s.count(ctx, f, kept.algorithm, size, nil)
+		t, err = s.count(ctx, f, state.algorithm, size, nil)
 		return t, true, err
 	}
-	t, err = s.count(ctx, f, kept.algorithm, min(kept.size, size), kept.sums)
+	t, err = s.count(ctx, f, state.algorithm, min(state.size, size), state.sums)
 	if err == nil {
 		err = f.Truncate(t.size)
 	}

@@ -53,7 +53,7 @@ func decodeSums(b []byte) (c copySums, err error) {
 	algorithm, size := algorithmOf(in.byte())
 	c.digest = digest.NewDigestFromBytes(algorithm, in.take(size))
 	c.size = in.int64()
-	c.sums = in.sums(c.size)
+	c.sums = in.sums(chunksOf(c.size))
 	if algorithm == "" || c.size <= blobstore.ChunkSize {
 		in.bad = true
 	}
@@ -98,10 +98,9 @@ func (r *record) int64() int64 {
 	return n
 }
 
-// sums returns the sums of size bytes, which must be all that is left.
-func (r *record) sums(size int64) []uint32 {
-	n := int64(len(r.b)) / 4
-	if r.bad || n != chunksOf(size) {
+// sums returns n sums, which must be all that is left.
+func (r *record) sums(n int64) []uint32 {
+	if r.bad || n != int64(len(r.b))/4 {
 		r.bad = true
 		return nil
 	}

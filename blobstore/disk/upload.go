@@ -12,7 +12,8 @@ import (
 )
 
 // maxIdle is how many uploads keep their running hash and open file while nobody writes to them. One that
-// is silent and makes room for others is read again when it goes on.
+// is silent and makes room for others is read again when it goes on. From half of it on small ones are kept
+// on the disk too, so that there is always one that can make room.
 const maxIdle = 256
 
 // fate is what is to become of an upload. It only grows.
@@ -43,6 +44,8 @@ type upload struct {
 	tally    *tally // nil until loaded
 	file     File   // nil while there is no byte
 	synced   int64  // bytes that are durable
+	kept     kept   // what this process wrote down of it
+	onDisk   bool   // enough is written down to go on without what is in memory
 	hashed   bool   // no Finish has used the tally's digest up
 	finished *finished
 }
@@ -146,7 +149,7 @@ func (s *Store) settle(u *upload) leaving {
 	}
 	var oldest *upload
 	for _, v := range s.uploads {
-		if v.busy || v.finished != nil { // Publish is about to come
+		if v.busy || v.finished != nil || !v.onDisk { // Publish is about to come, or nothing else knows it
 			continue
 		}
 		if oldest == nil || v.used < oldest.used {
@@ -169,6 +172,13 @@ func (l leaving) closeAll() error {
 		errs = append(errs, u.close())
 	}
 	return errors.Join(errs...)
+}
+
+// crowded reports whether uploads may soon have to make room.
+func (s *Store) crowded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.uploads) > maxIdle/2
 }
 
 // touch notes the time of a call.
@@ -202,7 +212,7 @@ func (s *Store) broken(u *upload, cause error) error {
 	return fmt.Errorf("%w: %w", blobstore.ErrUploadBroken, s.fault("keep upload", cause))
 }
 
-// CreateUpload is as the contract says. It costs one small file.
+// CreateUpload is as the contract says. It writes nothing: a file is made for the first bytes.
 func (s *Store) CreateUpload(ctx context.Context, id blobstore.UploadID, hint digest.Algorithm, at blobstore.Time) (err error) {
 	t, err := newTally(hint)
 	if err == nil {
@@ -223,10 +233,6 @@ func (s *Store) CreateUpload(ctx context.Context, id blobstore.UploadID, hint di
 		return fmt.Errorf("create upload: %w", err)
 	}
 	s.touch(u, at)
-	first := uploadState{id: id, algorithm: t.algorithm, active: at}
-	if err := s.writeState(first, false); err != nil {
-		return s.fault("create upload", err)
-	}
 	s.loaded(u, t)
 	return nil
 }
@@ -236,13 +242,13 @@ func (s *Store) vacant(u *upload) error {
 	if u.tally != nil {
 		return blobstore.ErrUploadExists
 	}
-	kept, err := s.readState(u.id)
+	old, err := s.readState(u.id)
 	switch {
 	case errors.Is(err, blobstore.ErrUploadUnknown):
 		return s.fault("remove remains", removeAll(s.files, uploadFiles(u.id)...))
 	case err != nil:
 		return err
-	case kept.ended:
+	case old.ended:
 		return blobstore.ErrUploadEnded
 	}
 	return blobstore.ErrUploadExists
@@ -258,17 +264,17 @@ func (s *Store) Upload(_ context.Context, id blobstore.UploadID) (blobstore.Uplo
 	if up, ok, err := s.inMemory(id); ok || err != nil {
 		return up, err
 	}
-	kept, err := s.readState(id)
+	state, err := s.readState(id)
 	if err != nil {
 		return blobstore.Upload{}, err
 	}
-	up := blobstore.Upload{ID: id, Active: kept.active, Ended: kept.ended}
+	up := blobstore.Upload{ID: id, Active: state.active, Ended: state.ended}
 	if up.Ended {
 		return up, blobstore.ErrUploadEnded
 	}
 	up.Offset, up.Finished, err = s.onDisk(id)
 	if !up.Finished {
-		up.Offset = min(up.Offset, kept.size)
+		up.Offset = min(up.Offset, state.size)
 	}
 	return up, err
 }

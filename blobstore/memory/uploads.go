@@ -130,7 +130,7 @@ func (s *Store) Finish(ctx context.Context, id blobstore.UploadID, d digest.Dige
 		return 0, fmt.Errorf("finish upload: %w", err)
 	}
 	defer s.release(u)
-	if have := digest.Digest(d.Algorithm().FromBytes(u.b)); have != d { // only the holder changes b
+	if have := d.Algorithm().FromBytes(u.b); have != d { // only the holder changes b
 		return 0, fmt.Errorf("finish upload: %w", &blobstore.MismatchError{Want: d, Have: have})
 	}
 	defer s.lock()()

@@ -21,7 +21,7 @@ func copies() []rule {
 				if i%4 == 0 {
 					n = chunk + 1
 				}
-				want[own(t, s.Store, Store(t, s.Store, "u", Bytes(uint64(i), n)))] = true
+				want[own(t, s.Store, Store(t, s.Store, "u", Bytes(i, n)))] = true
 			}
 			all := listed(t, s.Store, blobstore.CopyID{})
 			equal(t, "copies", len(all), len(want))
@@ -32,7 +32,8 @@ func copies() []rule {
 				}
 				equal(t, "after it", len(listed(t, s.Store, id)), len(all)-i-1)
 			}
-			for range s.Store.Copies(t.Context(), blobstore.CopyID{}) {
+			for _, err := range s.Store.Copies(t.Context(), blobstore.CopyID{}) {
+				ok(t, err)
 				break
 			}
 		}},

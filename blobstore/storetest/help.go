@@ -20,15 +20,21 @@ const (
 	chunk  = blobstore.ChunkSize
 	little = 1000
 	much   = 3*chunk + 12345
+	large  = 5*chunk + 4711 // an upload that survives a restart
 )
 
 // Bytes returns n bytes that look random and are the same for the same seed.
-func Bytes(seed uint64, n int) []byte {
+func Bytes(seed, n int) []byte {
 	var key [32]byte
-	binary.LittleEndian.PutUint64(key[:], seed)
+	binary.LittleEndian.PutUint64(key[:], uint64(seed)) //nolint:gosec // any bits will do
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8(key).Read(p) // never fails
 	return p
+}
+
+// chance draws what a seed brings back.
+func chance(seed int) *rand.Rand {
+	return rand.New(rand.NewPCG(uint64(seed), 1)) //nolint:gosec // nothing here is secret, and any bits will do
 }
 
 // ID returns an upload id for a name.

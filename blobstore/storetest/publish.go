@@ -10,7 +10,7 @@ func publishing() []rule {
 	return []rule{
 		{"a blob of every kind of size comes back", func(t *testing.T, s *Subject) {
 			for i, n := range []int{1, little, chunk - 1, chunk, chunk + 1, 2 * chunk, much} {
-				p := Bytes(uint64(i), n)
+				p := Bytes(i, n)
 				b := Store(t, s.Store, string(rune('a'+i)), p)
 				whole(t, s.Store, b, p)
 				ok(t, s.Store.Verify(t.Context(), b, nil))
@@ -74,22 +74,31 @@ func restarting() []rule {
 	}
 	return []rule{
 		{"an upload goes on where it was", func(t *testing.T, s *Subject) {
-			p := Bytes(1, much)
-			id := uploaded(t, s.Store, "u", p[:2*chunk+77])
+			p := Bytes(1, large)
+			id := uploaded(t, s.Store, "u", p[:4*chunk+77])
 			again(t, s)
 			up, err := s.Store.Upload(t.Context(), id)
 			ok(t, err)
-			equal(t, "upload", up, blobstore.Upload{ID: id, Offset: 2*chunk + 77, Active: 1})
-			add(t, s.Store, id, p[2*chunk+77:])
+			equal(t, "upload", up, blobstore.Upload{ID: id, Offset: 4*chunk + 77, Active: 1})
+			add(t, s.Store, id, p[4*chunk+77:])
 			again(t, s)
 			finish(t, s.Store, id, p)
 			whole(t, s.Store, blob(p, publish(t, s.Store, id)), p)
 		}},
-		{"an upload without a byte goes on", func(t *testing.T, s *Subject) {
-			create(t, s.Store, ID("u"))
-			again(t, s)
-			add(t, s.Store, ID("u"), []byte("x"))
-			finish(t, s.Store, ID("u"), []byte("x"))
+		{"a small one goes on, or is unknown", func(t *testing.T, s *Subject) {
+			for _, n := range []int{0, little, chunk} {
+				id := uploaded(t, s.Store, "u", Bytes(1, n))
+				again(t, s)
+				up, err := s.Store.Upload(t.Context(), id)
+				if err == nil {
+					equal(t, "offset", up.Offset, int64(n))
+					ok(t, s.Store.RemoveUpload(t.Context(), id))
+					continue
+				}
+				is(t, err, blobstore.ErrUploadUnknown)
+				finish(t, s.Store, uploaded(t, s.Store, "u", []byte("anew")), []byte("anew"))
+				ok(t, s.Store.RemoveUpload(t.Context(), id))
+			}
 		}},
 		{"an ended one stays ended", func(t *testing.T, s *Subject) {
 			ok(t, s.Store.EndUpload(t.Context(), ID("u"), 4))
@@ -98,13 +107,13 @@ func restarting() []rule {
 			equal(t, "active", uploads(t, s.Store, blobstore.UploadID{})[0].Active, 4)
 		}},
 		{"a finished one has to be finished again, and takes no bytes", func(t *testing.T, s *Subject) {
-			p := Bytes(2, much)
+			p := Bytes(2, large)
 			id := uploaded(t, s.Store, "u", p)
 			finish(t, s.Store, id, p)
 			again(t, s)
 			up, err := s.Store.Upload(t.Context(), id)
 			ok(t, err)
-			equal(t, "upload", up, blobstore.Upload{ID: id, Offset: much, Active: 1, Finished: true})
+			equal(t, "upload", up, blobstore.Upload{ID: id, Offset: large, Active: 1, Finished: true})
 			_, err = s.Store.Publish(t.Context(), id)
 			is(t, err, blobstore.ErrUploadNotFinished)
 			_, err = s.Store.Append(t.Context(), id, -1, readerFunc(nil), 1)
@@ -113,7 +122,7 @@ func restarting() []rule {
 			whole(t, s.Store, blob(p, publish(t, s.Store, id)), p)
 		}},
 		{"a published one makes new copies, beside those it has made", func(t *testing.T, s *Subject) {
-			p := Bytes(3, much)
+			p := Bytes(3, large)
 			id := uploaded(t, s.Store, "u", p)
 			finish(t, s.Store, id, p)
 			a := blob(p, publish(t, s.Store, id))

@@ -16,7 +16,7 @@ func reading() []rule {
 	return []rule{
 		{"any range", func(t *testing.T, s *Subject) {
 			for _, n := range []int{0, 1, little, chunk, chunk + 1, much} {
-				p := Bytes(uint64(n), n)
+				p := Bytes(n, n)
 				b := Store(t, s.Store, "r"+string(rune('a'+n%26)), p)
 				for _, from := range edges(n) {
 					for _, to := range edges(n) {
@@ -45,7 +45,7 @@ func reading() []rule {
 		}},
 		{"a stream keeps to the rules of readers", func(t *testing.T, s *Subject) {
 			for i, n := range []int{little, much} {
-				p := Bytes(uint64(i), n)
+				p := Bytes(i, n)
 				b := Store(t, s.Store, string(rune('a'+i)), p)
 				r, err := s.Store.Open(t.Context(), b, 0, -1)
 				ok(t, err)
@@ -55,7 +55,7 @@ func reading() []rule {
 		}},
 		{"a stream writes itself", func(t *testing.T, s *Subject) {
 			for i, n := range []int{little, chunk + 1, much} {
-				p := Bytes(uint64(i), n)
+				p := Bytes(i, n)
 				b := Store(t, s.Store, string(rune('a'+i)), p)
 				for _, w := range []interface {
 					io.Writer

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -38,7 +37,7 @@ func together() []rule {
 			p := Bytes(1, much)
 			g, ctx := errgroup.WithContext(t.Context())
 			for worker := range 4 {
-				g.Go(func() error { return contend(ctx, s.Store, ID("u"), p, uint64(worker)) })
+				g.Go(func() error { return contend(ctx, s.Store, ID("u"), p, worker) })
 			}
 			ok(t, g.Wait())
 			finish(t, s.Store, ID("u"), p)
@@ -64,8 +63,8 @@ func together() []rule {
 
 // lifeOfABlob pushes a blob in pieces, reads it while others do the same, and removes it.
 func lifeOfABlob(ctx context.Context, s blobstore.Store, seed int) error {
-	rng := rand.New(rand.NewPCG(uint64(seed), 1))
-	p := Bytes(uint64(seed), rng.IntN(2*chunk))
+	rng := chance(seed)
+	p := Bytes(seed, rng.IntN(2*chunk))
 	id := ID(fmt.Sprint("life ", seed))
 	if err := s.CreateUpload(ctx, id, "", 1); err != nil {
 		return err
@@ -101,8 +100,8 @@ func lifeOfABlob(ctx context.Context, s blobstore.Store, seed int) error {
 }
 
 // contend appends pieces of p at the offset that it believes in, beside others who do the same.
-func contend(ctx context.Context, s blobstore.Store, id blobstore.UploadID, p []byte, seed uint64) error {
-	rng := rand.New(rand.NewPCG(seed, 2))
+func contend(ctx context.Context, s blobstore.Store, id blobstore.UploadID, p []byte, seed int) error {
+	rng := chance(seed)
 	for {
 		up, err := s.Upload(ctx, id)
 		if err != nil {
