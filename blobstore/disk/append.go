@@ -14,6 +14,13 @@ import (
 // left to wait for when the last has come.
 const syncEvery = 64 << 20
 
+// pieceSize is how many bytes an Append holds in memory.
+const pieceSize = 64 << 10
+
+// writeEvery is how many bytes the kernel is asked to begin to write out, so that the disk is at work while
+// the next are received and hashed.
+const writeEvery = 4 << 20
+
 // Append is as the contract says.
 func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64, r io.Reader, at blobstore.Time) (end int64, err error) {
 	u, err := s.hold(ctx, id)
@@ -28,7 +35,8 @@ func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64,
 		return u.tally.size, fmt.Errorf("append to upload: %w", &blobstore.OffsetError{Offset: u.tally.size})
 	}
 	s.touch(u, at)
-	w := writer{store: s, upload: u}
+	w := writer{store: s, upload: u, started: u.tally.size}
+	defer func() { _ = w.wait() }() // only if r panics is there still one to wait for
 	err = w.copy(ctx, r)
 	return u.tally.size, errors.Join(err, w.end())
 }
@@ -39,12 +47,13 @@ type writer struct {
 	upload  *upload
 	pending chan error // of the sync under way; nil if there is none
 	target  int64      // what will be durable when it has ended
+	started int64      // what the kernel was asked to write out
 }
 
 // copy takes bytes until r ends or something fails.
 func (w *writer) copy(ctx context.Context, r io.Reader) error {
-	buf := w.store.chunk()
-	defer w.store.putChunk(buf)
+	buf := w.store.pieces.take()
+	defer w.store.pieces.put(buf)
 	for {
 		if err := w.store.doomed(w.upload); err != nil {
 			return fmt.Errorf("append to upload: %w", err)
@@ -92,6 +101,10 @@ func (w *writer) write(p []byte) error {
 	u.size.Store(u.tally.size)
 	if err != nil {
 		return w.store.fault("append to upload", err)
+	}
+	if u.tally.size-w.started >= writeEvery {
+		startWriting(u.file, w.started, u.tally.size-w.started)
+		w.started = u.tally.size
 	}
 	if u.tally.size-max(u.synced, w.target) >= syncEvery {
 		return w.checkpoint()

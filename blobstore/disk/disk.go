@@ -51,7 +51,8 @@ type Store struct {
 	root        *os.Root
 	files       Files
 	incarnation blobstore.Incarnation
-	chunks      sync.Pool // of *[]byte, as long as a chunk
+	chunks      *buffers // for a whole chunk
+	pieces      *buffers // for what an Append has read and not written, smaller, for slow clients hold it long
 
 	mu      sync.Mutex
 	uploads map[blobstore.UploadID]*upload // at work, or with their hash in memory
@@ -77,7 +78,8 @@ func Open(c Config) (*Store, error) {
 		root:        root,
 		files:       c.files(root),
 		incarnation: c.Incarnation,
-		chunks:      sync.Pool{New: func() any { b := make([]byte, blobstore.ChunkSize); return &b }},
+		chunks:      newBuffers(blobstore.ChunkSize),
+		pieces:      newBuffers(pieceSize),
 		uploads:     map[blobstore.UploadID]*upload{},
 	}
 	if err := checkMarker(s.files, c.Incarnation); err != nil {
@@ -129,8 +131,3 @@ func (s *Store) open() error {
 	}
 	return nil
 }
-
-// chunk borrows a buffer of a chunk's length, for which putChunk must be called.
-func (s *Store) chunk() *[]byte { return s.chunks.Get().(*[]byte) }
-
-func (s *Store) putChunk(b *[]byte) { s.chunks.Put(b) }

@@ -91,8 +91,8 @@ func (s *Store) duplicate(ctx context.Context, u *upload, done *finished) error 
 }
 
 func (s *Store) copyBytes(ctx context.Context, to io.WriterAt, u *upload, t *tally) error {
-	buf := s.chunk()
-	defer s.putChunk(buf)
+	buf := s.chunks.take()
+	defer s.chunks.put(buf)
 	for t.size < u.tally.size {
 		if err := ctx.Err(); err != nil {
 			return err

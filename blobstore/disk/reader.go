@@ -91,7 +91,7 @@ func (r *reader) checked() ([]byte, error) {
 	from := i * blobstore.ChunkSize
 	if r.cached != i {
 		if r.buf == nil {
-			r.buf = r.store.chunk()
+			r.buf = r.store.chunks.take()
 		}
 		r.cached = -1
 		chunk := (*r.buf)[:min(blobstore.ChunkSize, r.size-from)]
@@ -116,7 +116,7 @@ func (r *reader) fail(err error) error {
 // drop gives the buffer back.
 func (r *reader) drop() {
 	if r.buf != nil {
-		r.store.putChunk(r.buf)
+		r.store.chunks.put(r.buf)
 		r.buf, r.cached = nil, -1
 	}
 }

@@ -89,8 +89,8 @@ func (s *Store) count(ctx context.Context, f File, a digest.Algorithm, size int6
 	if err != nil {
 		return nil, err
 	}
-	buf := s.chunk()
-	defer s.putChunk(buf)
+	buf := s.chunks.take()
+	defer s.chunks.put(buf)
 	for i := 0; t.size < size; i++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -40,8 +40,8 @@ func (s *Store) Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pac
 }
 
 func (s *Store) readCopy(ctx context.Context, id blobstore.CopyID, f io.ReaderAt, t *tally, size int64, pace blobstore.Pace) error {
-	buf := s.chunk()
-	defer s.putChunk(buf)
+	buf := s.chunks.take()
+	defer s.chunks.put(buf)
 	for t.size < size {
 		p := (*buf)[:min(blobstore.ChunkSize, size-t.size)]
 		if pace != nil {
