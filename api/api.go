@@ -1,0 +1,143 @@
+// Package api is the distribution specification over HTTP: pushes, pulls and listings of one node, on top
+// of the replicated state and a blob store.
+//
+// It may not know how an order is agreed on: what it needs of the cluster it declares as Proposer and
+// Consistency, and whoever builds a Registry fills them. So it is tested without Raft. Nor does it read
+// configuration, or know of other nodes: where bytes lie is the store's business.
+//
+// Start with routes.go, a line for each endpoint. request.go turns a path into a value; uploads.go and
+// finish.go are the way in of a blob, blobs.go its way out; put_manifest.go and manifests.go the same for
+// manifests. Handlers return errors; errors.go alone turns one into an answer.
+//
+// Its part of the invariants: 1 (201 only after BlobStored was applied), 2 and 6 (a tag is read after a
+// round, or the answer says that it is stale), 9 (a set of copy ids is proposed under one request id) and
+// 11 (a stream whose bytes turn out to be bad is cut off).
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// Proposer puts commands into the replicated log. Its methods may be called concurrently.
+//
+// Its errors say that a command is not decided, or that nobody knows what became of it: the client is
+// told to come again. Only a payload that must not enter the log is a fault of ours; such an error is
+// fsm.ErrNotAdmitted.
+type Proposer interface {
+	fsm.Proposer
+	// Once returns a proposer for one payload, which proposes it under one request id however often it
+	// is asked to (GC R6).
+	Once() fsm.Proposer
+}
+
+// Consistency says how new this node's state is. Its methods may be called concurrently.
+type Consistency interface {
+	// Read returns when a read of the state is linearizable, or may be answered all the same because
+	// there is evidence of no quorum: then it is stale. It fails if neither is so in time.
+	Read(ctx context.Context) (stale bool, err error)
+	// ReadIndex is Read that is never stale.
+	ReadIndex(ctx context.Context) error
+}
+
+// State is the replicated state of this node.
+type State interface {
+	// View calls fn with the newest applied state and returns its error.
+	View(fn func(v fsm.View) error) error
+}
+
+// Config is the numbers of a Registry.
+type Config struct {
+	// UploadKeys sign the ids of uploads: the first signs, all verify. Nodes that are to know each
+	// other's ids have the same.
+	UploadKeys [][]byte
+	// Idle is how long a client may send nothing, or take nothing, in the middle of a body. There is
+	// no limit to the whole: a large layer over a slow line arrives.
+	Idle time.Duration
+	// RetryAfter is when a client is told to come again.
+	RetryAfter time.Duration
+}
+
+// DefaultConfig is all but the keys.
+func DefaultConfig() Config {
+	return Config{Idle: time.Minute, RetryAfter: time.Second}
+}
+
+// Deps is what a Registry works with.
+type Deps struct {
+	Proposer    Proposer
+	Consistency Consistency
+	State       State
+	Blobs       blobstore.Store // of the default store
+	Logger      hclog.Logger    // nil: none
+}
+
+// Registry answers requests below /v2/. It starts nothing, and may serve any number of them at once.
+type Registry struct {
+	config      Config
+	proposer    Proposer
+	consistency Consistency
+	state       State
+	blobs       blobstore.Store
+	log         hclog.Logger
+	signer      signer
+	commits     *commits
+	routes      map[endpoint]map[string]handler
+}
+
+// New returns a Registry. It fails if something is missing that it cannot do without.
+func New(config Config, deps Deps) (*Registry, error) {
+	signer, err := newSigner(config.UploadKeys)
+	if err != nil {
+		return nil, err
+	}
+	if config.Idle <= 0 || config.RetryAfter <= 0 {
+		return nil, fmt.Errorf("idle time %s and retry time %s must be more than 0", config.Idle, config.RetryAfter)
+	}
+	if deps.Proposer == nil || deps.Consistency == nil || deps.State == nil || deps.Blobs == nil {
+		return nil, errors.New("a registry needs a proposer, a consistency, a state and a blob store")
+	}
+	if deps.Logger == nil {
+		deps.Logger = hclog.NewNullLogger()
+	}
+	g := &Registry{
+		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
+		blobs: deps.Blobs, log: deps.Logger, signer: signer, commits: newCommits(),
+	}
+	g.routes = g.table()
+	return g, nil
+}
+
+// ServeHTTP answers one request. Whatever goes wrong in it, a panic too, ends that request alone.
+func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := newAnswer(w, g.config.Idle)
+	err := g.serve(a, r)
+	if err != nil {
+		g.fail(a, r, err)
+	}
+}
+
+// serve is ServeHTTP without its last resort: a panic has become an error.
+func (g *Registry) serve(w *answer, r *http.Request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, and nobody wraps it
+				panic(p)
+			}
+			err = panicked(p)
+		}
+	}()
+	h, q, err := g.route(w, r)
+	if err != nil {
+		return err
+	}
+	return h(w, r, q)
+}

@@ -1,0 +1,165 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// maxLooks is how often a record is read anew whose copies are not where it says (GC R14).
+const maxLooks = 3
+
+// getBlob sends a blob, or a part of it (end-2).
+func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
+	var blob blobstore.Blob
+	err := g.readDigest(r.Context(), w, func(v fsm.View) (err error) {
+		blob, err = visible(v, q.repository, q.digest)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	etag := etagOf(q.digest)
+	describeBlob(w, q.digest)
+	if isKnown(r, etag) {
+		return notModified(w)
+	}
+	part, partial, err := rangeOf(r, blob.Size, etag)
+	if err != nil {
+		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(blob.Size, 10))
+		return err
+	}
+	stream, err := g.openBlob(r.Context(), q.repository, blob, part)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }() // it was only read
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(part.length, 10))
+	status := http.StatusOK
+	if partial {
+		w.Header().Set("Content-Range", contentRange(part, blob.Size))
+		status = http.StatusPartialContent
+	}
+	w.WriteHeader(status)
+	if _, err := stream.WriteTo(plain(w, r)); err != nil {
+		return fmt.Errorf("send blob %s: %w", q.digest, err)
+	}
+	return nil
+}
+
+// describeBlob sets the headers that every answer about a blob has.
+func describeBlob(w *answer, d digest.Digest) {
+	w.Header().Set("Docker-Content-Digest", d.String())
+	w.Header().Set("ETag", etagOf(d))
+	w.Header().Set("Accept-Ranges", "bytes")
+}
+
+// plain is w for a store's bytes. Encrypted connections are written to from memory, where the checked bytes
+// are: a file would be read a second time.
+func plain(w *answer, r *http.Request) io.Writer {
+	if r.TLS != nil {
+		return struct{ io.Writer }{w}
+	}
+	return w
+}
+
+// visible is a blob that a repository may see.
+//
+// It fails with fsm.ErrBlobUnknown.
+func visible(v fsm.View, repository string, d digest.Digest) (blobstore.Blob, error) {
+	packed, err := fsm.Pack(d)
+	if err != nil {
+		return blobstore.Blob{}, err
+	}
+	link, err := v.Link(repository, packed)
+	if err != nil {
+		return blobstore.Blob{}, err
+	}
+	record, known := v.Blob(link.Store, packed)
+	if !known {
+		return blobstore.Blob{}, fmt.Errorf("%w: %s", errBlobUnknown, d)
+	}
+	blob := blobstore.Blob{Digest: d, Size: record.Size}
+	for _, c := range record.Copies {
+		if c.Held {
+			blob.Locations = append(blob.Locations, blobstore.Location{
+				Incarnation: blobstore.Incarnation(c.Incarnation), Copy: blobstore.CopyID(c.Copy),
+			})
+		}
+	}
+	return blob, nil
+}
+
+// openBlob opens a part of a blob. Copies that have moved since the record was read are looked for in the
+// newest one (GC R14).
+func (g *Registry) openBlob(ctx context.Context, repository string, blob blobstore.Blob, part span) (blobstore.Reader, error) {
+	for look := 1; ; look++ {
+		stream, err := g.blobs.Open(ctx, blob, part.offset, part.length)
+		switch {
+		case err == nil:
+			return stream, nil
+		case !errors.Is(err, blobstore.ErrCopyUnknown):
+			return nil, fmt.Errorf("open blob %s: %w", blob.Digest, err)
+		case look == maxLooks: // it has a record: this is no 404
+			return nil, unavailable(fmt.Errorf("open blob %s: %w", blob.Digest, err))
+		}
+		err = g.readNew(ctx, func(v fsm.View) (err error) {
+			blob, err = visible(v, repository, blob.Digest)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// headBlob says whether a blob is there, and promises that it stays until its manifest comes: for half a lease
+// from the moment that the request was sent (end-2, GC R16).
+func (g *Registry) headBlob(w *answer, r *http.Request, q request) error {
+	packed, err := fsm.Pack(q.digest)
+	if err != nil {
+		return err
+	}
+	var link fsm.Link
+	err = g.readNew(r.Context(), func(v fsm.View) (err error) {
+		link, err = v.Link(q.repository, packed)
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case link.Damaged:
+		return fmt.Errorf("%w: no good copy of %s is left, push it again", errBlobUnknown, q.digest)
+	case link.Renew:
+		if _, err := do(r.Context(), g.proposer, fsm.RenewLease{Repository: q.repository, Digest: packed, Store: link.Store}); err != nil {
+			return err
+		}
+	}
+	describeBlob(w, q.digest)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(link.Size, 10))
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// deleteBlob ends a repository's view of a blob (end-10).
+func (g *Registry) deleteBlob(w *answer, r *http.Request, q request) error {
+	packed, err := fsm.Pack(q.digest)
+	if err != nil {
+		return err
+	}
+	if _, err := do(r.Context(), g.proposer, fsm.DeleteBlob{Repository: q.repository, Digest: packed}); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}

@@ -1,0 +1,174 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+
+	spec "github.com/opencontainers/distribution-spec/specs-go/v1"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/fsm/oci"
+)
+
+// The specification's codes, and two that Docker's clients know beside them.
+const (
+	codeBlobUnknown         = "BLOB_UNKNOWN"
+	codeBlobUploadInvalid   = "BLOB_UPLOAD_INVALID"
+	codeBlobUploadUnknown   = "BLOB_UPLOAD_UNKNOWN"
+	codeDigestInvalid       = "DIGEST_INVALID"
+	codeManifestBlobUnknown = "MANIFEST_BLOB_UNKNOWN"
+	codeManifestInvalid     = "MANIFEST_INVALID"
+	codeManifestUnknown     = "MANIFEST_UNKNOWN"
+	codeNameInvalid         = "NAME_INVALID"
+	codeNameUnknown         = "NAME_UNKNOWN"
+	codeSizeInvalid         = "SIZE_INVALID"
+	codeDenied              = "DENIED"
+	codeUnsupported         = "UNSUPPORTED"
+	codeUnavailable         = "UNAVAILABLE"
+	codeUnknown             = "UNKNOWN"
+)
+
+// What this package itself finds wrong with a request.
+var (
+	errUnavailable     = errors.New("not possible at the moment, try again")
+	errStaleNotFound   = errors.New("not found here, but this node cannot tell whether that is the newest state")
+	errNoRoute         = errors.New("no such endpoint")
+	errMethod          = errors.New("method is not allowed here")
+	errBlobUnknown     = errors.New("blob is not in this repository")
+	errUploadID        = errors.New("upload is unknown")
+	errContentRange    = errors.New("invalid Content-Range")
+	errOffset          = errors.New("upload is at another offset")
+	errLength          = errors.New("body has another length than was announced")
+	errBody            = errors.New("body broke off")
+	errManifestDigest  = errors.New("manifest has another digest")
+	errManifestHeader  = errors.New("invalid condition")
+	errTooManyTags     = errors.New("too many tags at once")
+	errPage            = errors.New("invalid page")
+	errRangeOutside    = errors.New("range lies outside of the blob")
+	errManifestMissing = errors.New("manifest is not in this repository")
+)
+
+// meaning is what an error means to a client.
+type meaning struct {
+	err    error
+	status int
+	code   string
+}
+
+// meanings is the one table of errors; the first line that an error is, holds. What is in none is a fault
+// of ours.
+func meanings() []meaning {
+	return []meaning{
+		// Not now. These come first: what else the error is was not decided.
+		{errUnavailable, http.StatusServiceUnavailable, codeUnavailable},
+		{errStaleNotFound, http.StatusServiceUnavailable, codeUnavailable},
+		{fsm.ErrOutcomeUnknown, http.StatusServiceUnavailable, codeUnavailable},
+		{fsm.ErrStampTooOld, http.StatusServiceUnavailable, codeUnavailable},
+		{fsm.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrOffline, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrNoSpace, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrUploadBusy, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrClosed, http.StatusServiceUnavailable, codeUnavailable},
+
+		// The request. What is missing comes before why it can only be missing.
+		{errNoRoute, http.StatusNotFound, codeUnsupported},
+		{errMethod, http.StatusMethodNotAllowed, codeUnsupported},
+		{errPage, http.StatusBadRequest, codeUnsupported},
+		{errBody, http.StatusBadRequest, codeSizeInvalid},
+		{errLength, http.StatusBadRequest, codeSizeInvalid},
+		{errManifestMissing, http.StatusNotFound, codeManifestUnknown},
+		{oci.ErrNameInvalid, http.StatusBadRequest, codeNameInvalid},
+		{oci.ErrTagInvalid, http.StatusBadRequest, codeManifestInvalid},
+		{oci.ErrDigestInvalid, http.StatusBadRequest, codeDigestInvalid},
+
+		// Uploads and blobs.
+		{errUploadID, http.StatusNotFound, codeBlobUploadUnknown},
+		{errContentRange, http.StatusBadRequest, codeBlobUploadInvalid},
+		{errOffset, http.StatusRequestedRangeNotSatisfiable, codeBlobUploadInvalid},
+		{errRangeOutside, http.StatusRequestedRangeNotSatisfiable, codeSizeInvalid},
+		{errBlobUnknown, http.StatusNotFound, codeBlobUnknown},
+		{blobstore.ErrUploadUnknown, http.StatusNotFound, codeBlobUploadUnknown},
+		{blobstore.ErrUploadEnded, http.StatusNotFound, codeBlobUploadUnknown},
+		{blobstore.ErrUploadBroken, http.StatusNotFound, codeBlobUploadUnknown},
+		{blobstore.ErrUploadFinished, http.StatusRequestedRangeNotSatisfiable, codeBlobUploadInvalid},
+		{blobstore.ErrDigestMismatch, http.StatusBadRequest, codeDigestInvalid},
+		{blobstore.ErrDigestUnsupported, http.StatusBadRequest, codeDigestInvalid},
+		{fsm.ErrBlobUnknown, http.StatusNotFound, codeBlobUnknown},
+		{fsm.ErrBlobDamaged, http.StatusNotFound, codeBlobUnknown},
+		{fsm.ErrBlobReferenced, http.StatusMethodNotAllowed, codeUnsupported},
+
+		// Manifests and tags.
+		{errManifestDigest, http.StatusBadRequest, codeDigestInvalid},
+		{errManifestHeader, http.StatusBadRequest, codeUnsupported},
+		{errTooManyTags, http.StatusRequestURITooLong, codeManifestInvalid},
+		{oci.ErrManifestTooLarge, http.StatusRequestEntityTooLarge, codeManifestInvalid},
+		{oci.ErrTooManyReferences, http.StatusRequestEntityTooLarge, codeManifestInvalid},
+		{oci.ErrMediaTypeUnsupported, http.StatusBadRequest, codeManifestInvalid},
+		{oci.ErrManifestInvalid, http.StatusBadRequest, codeManifestInvalid},
+		{fsm.ErrManifestBlobUnknown, http.StatusNotFound, codeManifestBlobUnknown},
+		{fsm.ErrManifestUnknown, http.StatusNotFound, codeManifestUnknown},
+		{fsm.ErrTagUnknown, http.StatusNotFound, codeManifestUnknown},
+		{fsm.ErrRepositoryUnknown, http.StatusNotFound, codeNameUnknown},
+		{fsm.ErrTagCondition, http.StatusPreconditionFailed, codeDenied},
+		{fsm.ErrManifestReferenced, http.StatusMethodNotAllowed, codeUnsupported},
+		{fsm.ErrManyTags, http.StatusMethodNotAllowed, codeUnsupported},
+		{fsm.ErrTooManyTags, http.StatusMethodNotAllowed, codeUnsupported},
+	}
+}
+
+// meaningOf returns what err means to a client.
+func meaningOf(err error) meaning {
+	for _, m := range meanings() {
+		if errors.Is(err, m.err) {
+			return m
+		}
+	}
+	return meaning{err: err, status: http.StatusInternalServerError, code: codeUnknown}
+}
+
+// fail answers a request that ended with err. After the first byte of an answer there is only one way to
+// say that the rest will not come: the connection breaks.
+func (g *Registry) fail(w *answer, r *http.Request, err error) {
+	m := meaningOf(err)
+	if m.status == http.StatusNotFound && w.isStale() {
+		// What was not found may have been pushed since: only what was found can be told from old state.
+		m = meaningOf(errStaleNotFound)
+		err = errStaleNotFound
+	}
+	log := g.log.With("request_id", w.requestID, "method", r.Method, "path", r.URL.Path, "error", err)
+	if m.status == http.StatusInternalServerError {
+		log.Error("request failed")
+		err = fmt.Errorf("internal error, request %s", w.requestID)
+	} else {
+		log.Debug("request refused", "status", m.status)
+	}
+	if w.begun {
+		panic(http.ErrAbortHandler)
+	}
+	w.refuse(m, err, g.config.RetryAfter.Seconds())
+}
+
+// refuse is the one writer of error bodies.
+func (w *answer) refuse(m meaning, err error, retryAfter float64) {
+	body, _ := json.Marshal(spec.ErrorResponse{Errors: []spec.ErrorInfo{{Code: m.code, Message: err.Error()}}}) // strings alone
+	h := w.Header()
+	for _, name := range []string{headerConsistency, "ETag", "Accept-Ranges", "Docker-Content-Digest"} {
+		h.Del(name) // what the answer that did not come about would have said
+	}
+	if m.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", strconv.Itoa(max(1, int(retryAfter))))
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(m.status)
+	_, _ = w.Write(body) // a client that has gone needs no answer
+}
+
+// panicked makes an error of a panic, with where it came from.
+func panicked(p any) error { return fmt.Errorf("panic: %v\n%s", p, debug.Stack()) }

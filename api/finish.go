@@ -1,0 +1,164 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/fsm/oci"
+)
+
+// tidying bounds what is done to an upload after its client was answered.
+const tidying = 10 * time.Second
+
+// finishUpload takes the last bytes of an upload, if there are any, and makes a blob of it (end-6).
+func (g *Registry) finishUpload(w *answer, r *http.Request, q request) error {
+	d, err := oci.ParseDigest(r.URL.Query().Get("digest"))
+	if err != nil {
+		return err
+	}
+	u, err := g.signer.verify(q.repository, q.upload)
+	if err != nil {
+		return err
+	}
+	return g.finish(w, r, q, u, d)
+}
+
+// finish takes the body of a request and makes a blob of an upload. A PUT that is repeated, because its answer
+// was lost, finds what the first has done.
+func (g *Registry) finish(w *answer, r *http.Request, q request, u upload, d digest.Digest) error {
+	offset, err := chunkOf(r)
+	if err != nil {
+		return err
+	}
+	c, err := g.commits.enter(r.Context(), u.id)
+	if err != nil {
+		return unavailable(err) // the client has gone, or another PUT of this upload takes its time
+	}
+	defer c.leave()
+	if err := g.store(w, r, q, c, u, d, offset); err != nil {
+		return err
+	}
+	g.endUpload(r.Context(), u.id)
+	return created(w, blobPath(q.repository, d), d)
+}
+
+// endUpload gives the bytes of a finished upload up, whether its client waits or not. The blob is there
+// whatever becomes of them.
+func (g *Registry) endUpload(ctx context.Context, id blobstore.UploadID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
+	defer cancel()
+	now, err := g.now()
+	if err == nil {
+		err = g.blobs.EndUpload(ctx, id, blobstore.Time(now))
+	}
+	if err != nil {
+		g.log.Warn("upload of a stored blob is left behind", "upload", id.String(), "error", err)
+	}
+}
+
+// store makes a blob of an upload, or repeats to propose the one that was made of it.
+func (g *Registry) store(w *answer, r *http.Request, q request, c *commit, u upload, d digest.Digest, offset int64) error {
+	if c.is(q.repository, d) {
+		err := g.propose(r.Context(), c)
+		if err == nil || !isSpent(err) {
+			return err
+		}
+		c.forget()
+	}
+	if err := g.complete(w, r, q, u, offset); err != nil {
+		return err
+	}
+	return g.commit(r.Context(), c, q.repository, u.id, d)
+}
+
+// complete takes the body of the request that finishes an upload.
+func (g *Registry) complete(w *answer, r *http.Request, q request, u upload, offset int64) error {
+	state, err := g.ensure(r.Context(), u)
+	if err != nil {
+		return err
+	}
+	if state.Finished { // by a PUT whose copies did not come to be recorded: the bytes are all there
+		return nil
+	}
+	if r.ContentLength == 0 && offset == anyOffset {
+		return nil
+	}
+	_, err = g.take(w, r, q, u, offset)
+	return err
+}
+
+// commit makes copies of what was uploaded and records them (GC R6, R10, R15).
+func (g *Registry) commit(ctx context.Context, c *commit, repository string, id blobstore.UploadID, d digest.Digest) error {
+	packed, err := fsm.Pack(d)
+	if err != nil {
+		return err
+	}
+	size, err := g.blobs.Finish(ctx, id, d)
+	if err != nil {
+		return err
+	}
+	cmd := fsm.BlobStored{Repository: repository, Digest: packed, Size: size}
+	// The stamp is taken after a round and before any file gets its name: a copy that is older than its stamp
+	// could be swept before it is recorded (GC R10).
+	err = g.readNew(ctx, func(v fsm.View) error {
+		cmd.Stamp, cmd.Store = v.Time(), storeOf(v, repository)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	locations, err := g.blobs.Publish(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, l := range locations {
+		cmd.Locations = append(cmd.Locations, fsm.Location{Incarnation: [16]byte(l.Incarnation), Copy: fsm.CopyID(l.Copy)})
+	}
+	c.set(repository, d, cmd, g.proposer.Once())
+	err = g.propose(ctx, c)
+	if err != nil && isSpent(err) {
+		c.forget()
+	}
+	return err
+}
+
+// propose records the copies of a commit, under the one request id that they have.
+func (g *Registry) propose(ctx context.Context, c *commit) error {
+	_, err := do(ctx, c.proposer, c.command)
+	return err
+}
+
+// isSpent reports whether a set of copies can never be recorded any more, or nobody knows whether it was:
+// new copies are needed then, under new ids (GC R6).
+func isSpent(err error) bool {
+	var refused *fsm.Refusal
+	return errors.As(err, &refused) || errors.Is(err, fsm.ErrOutcomeUnknown)
+}
+
+// storeOf is the store of a repository, or the one of its first write.
+func storeOf(v fsm.View, repository string) string {
+	if r, err := v.Repository(repository); err == nil {
+		return r.Store
+	}
+	return fsm.DefaultStore
+}
+
+// created answers 201 with where the content is.
+func created(w *answer, path string, d digest.Digest) error {
+	h := w.Header()
+	h.Set("Location", path)
+	h.Set("Docker-Content-Digest", d.String())
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+func blobPath(repository string, d digest.Digest) string {
+	return "/v2/" + repository + "/blobs/" + d.String()
+}

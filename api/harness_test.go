@@ -1,0 +1,218 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/memory"
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// world is a registry over a state that is the whole cluster: what is proposed is the next entry.
+type world struct {
+	*api.Registry
+	t     testing.TB
+	state *fsm.State
+	blobs *memory.Store
+	*consistency
+	*proposer
+}
+
+// consistency answers as it is told to.
+type consistency struct {
+	mu    sync.Mutex
+	stale bool
+	err   error
+}
+
+var errNoQuorum = errors.New("no quorum")
+
+func (c *consistency) Read(context.Context) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stale, c.err
+}
+
+func (c *consistency) ReadIndex(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stale {
+		return errNoQuorum
+	}
+	return c.err
+}
+
+// set says what rounds give from now on.
+func (c *consistency) set(stale bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stale, c.err = stale, err
+}
+
+// proposer applies each payload as an entry of its own, a second of state time after the one before.
+type proposer struct {
+	state *fsm.State
+
+	mu       sync.Mutex
+	sequence uint64
+	lost     error // what a proposal gives although it was applied
+	refusing error // what a proposal gives that is not applied
+	seen     [][]byte
+}
+
+func (p *proposer) Propose(ctx context.Context, payload []byte) (entry.Result, error) {
+	return p.Once().Propose(ctx, payload)
+}
+
+func (p *proposer) Once() fsm.Proposer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sequence++
+	return once{p, entry.RequestID{Incarnation: self(), Random: 1, Sequence: p.sequence, FirstTry: p.state.Position().Time}}
+}
+
+type once struct {
+	*proposer
+	id entry.RequestID
+}
+
+func (o once) Propose(_ context.Context, payload []byte) (entry.Result, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.refusing != nil {
+		return entry.Result{}, o.refusing
+	}
+	if err := o.state.Admit(payload); err != nil {
+		return entry.Result{}, err
+	}
+	at := o.state.Position()
+	result := o.state.Apply([]entry.Entry{{
+		Index: at.Index + 1, Term: 1, Kind: entry.Command, Payload: payload,
+		Envelope: entry.Envelope{Request: o.id, Term: 1, Time: at.Time.Add(time.Second), Date: 1},
+	}})[0]
+	o.seen = append(o.seen, payload)
+	return result, o.lost
+}
+
+// pass lets state time pass.
+func (w *world) pass(d time.Duration) {
+	w.t.Helper()
+	payload, err := fsm.Encode(fsm.TermStarted{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for end := w.state.Position().Time.Add(d); w.state.Position().Time < end; {
+		at := w.state.Position()
+		w.state.Apply([]entry.Entry{{
+			Index: at.Index + 1, Term: 1, Kind: entry.Command, Payload: payload,
+			Envelope: entry.Envelope{Term: 1, Time: min(end, at.Time.Add(2*w.state.Tick())), Date: 1},
+		}})
+	}
+}
+
+func self() entry.Incarnation { return entry.Incarnation{1} }
+
+// newWorld is an empty registry of one node.
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	state, err := fsm.Open(fsm.Config{Dir: t.TempDir(), Incarnation: self(), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = state.Close() })
+	blobs, err := memory.New(memory.Config{Incarnation: blobstore.Incarnation(self()), Capacity: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, state: state, blobs: blobs, consistency: &consistency{}, proposer: &proposer{state: state}}
+	propose(w, fsm.NodeStarted{Node: entry.Node{Incarnation: self(), Name: "zot-0", Address: "zot:7373", Level: 1}})
+	propose(w, fsm.NodeJoined{Incarnation: self()})
+	config := api.DefaultConfig()
+	config.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
+	w.Registry, err = api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: state, Blobs: blobs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// propose applies a command that must be applied.
+func propose[R any](w *world, cmd fsm.CommandOf[R]) {
+	w.t.Helper()
+	if _, err := fsm.Do(w.t.Context(), w.proposer, cmd); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// call is one request. Header is lines of "Name: value".
+type call struct {
+	method, path string
+	header       []string
+	body         string
+}
+
+// do sends a request.
+func (w *world) do(c call) *httptest.ResponseRecorder {
+	w.t.Helper()
+	r := httptest.NewRequestWithContext(w.t.Context(), c.method, c.path, strings.NewReader(c.body))
+	for _, line := range c.header {
+		name, value, _ := strings.Cut(line, ": ")
+		r.Header.Set(name, value)
+	}
+	answer := httptest.NewRecorder()
+	w.ServeHTTP(answer, r)
+	return answer
+}
+
+// must is do of a request that must have this status.
+func (w *world) must(status int, c call) *httptest.ResponseRecorder {
+	w.t.Helper()
+	answer := w.do(c)
+	if answer.Code != status {
+		w.t.Fatalf("%s %s: %d %s, want %d", c.method, c.path, answer.Code, answer.Body, status)
+	}
+	return answer
+}
+
+// push uploads a blob and returns its digest.
+func (w *world) push(repository, text string) string {
+	w.t.Helper()
+	d := digest.FromString(text).String()
+	w.must(http.StatusCreated, call{method: http.MethodPost, path: "/v2/" + repository + "/blobs/uploads/?digest=" + d, body: text})
+	return d
+}
+
+const (
+	typeImage = "application/vnd.oci.image.manifest.v1+json"
+	typeIndex = "application/vnd.oci.image.index.v1+json"
+)
+
+// image is a manifest that names a configuration, and has this in addition.
+func image(config string, size int, more string) string {
+	return `{"schemaVersion":2,"mediaType":"` + typeImage + `","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"` +
+		config + `","size":` + itoa(size) + `},"layers":[]` + more + `}`
+}
+
+// pushImage pushes an image with a configuration of this text under a tag or digest, and returns its digest.
+func (w *world) pushImage(repository, reference, text, more string) string {
+	w.t.Helper()
+	body := image(w.push(repository, text), len(text), more)
+	if reference == "" {
+		reference = digest.FromString(body).String()
+	}
+	w.must(http.StatusCreated, call{
+		method: http.MethodPut, path: "/v2/" + repository + "/manifests/" + reference, header: []string{"Content-Type: " + typeImage}, body: body,
+	})
+	return digest.FromString(body).String()
+}

@@ -1,0 +1,151 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// found is a manifest and where its bytes are: in body, or in a blob.
+type found struct {
+	fsm.Manifest
+	body []byte
+	blob blobstore.Blob
+}
+
+// find returns the manifest that a request names.
+//
+// It fails with fsm.ErrRepositoryUnknown or fsm.ErrManifestUnknown.
+func find(v fsm.View, q request) (found, error) {
+	m, err := v.Resolve(q.repository, q.reference)
+	if err != nil {
+		return found{}, err
+	}
+	return locate(v, q.repository, m)
+}
+
+// locate finds the bytes of a manifest.
+func locate(v fsm.View, repository string, m fsm.Manifest) (f found, err error) {
+	f.Manifest = m
+	if m.Inline {
+		f.body = bytes.Clone(v.Body(repository, m.Digest)) // it is the view's
+		return f, nil
+	}
+	f.blob, err = visible(v, repository, m.Digest.Unpack())
+	return f, err
+}
+
+// getManifest sends a manifest as it was pushed (end-3). It is never translated into what Accept lists: its
+// digest would be another.
+func (g *Registry) getManifest(w *answer, r *http.Request, q request) error {
+	read := g.read
+	if q.reference.Digest != "" {
+		read = g.readDigest
+	}
+	var f found
+	err := read(r.Context(), w, func(v fsm.View) (err error) {
+		f, err = find(v, q)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if isKnown(r, describeManifest(w, f.Manifest)) {
+		return notModified(w)
+	}
+	if f.Inline {
+		w.WriteHeader(http.StatusOK)
+		_, _ = w.Write(f.body) // a client that has gone needs no answer
+		return nil
+	}
+	stream, err := g.openBlob(r.Context(), q.repository, f.blob, span{0, f.Size})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }() // it was only read
+	w.WriteHeader(http.StatusOK)
+	if _, err := stream.WriteTo(plain(w, r)); err != nil {
+		return fmt.Errorf("send manifest %s: %w", f.Digest, err)
+	}
+	return nil
+}
+
+// headManifest is getManifest without the body. It waits for its round also when it names a digest: clients
+// push nothing after a 200.
+func (g *Registry) headManifest(w *answer, r *http.Request, q request) error {
+	var m fsm.Manifest
+	err := g.read(r.Context(), w, func(v fsm.View) (err error) {
+		m, err = v.Resolve(q.repository, q.reference)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if isKnown(r, describeManifest(w, m)) {
+		return notModified(w)
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// describeManifest sets the headers of an answer with a manifest, and returns its entity tag.
+func describeManifest(w *answer, m fsm.Manifest) (etag string) {
+	d := m.Digest.Unpack()
+	etag = etagOf(d)
+	h := w.Header()
+	h.Set("Content-Type", m.MediaType)
+	h.Set("Content-Length", strconv.FormatInt(m.Size, 10))
+	h.Set("Docker-Content-Digest", d.String())
+	h.Set("ETag", etag)
+	return etag
+}
+
+// bodyOfManifest reads a manifest's bytes, from wherever they are.
+func (g *Registry) bodyOfManifest(ctx context.Context, repository string, f found) ([]byte, error) {
+	if f.Inline {
+		return f.body, nil
+	}
+	stream, err := g.openBlob(ctx, repository, f.blob, span{0, f.Size})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stream.Close() }() // it was only read
+	b, err := io.ReadAll(stream)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest %s: %w", f.Digest, err)
+	}
+	return b, nil
+}
+
+// deleteManifest deletes a tag alone, or a manifest with all its tags (end-9).
+func (g *Registry) deleteManifest(w *answer, r *http.Request, q request) error {
+	condition, err := tagCondition(r)
+	if err != nil {
+		return err
+	}
+	if q.reference.Digest == "" {
+		_, err = do(r.Context(), g.proposer, fsm.DeleteTag{Repository: q.repository, Tag: q.reference.Tag, If: condition})
+	} else {
+		err = g.deleteDigest(r.Context(), q)
+	}
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func (g *Registry) deleteDigest(ctx context.Context, q request) error {
+	packed, err := fsm.Pack(q.reference.Digest)
+	if err != nil {
+		return err
+	}
+	_, err = do(ctx, g.proposer, fsm.DeleteManifest{Repository: q.repository, Digest: packed})
+	return err
+}

@@ -1,0 +1,194 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/fsm/oci"
+)
+
+// The bounds of a manifest that the state takes (DESIGN 2).
+const (
+	maxInline      = 48 << 10 // of a body in the state; a larger one is a blob
+	maxAnnotations = 16 << 10 // of annotations in the state
+	maxTags        = 64       // of one put
+)
+
+// putManifest makes a manifest visible, under its tags (end-7a, end-7b).
+func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
+	cmd, err := tagsOf(r, q)
+	if err != nil {
+		return err
+	}
+	content, err := io.ReadAll(io.LimitReader(bodyOf(w, r), oci.MaxManifest+1))
+	if err != nil {
+		return err
+	}
+	m, err := parseManifest(r.Header.Get("Content-Type"), content, q.reference.Digest)
+	if err != nil {
+		return err
+	}
+	if err := fill(&cmd, m); err != nil {
+		return err
+	}
+	if err := g.place(r.Context(), &cmd, m.Digest, content); err != nil {
+		return err
+	}
+	if _, err := do(r.Context(), g.proposer, cmd); err != nil {
+		return err
+	}
+	h := w.Header()
+	if m.Subject != nil {
+		h.Set("OCI-Subject", m.Subject.Digest.String())
+	}
+	for _, tag := range r.URL.Query()["tag"] {
+		h.Add("OCI-Tag", tag)
+	}
+	h.Set("ETag", etagOf(m.Digest))
+	return created(w, "/v2/"+q.repository+"/manifests/"+m.Digest.String(), m.Digest)
+}
+
+// tagsOf begins the command of a put: its repository, its tags and what must be true of them.
+//
+// It fails with oci.ErrTagInvalid, errTooManyTags or errManifestHeader.
+func tagsOf(r *http.Request, q request) (fsm.PutManifest, error) {
+	cmd := fsm.PutManifest{Repository: q.repository}
+	condition, err := tagCondition(r)
+	if err != nil {
+		return cmd, err
+	}
+	names := r.URL.Query()["tag"]
+	if q.reference.Tag != "" {
+		names = append([]string{q.reference.Tag}, names...)
+	}
+	if len(names) > maxTags {
+		return cmd, fmt.Errorf("%w: %d, at most %d", errTooManyTags, len(names), maxTags)
+	}
+	for _, name := range names {
+		if err := oci.ValidateTag(name); err != nil {
+			return cmd, err
+		}
+		cmd.Tags = append(cmd.Tags, fsm.TagMove{Tag: name, If: condition})
+	}
+	return cmd, nil
+}
+
+// parseManifest reads a manifest, whose digest must be the wanted one if there is one.
+//
+// It fails with oci's errors, or errManifestDigest.
+func parseManifest(mediaType string, content []byte, want digest.Digest) (oci.Manifest, error) {
+	algorithm := digest.SHA256
+	if want != "" {
+		algorithm = want.Algorithm()
+	}
+	m, err := oci.ParseManifest(mediaType, content, algorithm)
+	if err != nil {
+		return oci.Manifest{}, err
+	}
+	if want != "" && m.Digest != want {
+		return oci.Manifest{}, fmt.Errorf("%w: the body has %s", errManifestDigest, m.Digest)
+	}
+	if strings.ContainsFunc(m.ArtifactType, func(c rune) bool { return c < ' ' }) {
+		return oci.Manifest{}, fmt.Errorf("%w: artifactType has control characters", oci.ErrManifestInvalid)
+	}
+	if len(m.ArtifactType) > maxArtifactType { // a configuration's media type may be one
+		return oci.Manifest{}, fmt.Errorf("%w: artifactType has more than %d bytes", oci.ErrManifestInvalid, maxArtifactType)
+	}
+	return m, nil
+}
+
+// maxArtifactType is the longest media type (RFC 6838, 4.2).
+const maxArtifactType = 255
+
+// fill puts what a manifest says into its command.
+func fill(cmd *fsm.PutManifest, m oci.Manifest) (err error) {
+	cmd.Size, cmd.MediaType, cmd.ArtifactType = m.Size, m.MediaType, m.ArtifactType
+	if cmd.Digest, err = fsm.Pack(m.Digest); err != nil {
+		return err
+	}
+	for _, ref := range m.References {
+		d, err := fsm.Pack(ref.Digest)
+		switch {
+		case err != nil:
+			return err
+		case ref.Manifest:
+			cmd.Manifests = append(cmd.Manifests, d)
+		default:
+			cmd.Blobs = append(cmd.Blobs, d)
+		}
+	}
+	for _, ref := range m.Optional {
+		d, err := fsm.Pack(ref.Digest)
+		if err != nil {
+			return err
+		}
+		cmd.Optional = append(cmd.Optional, d)
+	}
+	if m.Subject == nil {
+		return nil // annotations are only for the list of referrers
+	}
+	if sizeOf(m.Annotations) <= maxAnnotations {
+		cmd.Annotations = m.Annotations
+	} else {
+		cmd.InBody = true
+	}
+	cmd.Subject, err = fsm.Pack(m.Subject.Digest)
+	return err
+}
+
+func sizeOf(annotations map[string]string) (n int) {
+	for k, v := range annotations {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
+// place puts the body of a manifest where it belongs: into the command, or into a blob (DESIGN 4).
+func (g *Registry) place(ctx context.Context, cmd *fsm.PutManifest, d digest.Digest, content []byte) error {
+	err := g.state.View(func(v fsm.View) error {
+		cmd.Store = storeOf(v, cmd.Repository)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(content) <= maxInline {
+		cmd.Body = content
+		return nil
+	}
+	return g.storeBody(ctx, cmd.Repository, d, content)
+}
+
+// storeBody makes a blob of a manifest's body, as if it had been uploaded.
+func (g *Registry) storeBody(ctx context.Context, repository string, d digest.Digest, content []byte) error {
+	now, err := g.now()
+	if err != nil {
+		return err
+	}
+	id, at := newUpload(now, d.Algorithm()).id, blobstore.Time(now)
+	if err := g.blobs.CreateUpload(ctx, id, d.Algorithm(), at); err != nil {
+		return fmt.Errorf("store manifest %s: %w", d, err)
+	}
+	defer g.removeUpload(ctx, id)
+	if _, err := g.blobs.Append(ctx, id, 0, bytes.NewReader(content), at); err != nil {
+		return fmt.Errorf("store manifest %s: %w", d, err)
+	}
+	return g.commit(ctx, &commit{}, repository, id, d)
+}
+
+// removeUpload leaves nothing of an upload that nobody will come back to, whether its client waits or not.
+func (g *Registry) removeUpload(ctx context.Context, id blobstore.UploadID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
+	defer cancel()
+	if err := g.blobs.RemoveUpload(ctx, id); err != nil {
+		g.log.Warn("upload is left behind", "upload", id.String(), "error", err)
+	}
+}

@@ -1,0 +1,170 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/fsm/oci"
+)
+
+// silence is how long, in state time, an upload that no store knows may still be begun.
+const silence = 24 * time.Hour
+
+// startUpload begins an upload, or makes a blob of another repository visible, or takes a whole blob at once
+// (end-4, end-11).
+func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
+	query := r.URL.Query()
+	if query.Has("mount") {
+		if done, err := g.mount(w, r, q, query.Get("mount"), query.Get("from")); done || err != nil {
+			return err
+		}
+	}
+	algorithm := digest.SHA256
+	var whole digest.Digest
+	var err error
+	if query.Has("digest-algorithm") {
+		if algorithm, err = oci.ParseAlgorithm(query.Get("digest-algorithm")); err != nil {
+			return err
+		}
+	}
+	if query.Has("digest") {
+		if whole, err = oci.ParseDigest(query.Get("digest")); err != nil {
+			return err
+		}
+		algorithm = whole.Algorithm()
+	}
+	now, err := g.now()
+	if err != nil {
+		return err
+	}
+	u := newUpload(now, algorithm)
+	if whole != "" {
+		return g.finish(w, r, q, u, whole)
+	}
+	return g.accepted(w, q, u, 0, http.StatusAccepted)
+}
+
+// now is the state time as this node knows it.
+func (g *Registry) now() (now int64, err error) {
+	err = g.state.View(func(v fsm.View) error {
+		now = int64(v.Time())
+		return nil
+	})
+	return now, err
+}
+
+// accepted says where an upload goes on and how much of it is there.
+func (g *Registry) accepted(w *answer, q request, u upload, offset int64, status int) error {
+	g.progress(w, q, u, offset)
+	w.Header().Set("Docker-Upload-Uuid", u.id.String())
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(status)
+	return nil
+}
+
+// progress sets the headers of an upload. Location is a path alone: what the client calls this registry,
+// only the client knows.
+func (g *Registry) progress(w *answer, q request, u upload, offset int64) {
+	u.started = u.started || offset > 0
+	w.Header().Set("Location", "/v2/"+q.repository+"/blobs/uploads/"+g.signer.sign(q.repository, u))
+	w.Header().Set("Range", "0-"+strconv.FormatInt(max(0, offset-1), 10))
+}
+
+// open verifies the id of an upload and sees to it that the store has the upload: one that was begun and got
+// no bytes yet is made where they arrive (DESIGN 4).
+//
+// It fails with errUploadID, or the store's errors.
+func (g *Registry) open(ctx context.Context, q request) (upload, blobstore.Upload, error) {
+	u, err := g.signer.verify(q.repository, q.upload)
+	if err != nil {
+		return upload{}, blobstore.Upload{}, err
+	}
+	state, err := g.ensure(ctx, u)
+	return u, state, err
+}
+
+// ensure returns the store's upload, a new one if it may be new.
+func (g *Registry) ensure(ctx context.Context, u upload) (blobstore.Upload, error) {
+	state, err := g.blobs.Upload(ctx, u.id)
+	if !errors.Is(err, blobstore.ErrUploadUnknown) {
+		return state, err
+	}
+	now, err := g.now()
+	if err != nil {
+		return blobstore.Upload{}, err
+	}
+	if u.started || time.Duration(now-u.begun) > silence {
+		return blobstore.Upload{}, fmt.Errorf("%w: what was there of it is lost or was silent for too long", errUploadID)
+	}
+	err = g.blobs.CreateUpload(ctx, u.id, u.algorithm, blobstore.Time(now))
+	if err != nil && !errors.Is(err, blobstore.ErrUploadExists) {
+		return blobstore.Upload{}, err
+	}
+	return g.blobs.Upload(ctx, u.id)
+}
+
+// appendUpload takes the next bytes of an upload (end-5).
+func (g *Registry) appendUpload(w *answer, r *http.Request, q request) error {
+	offset, err := chunkOf(r)
+	if err != nil {
+		return err
+	}
+	u, _, err := g.open(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	end, err := g.take(w, r, q, u, offset)
+	if err != nil {
+		return err
+	}
+	return g.accepted(w, q, u, end, http.StatusAccepted)
+}
+
+// take appends the body of a request. If it does not belong where the upload is, the answer says where that is.
+func (g *Registry) take(w *answer, r *http.Request, q request, u upload, offset int64) (end int64, err error) {
+	now, err := g.now()
+	if err != nil {
+		return 0, err
+	}
+	end, err = g.blobs.Append(r.Context(), u.id, offset, bodyOf(w, r), blobstore.Time(now))
+	var other *blobstore.OffsetError
+	if errors.As(err, &other) {
+		g.progress(w, q, u, other.Offset)
+		return 0, fmt.Errorf("%w: %d, not %d", errOffset, other.Offset, offset)
+	}
+	return end, err
+}
+
+// uploadStatus says how much of an upload is there (end-13).
+func (g *Registry) uploadStatus(w *answer, r *http.Request, q request) error {
+	u, state, err := g.open(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	return g.accepted(w, q, u, state.Offset, http.StatusNoContent)
+}
+
+// cancelUpload gives an upload up (end-14).
+func (g *Registry) cancelUpload(w *answer, r *http.Request, q request) error {
+	u, _, err := g.open(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	now, err := g.now()
+	if err != nil {
+		return err
+	}
+	if err := g.blobs.EndUpload(r.Context(), u.id, blobstore.Time(now)); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
