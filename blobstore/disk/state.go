@@ -45,15 +45,12 @@ func (u uploadState) encode(from int) []byte {
 // errRecord is returned if there is none.
 func decodeState(b []byte) (u uploadState, err error) {
 	found := false
-	for len(b) >= stateHead {
-		size := binary.BigEndian.Uint64(b[stateHead-16:])
-		from := binary.BigEndian.Uint32(b[stateHead-8:])
-		chunks := (size + blobstore.ChunkSize - 1) / blobstore.ChunkSize
-		if size > 1<<60 || uint64(from) > chunks || uint64(from) > uint64(len(u.sums)) || (chunks-uint64(from))*4 > uint64(len(b)-stateHead) {
+	for {
+		from, end := nextRecord(b)
+		if end > len(b) || from > len(u.sums) {
 			break
 		}
-		end := stateHead + int(chunks-uint64(from))*4 //nolint:gosec // less than len(b)
-		next, err := decodeRecord(b[:end], int(from))
+		next, err := decodeRecord(b[:end], from)
 		if err != nil || found && next.id != u.id {
 			break
 		}
@@ -64,6 +61,21 @@ func decodeState(b []byte) (u uploadState, err error) {
 		return u, errRecord
 	}
 	return u, nil
+}
+
+// nextRecord returns the chunk whose sum is the first in a record, and where the record ends: behind b if b
+// begins with none.
+func nextRecord(b []byte) (from, end int) {
+	if len(b) < stateHead {
+		return 0, len(b) + 1
+	}
+	size := binary.BigEndian.Uint64(b[stateHead-16:])
+	first := uint64(binary.BigEndian.Uint32(b[stateHead-8:]))
+	sums := (size+blobstore.ChunkSize-1)/blobstore.ChunkSize - first // huge if there are less than none
+	if size > 1<<60 || sums > 1<<32 {
+		return 0, len(b) + 1
+	}
+	return int(first), stateHead + int(4*sums) //nolint:gosec // both are bounded
 }
 
 // decodeRecord reads one record; its sums are those from a chunk on.
