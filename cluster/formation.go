@@ -90,10 +90,10 @@ func (n *Node) formOrJoin(ctx context.Context) error {
 	}
 	met = append(met, n.present())
 	switch {
-	case n.config.Expect == 1 && len(missing) > 0:
-		return fmt.Errorf("members names nodes that have not answered, and one of them may have state: %s", strings.Join(missing, "; "))
 	case len(met) < n.config.Expect:
 		return fmt.Errorf("%d of %d nodes for the first start are there; %s", len(met), n.config.Expect, strings.Join(missing, "; "))
+	case len(missing) > 0:
+		return fmt.Errorf("members names nodes that have not answered, and one of them may have state: %s", strings.Join(missing, "; "))
 	case len(met) > n.config.Expect:
 		return fmt.Errorf("%d nodes answered, and the first start waits for %d: mend bootstrapExpect or members", len(met), n.config.Expect)
 	}
@@ -107,7 +107,8 @@ func (n *Node) hail(ctx context.Context) (met []hello, missing []string) {
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	seen := map[entry.Incarnation]bool{n.config.Incarnation: true}
-	for _, address := range n.config.Seeds(ctx) {
+	addresses, missing := n.config.Seeds(ctx)
+	for _, address := range addresses {
 		asking.Go(func() {
 			answer, err := n.config.Peer.Call(ctx, peer.Target{Address: address}, pathHello, nil)
 			var h hello

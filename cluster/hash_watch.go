@@ -36,11 +36,11 @@ func (n *Node) tick(ctx context.Context, p termProposer) {
 		if err := n.checkHashes(ctx, p); err != nil && ctx.Err() == nil {
 			n.log.Warn("state hashes were not compared", "error", err)
 		}
-		if reason := n.config.State.Fenced(); reason != "" {
-			n.handOver()
-		}
 		// The tick is asked for again and again: it may become shorter meanwhile.
 		for left := time.Duration(1); left > 0 && ctx.Err() == nil; {
+			if n.config.State.Fenced() != "" {
+				n.handOver()
+			}
 			if left = n.config.State.Tick() - time.Since(began); left > 0 {
 				pause(ctx, min(left, time.Second), nil)
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,7 +145,30 @@ func (n *Node) admit(ctx context.Context, p termProposer, node entry.Node) error
 			}
 		}
 	}
+	if err := n.replaceUnknown(ctx, nodes, node); err != nil {
+		return err
+	}
 	return n.carry(ctx, p, n.config.Roster.NodeStarted(node))
+}
+
+// replaceUnknown removes a voter that stood at the new node's address and was lost before it had ever
+// announced itself: nothing is recorded of it, so only Raft knows it.
+func (n *Node) replaceUnknown(ctx context.Context, known []entry.Node, node entry.Node) error {
+	for _, s := range n.servers() {
+		i, address, err := parseAddress(s.Address)
+		recorded := slices.ContainsFunc(known, func(k entry.Node) bool { return k.Incarnation == i })
+		if err != nil || recorded || i == node.Incarnation || address != node.Address {
+			continue
+		}
+		lost := entry.Node{Incarnation: i, Name: node.Name}
+		if err := errors.Join(n.gone(lost), n.quorumWithout(ctx, i)); err != nil {
+			return fmt.Errorf("a node that never announced itself has the address %s: %w", address, err)
+		}
+		if err := n.removeServer(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // replace removes a node whose disk is gone. Each step is judged again where it is applied, and a
@@ -153,10 +177,7 @@ func (n *Node) replace(ctx context.Context, p termProposer, old entry.Node) erro
 	if err := n.gone(old); err != nil {
 		return err
 	}
-	if err := n.quorumWithout(old.Incarnation); err != nil {
-		return err
-	}
-	if err := n.carry(ctx, p, n.config.Roster.RetireNode(old.Incarnation)); err != nil {
+	if err := n.quorumWithout(ctx, old.Incarnation); err != nil {
 		return err
 	}
 	if err := n.carry(ctx, p, n.config.Roster.DropNode(old.Incarnation, true, true)); err != nil {
@@ -229,13 +250,31 @@ func (n *Node) retire(ctx context.Context, p termProposer, r removal) error {
 			return fmt.Errorf("%w: stop it first, or remove it without --lost", err)
 		}
 	}
-	if err := n.quorumWithout(node.Incarnation); err != nil {
+	if err := n.quorumWithout(ctx, node.Incarnation); err != nil {
 		return err
 	}
-	if err := n.carry(ctx, p, n.config.Roster.RetireNode(node.Incarnation)); err != nil || !r.Lost {
-		return err
+	switch {
+	case node.State == 0: // it never announced itself: there is nothing to retire
+		if err := n.gone(node); err != nil {
+			return err
+		}
+		return n.removeServer(ctx, node.Incarnation)
+	case !r.Lost:
+		return n.carry(ctx, p, n.config.Roster.RetireNode(node.Incarnation))
 	}
 	return n.carry(ctx, p, n.config.Roster.DropNode(node.Incarnation, true, false))
+}
+
+// unannounced is a server of Raft's, by the beginning of its incarnation, that the state knows nothing of.
+func (n *Node) unannounced(known []entry.Node, prefix string) (entry.Incarnation, bool) {
+	for _, s := range n.servers() {
+		i, err := entry.ParseIncarnation(string(s.ID))
+		recorded := slices.ContainsFunc(known, func(k entry.Node) bool { return k.Incarnation == i })
+		if err == nil && !recorded && len(prefix) >= 8 && strings.HasPrefix(string(s.ID), prefix) {
+			return i, true
+		}
+	}
+	return entry.Incarnation{}, false
 }
 
 // find returns the one node with that name, or whose incarnation begins so, that is not gone.
@@ -254,6 +293,9 @@ func (n *Node) find(name string) (entry.Node, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		if i, ok := n.unannounced(nodes, name); ok {
+			return entry.Node{Incarnation: i, Name: name}, nil
+		}
 		return entry.Node{}, fmt.Errorf("no node is named %q", name)
 	default:
 		return entry.Node{}, fmt.Errorf("%d nodes are named %q: name one by the first 8 digits of its incarnation", len(found), name)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -72,10 +73,13 @@ func (n *Node) gone(node entry.Node) error {
 	return nil
 }
 
-// quorumWithout fails if the voters that are alive would be no majority of those that remain.
-func (n *Node) quorumWithout(gone entry.Incarnation) error {
+// quorumWithout fails if the voters that answer, and may vote, would be no majority of those that
+// remain.
+func (n *Node) quorumWithout(ctx context.Context, gone entry.Incarnation) error {
+	servers := n.servers()
+	answers := n.askAll(ctx, servers)
 	alive, remain := 0, 0
-	for _, s := range n.servers() {
+	for _, s := range servers {
 		if s.Suffrage != raft.Voter || s.ID == serverID(gone) {
 			continue
 		}
@@ -84,12 +88,12 @@ func (n *Node) quorumWithout(gone entry.Incarnation) error {
 		if err != nil {
 			return err
 		}
-		if ago, ok := n.lastContact(i); ok && ago < n.config.Timing.Live {
+		if answer := answers[i]; answer != nil && answer.Fenced == "" {
 			alive++
 		}
 	}
 	if alive <= remain/2 {
-		return fmt.Errorf("of the %d voters that would remain only %d are alive: no quorum", remain, alive)
+		return fmt.Errorf("of the %d voters that would remain only %d answer: no quorum", remain, alive)
 	}
 	return nil
 }

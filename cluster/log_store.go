@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+
+	"github.com/seed-16d79997/zot/cluster/entry"
 )
 
 // errLogDamaged is returned when a log entry does not match its checksum: the node must not go on,
@@ -23,6 +25,7 @@ const (
 	keyLastVoteCand = "LastVoteCand"
 	keyVote         = "zot/vote" // both, in one
 	keyIncarnation  = "zot/incarnation"
+	keyCurrentTerm  = "CurrentTerm"
 )
 
 // logStore is the Raft log and stable store: raft-boltdb, with what it lacks.
@@ -74,6 +77,9 @@ func (s *logStore) LastIndex() (uint64, error) { return s.bolt.LastIndex() }
 // GetLog reads an entry. It fails with raft.ErrLogNotFound or errLogDamaged.
 func (s *logStore) GetLog(index uint64, log *raft.Log) error {
 	if err := s.bolt.GetLog(index, log); err != nil {
+		if !errors.Is(err, raft.ErrLogNotFound) {
+			s.failStop(fmt.Errorf("entry %d: %w", index, err))
+		}
 		return err
 	}
 	n := len(log.Extensions)
@@ -187,12 +193,18 @@ func (s *logStore) write(op string, do func() error) error {
 // take their index and term for its own in elections (raft #697).
 func (s *logStore) reconcile(index, term uint64) error {
 	last, err := s.LastIndex()
-	if err != nil || last == 0 || index == 0 {
+	if err != nil || last == 0 {
 		return err
 	}
 	first, err := s.FirstIndex()
 	if err != nil {
 		return err
+	}
+	if first > index+1 {
+		return fmt.Errorf("%w: the log begins with entry %d and the state ends with entry %d", ErrLostDisk, first, index)
+	}
+	if index == 0 {
+		return nil
 	}
 	if first <= index && index <= last {
 		var at raft.Log
@@ -206,4 +218,33 @@ func (s *logStore) reconcile(index, term uint64) error {
 		return nil
 	}
 	return s.DeleteRange(first, last)
+}
+
+// mendBootstrap undoes the first half of a bootstrap. Raft writes the term and entry 1 one after the
+// other, and after a crash in between refuses to bootstrap for ever. Nobody was ever leader or candidate
+// in term 1, so there is no vote to forget.
+func (s *logStore) mendBootstrap() error {
+	last, err := s.LastIndex()
+	if err != nil || last != 0 {
+		return err
+	}
+	term, err := s.GetUint64([]byte(keyCurrentTerm))
+	if err != nil || term != 1 { // an error says that there is no term
+		return nil //nolint:nilerr // so there is nothing to mend
+	}
+	return s.SetUint64([]byte(keyCurrentTerm), 0)
+}
+
+// claim writes down whose log this is, or fails if it is another incarnation's.
+func (s *logStore) claim(i entry.Incarnation) error {
+	have, err := s.bolt.Get([]byte(keyIncarnation))
+	switch {
+	case err == nil && string(have) != string(i[:]):
+		return fmt.Errorf("%w: the log belongs to incarnation %x, not to %s", ErrLostDisk, have, i)
+	case err == nil:
+		return nil
+	case !errors.Is(err, raftboltdb.ErrKeyNotFound):
+		return err
+	}
+	return s.Set([]byte(keyIncarnation), i[:])
 }

@@ -34,8 +34,10 @@ type Config struct {
 	Level       uint32 // the highest feature level that this binary knows
 	Advertise   string // host:port, a stable name
 
-	Seeds  func(ctx context.Context) []string // whom to look for at the first start, host:port
-	Expect int                                // how many nodes the first start waits for
+	// Seeds are the addresses of the nodes that the configuration names, host:port; and what it names and
+	// leads nowhere now: behind that may be a node with state.
+	Seeds  func(ctx context.Context) (addresses, unknown []string)
+	Expect int // how many nodes the first start waits for
 
 	Timing Timing
 	Reads  Reads
@@ -172,8 +174,16 @@ func New(config Config) (*Node, error) {
 		logs.before = config.BeforeWrite
 	}
 	p := config.State.Position()
+	if err := logs.claim(config.Incarnation); err != nil {
+		return nil, errors.Join(err, logs.Close())
+	}
 	if err := logs.reconcile(p.Index, p.Term); err != nil {
 		return nil, errors.Join(fmt.Errorf("compare log and state: %w", err), logs.Close())
+	}
+	if p.Index == 0 {
+		if err := logs.mendBootstrap(); err != nil {
+			return nil, errors.Join(err, logs.Close())
+		}
 	}
 	if config.Peer != nil {
 		n.serve()
@@ -233,17 +243,31 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.Join(err, n.trans.Close(), n.abandon())
 	}
 	err = group.Wait()
+	n.drain()
 	down := n.raft.Shutdown()
 	err = errors.Join(err, n.trans.Close(), down.Error()) // Raft waits for its calls, which Close ends
 	n.finishWork()
 	return errors.Join(err, n.Close())
 }
 
+// drainTimeout is how long Raft gets to answer what was proposed. A leader that can commit nothing steps
+// down within its lease, and then it answers.
+const drainTimeout = time.Second
+
+// drain waits until every proposal is answered: what Raft still holds when it shuts down never is.
+func (n *Node) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := n.count.Acquire(ctx, maxProposals); err != nil {
+		n.log.Warn("proposals are left without an answer", "error", err)
+	}
+}
+
 // abandon closes what it can of a node that must not go on. A write that hangs keeps the log open until
 // the process ends.
 func (n *Node) abandon() error {
 	down := make(chan error, 1)
-	go func() { down <- n.raft.Shutdown().Error() }() // ends with Raft's main loop, at the latest with the process
+	go func() { n.drain(); down <- n.raft.Shutdown().Error() }() // ends with Raft's main loop, at the latest with the process
 	t := time.NewTimer(abandonAfter)
 	defer t.Stop()
 	select {

@@ -108,6 +108,9 @@ func (n *Node) lead(ctx context.Context, id entry.RequestID, payload []byte, ter
 	if t == nil || (term != 0 && t.term != term) {
 		return entry.Result{}, 0, ErrNotLeader
 	}
+	if reason := n.config.State.Fenced(); reason != "" { // others forward to it until it has handed over
+		return entry.Result{}, 0, fmt.Errorf("%w: %w: %s", ErrNotLeader, ErrFenced, reason)
+	}
 	if err := n.config.State.Admit(payload); err != nil {
 		return entry.Result{}, 0, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -127,7 +130,10 @@ func (n *Node) append(ctx context.Context, e entry.Envelope, payload []byte) (en
 		err    error
 	}
 	got := make(chan answer, 1)
-	n.spawn(func() { // Raft's future cannot be waited for with a context
+	// Nobody waits for this goroutine: Raft's future cannot be waited for with a context, and what was
+	// committed and not yet applied when Raft shuts down is never answered. It ends with the answer, or
+	// with the process.
+	go func() {
 		defer n.count.Release(1)
 		defer n.bytes.Release(int64(len(data)))
 		f := n.raft.Apply(data, time.Second)
@@ -141,11 +147,7 @@ func (n *Node) append(ctx context.Context, e entry.Envelope, payload []byte) (en
 			a.err = ErrNotLeader
 		}
 		got <- a
-	}, func() {
-		n.count.Release(1)
-		n.bytes.Release(int64(len(data)))
-		got <- answer{err: ErrClosed}
-	})
+	}()
 	select {
 	case a := <-got:
 		return a.result, a.index, a.err

@@ -193,7 +193,7 @@ func (n *Node) handleTerm(ctx context.Context, _ peer.Caller, _ []byte) ([]byte,
 // before the question. The applied counter is not used either: a follower may be ahead of it.
 func (n *Node) confirm(ctx context.Context, asker raft.ServerID, askersTerm uint64) (uint64, error) {
 	t := n.tenures.ready()
-	if t == nil {
+	if t == nil || n.config.State.Fenced() != "" {
 		return 0, ErrNotLeader
 	}
 	index := n.raft.CommitIndex()

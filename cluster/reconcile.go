@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -71,10 +72,13 @@ func (n *Node) reconcile(ctx context.Context, p termProposer) error {
 func (n *Node) settle(ctx context.Context, p termProposer, node entry.Node, server raft.Server, in bool) error {
 	switch node.State {
 	case entry.Dropped:
-		if in {
-			return n.removeServer(ctx, node.Incarnation)
+		if !in {
+			return nil
 		}
-		return nil
+		if err := n.quorumWithout(ctx, node.Incarnation); err != nil && server.Suffrage == raft.Voter {
+			return fmt.Errorf("node %s stays a voter for now: %w", node.Name, err)
+		}
+		return n.removeServer(ctx, node.Incarnation)
 	case entry.Retired:
 		// Refused as long as copies are recorded there, which is as it should be.
 		return n.carry(ctx, p, n.config.Roster.DropNode(node.Incarnation, false, false))
@@ -106,7 +110,7 @@ func (n *Node) keepsUp(ctx context.Context, s raft.Server) bool {
 		return false
 	}
 	status, err := n.statusOf(ctx, s)
-	if err != nil || status.Applied+caughtUpLag < n.raft.CommitIndex() {
+	if err != nil || status.Fenced != "" || status.Applied+caughtUpLag < n.raft.CommitIndex() {
 		delete(n.caught.since, i)
 		return false
 	}

@@ -122,7 +122,7 @@ func (n *Node) serveTerm(ctx context.Context) {
 		}
 		n.log.Warn("leader is not ready", "error", err, "attempt", attempt)
 		// A leader that leads and cannot commit is worse than none (Consul #2896).
-		if attempt == 3 {
+		if attempt%4 == 3 {
 			if err := n.raft.LeadershipTransfer().Error(); err != nil {
 				n.log.Warn("leadership was not handed over", "error", err)
 			}
@@ -135,6 +135,9 @@ func (n *Node) serveTerm(ctx context.Context) {
 // committed is applied here too, and the commit index belongs to an entry that every state machine
 // will be given: from then on this leader may answer for the whole cluster.
 func (n *Node) becomeReady(ctx context.Context) (*tenure, error) {
+	if reason := n.config.State.Fenced(); reason != "" {
+		return nil, fmt.Errorf("%w: %s", ErrFenced, reason)
+	}
 	term := n.raft.CurrentTerm()
 	envelope := entry.Envelope{Term: term, Time: n.config.State.Position().Time, Date: time.Now().UnixMilli()}
 	result, _, err := n.append(ctx, envelope, n.config.Roster.TermStarted())
@@ -143,9 +146,6 @@ func (n *Node) becomeReady(ctx context.Context) (*tenure, error) {
 	}
 	if err := n.config.Roster.Explain(result); err != nil {
 		return nil, err
-	}
-	if reason := n.config.State.Fenced(); reason != "" {
-		return nil, fmt.Errorf("%w: %s", ErrFenced, reason)
 	}
 	clock := newClock(n.config.State.Position().Time, n.config.State.Tick)
 	return &tenure{term: term, clock: clock, ctx: ctx}, nil

@@ -49,18 +49,18 @@ type transport struct {
 	contact   func(raft.ServerID)
 	fenced    func() bool
 	forRaft   chan raft.RPC
-	staged    chan raft.RPC
+	staged    chan *arrival
 	closing   chan struct{}
 	closeOnce sync.Once
 	running   sync.WaitGroup
 
-	mu    sync.Mutex
-	abort func() // ends the snapshot that is arriving; guarded by mu
+	mu     sync.Mutex
+	newest *arrival // guarded by mu
 }
 
 // start begins to hand on messages; Close ends it and waits.
 func (t *transport) start() {
-	t.forRaft, t.staged, t.closing = make(chan raft.RPC), make(chan raft.RPC), make(chan struct{})
+	t.forRaft, t.staged, t.closing = make(chan raft.RPC), make(chan *arrival), make(chan struct{})
 	t.running.Go(t.run)
 }
 
@@ -113,8 +113,8 @@ func (t *transport) run() {
 		select {
 		case rpc := <-t.under.Consumer():
 			t.receive(rpc)
-		case rpc := <-t.staged:
-			t.install(rpc)
+		case a := <-t.staged:
+			t.install(a)
 		case <-t.closing:
 			return
 		}
@@ -174,49 +174,70 @@ func respond(rpc raft.RPC, err error) {
 	rpc.RespChan <- raft.RPCResponse{Response: answer, Error: err}
 }
 
+// arrival is a snapshot that is being taken in, or was and waits for Raft.
+type arrival struct {
+	rpc   raft.RPC
+	abort func()        // makes Stage fail; does not wait
+	done  chan struct{} // closed when Stage has returned
+}
+
 // stage takes a snapshot in beside Raft; a newer one ends an older one that is still arriving. With
-// nil it only ends what is arriving.
+// nil it only ends what is arriving. It does not wait: Raft's messages come through its caller.
 func (t *transport) stage(rpc *raft.RPC) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.abort != nil {
-		t.abort()
-		t.abort = nil
+	before := t.newest
+	if before != nil {
+		before.abort()
 	}
 	if rpc == nil {
 		return
 	}
 	r, w := io.Pipe()
-	done := make(chan struct{})
-	t.abort = func() {
-		r.CloseWithError(errSuperseded)
-		<-done
-	}
-	// The copy may hang as long as a silent connection does, so nobody waits for it but Close, which
-	// has closed the connections by then.
-	t.running.Go(func() {
+	a := &arrival{rpc: *rpc, done: make(chan struct{}), abort: func() { r.CloseWithError(errSuperseded) }}
+	t.newest = a
+	copied := make(chan struct{})
+	t.running.Go(func() { // it hangs as long as its connection does, which Close ends
+		defer close(copied)
 		_, err := io.Copy(w, rpc.Reader)
 		w.CloseWithError(err)
 	})
 	t.running.Go(func() {
+		if before != nil {
+			<-before.done // Stage has one caller at a time
+		}
 		err := t.state.Stage(r)
-		r.CloseWithError(errSuperseded)
-		close(done)
-		if err != nil {
+		close(a.done)
+		a.abort() // what Stage left belongs to this message all the same
+		<-copied
+		_, drain := io.Copy(io.Discard, rpc.Reader)
+		if err = errors.Join(err, drain); err != nil {
 			t.log.Warn("snapshot was not taken in", "error", err)
 			respond(*rpc, fmt.Errorf("stage snapshot: %w", err))
 			return
 		}
 		select {
-		case t.staged <- *rpc:
+		case t.staged <- a:
 		case <-t.closing:
 			respond(*rpc, errStopping)
 		}
 	})
 }
 
+// isNewest reports whether what lies staged is this arrival's.
+func (t *transport) isNewest(a *arrival) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newest == a
+}
+
 // install hands a staged snapshot to Raft, if it still tells Raft something new.
-func (t *transport) install(rpc raft.RPC) {
+func (t *transport) install(a *arrival) {
+	rpc := a.rpc
+	if !t.isNewest(a) {
+		respond(rpc, errSuperseded) // another one has taken its place on the disk, or is about to
+		return
+	}
 	req := rpc.Command.(*raft.InstallSnapshotRequest) // only stage sends here
 	known, stale, err := t.judge(req)
 	switch {
@@ -233,14 +254,14 @@ func (t *transport) install(rpc raft.RPC) {
 	began := time.Now()
 	ok := t.hand(raft.RPC{Command: &small, Reader: strings.NewReader(stagedToken), RespChan: rpc.RespChan})
 	t.log.Info("snapshot installed", "log_index", req.LastLogIndex, "ok", ok, "duration_seconds", time.Since(began).Seconds())
-	if stale {
+	if stale && t.state.Position().Index >= req.LastLogIndex {
 		t.failStop(fmt.Errorf("a snapshot at log index %d replaced a longer log that was never committed: %w", req.LastLogIndex, errRestartNext))
 		<-t.closing
 	}
 }
 
 // judge compares a snapshot with what is here: known, if the state or an entry of the log has it
-// already; stale, if the log is longer all the same.
+// already; stale, if the log reaches as far all the same.
 func (t *transport) judge(req *raft.InstallSnapshotRequest) (known, stale bool, err error) {
 	last, err := t.logs.LastIndex()
 	if err != nil {
@@ -256,5 +277,5 @@ func (t *transport) judge(req *raft.InstallSnapshotRequest) (known, stale bool, 
 	case err != nil && !errors.Is(err, raft.ErrLogNotFound):
 		return false, false, err
 	}
-	return false, last > req.LastLogIndex, nil
+	return false, last >= req.LastLogIndex, nil
 }

@@ -17,12 +17,16 @@ import "github.com/seed-16d79997/zot/cluster/entry"
 //   - nothing is doomed on a dropped node, and its doomed entries, which nobody will confirm, are
 //     cleared too (R18).
 //
+// A lost node need not be retired first: it is in the same entry, for if RetireNode were applied and this
+// refused, the node would be leaving for good although its disk may come back.
+//
 // UnlessSole asks the index of sole copies, which counts recorded locations. It would take an uncleared
 // location for a second copy, so it is refused while any dropped node has locations left.
 //
 // Refused with:
 //   - ErrNodeUnknown
-//   - ErrNodeNotRetired if RetireNode did not come first
+//   - ErrNodeNotRetired in good order, if RetireNode did not come first
+//   - ErrLastMember if no member would be left
 //   - ErrNodeHasCopies in good order, while a location is left
 //   - ErrSoleCopies with UnlessSole, if an undamaged blob has its one location on the node
 //   - ErrNotCleared with UnlessSole, while a dropped node has locations left
@@ -45,15 +49,27 @@ func (c DropNode) apply(t *tx) (None, error) {
 		return None{}, ErrNodeUnknown.with("%s", c.Incarnation)
 	case n.State == entry.Dropped:
 		return None{}, nil
-	case n.State != entry.Retired:
+	case n.State != entry.Retired && !c.Lost:
 		return None{}, ErrNodeNotRetired.with("%s is %s", n.Name, n.State)
+	case n.State == entry.Member && len(t.membership().Members) == 1:
+		return None{}, ErrLastMember.with("%s", n.Name)
 	}
 	if err := c.judge(t, n); err != nil {
 		return None{}, err
 	}
+	if n.State != entry.Retired {
+		t.countRetirement()
+	}
 	n.State = entry.Dropped
 	t.saveNode(n)
 	return None{}, nil
+}
+
+// countRetirement makes all copies that are to be vouched for be written or hashed again (GC R18).
+func (t *tx) countRetirement() {
+	m := t.membership()
+	m.Retirements++
+	t.save(meta, keyMembership, m)
 }
 
 // judge says what speaks against the end of the node's locations.

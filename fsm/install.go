@@ -72,8 +72,10 @@ func (s *State) stampDatabase(db *database, stamp entry.Stamp) (after memory, er
 			return err
 		}
 		b := s.openBatch(bolt)
-		if b.position.Index > stamp.Index && !stamp.Restored {
-			return fmt.Errorf("the snapshot holds entries up to %d, its stamp says %d", b.position.Index, stamp.Index)
+		// Raft's numbers and the bytes come from one transaction of the sender: others are another snapshot's.
+		if (b.position.Index != stamp.Index || b.position.Term != stamp.Term) && !stamp.Restored {
+			return fmt.Errorf("the snapshot ends with entry %d of term %d, its stamp says %d of term %d",
+				b.position.Index, b.position.Term, stamp.Index, stamp.Term)
 		}
 		b.clearLocal()
 		b.tx.put(local, keyIncarnation, s.config.Incarnation[:])

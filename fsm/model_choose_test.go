@@ -111,7 +111,8 @@ func (g *generator) retireNode() operation {
 }
 
 func (g *generator) dropNode() operation {
-	c := fsm.DropNode{Incarnation: g.inState(entry.Retired), Lost: chance(g.r, 50), UnlessSole: chance(g.r, 60)}
+	state := pick(g.r, []entry.NodeState{entry.Retired, entry.Retired, entry.Retired, entry.Member, entry.Joining})
+	c := fsm.DropNode{Incarnation: g.inState(state), Lost: chance(g.r, 50), UnlessSole: chance(g.r, 60)}
 	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.dropNode(c) }))
 }
 

@@ -165,14 +165,18 @@ func (m *model) dropNode(c fsm.DropNode) (fsm.None, *fsm.Refusal) {
 		return fsm.None{}, fsm.ErrNodeUnknown
 	case state == entry.Dropped:
 		return fsm.None{}, nil
-	case state != entry.Retired:
+	case state != entry.Retired && !c.Lost:
 		return fsm.None{}, fsm.ErrNodeNotRetired
+	case state == entry.Member && m.members() == 1:
+		return fsm.None{}, fsm.ErrLastMember
 	case !c.Lost && len(m.on(i)) > 0:
 		return fsm.None{}, fsm.ErrNodeHasCopies
 	case c.Lost && c.UnlessSole && len(m.ghosts(false)) > 0:
 		return fsm.None{}, fsm.ErrNotCleared
 	case c.Lost && c.UnlessSole && len(m.sole(i)) > 0:
 		return fsm.None{}, fsm.ErrSoleCopies
+	case state != entry.Retired:
+		m.retirements++
 	}
 	m.become(i, entry.Dropped)
 	return fsm.None{}, nil

@@ -31,8 +31,7 @@ func (c RetireNode) apply(t *tx) (None, error) {
 	case n.State == entry.Member && len(m.Members) == 1:
 		return None{}, ErrLastMember.with("%s", n.Name)
 	}
-	m.Retirements++
-	t.save(meta, keyMembership, m)
+	t.countRetirement()
 	n.State = entry.Retired
 	t.saveNode(n)
 	return None{}, nil

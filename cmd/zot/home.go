@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
@@ -30,7 +31,7 @@ func openHome(c config.Config) (*home, error) {
 	if err := h.take(); err != nil {
 		return nil, err
 	}
-	directory, err := cluster.OpenDirectory(h.path, fsm.SystemFiles())
+	directory, err := cluster.OpenDirectory(h.path, fsm.SystemFiles(), disk.MarkerPath(c.Storage.RootDirectory))
 	if err != nil {
 		return nil, errors.Join(lostDisk(err, c), h.Close())
 	}

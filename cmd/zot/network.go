@@ -66,13 +66,13 @@ func (n *network) giveBack(ctx context.Context) error {
 func (n *network) suggest(ctx context.Context) error {
 	seek := time.NewTicker(seekEvery)
 	defer seek.Stop()
-	n.gossip.Join(n.seeds.find(ctx))
+	n.seek(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-seek.C:
-			n.gossip.Join(n.seeds.find(ctx))
+			n.seek(ctx)
 		case <-n.gossip.Changed():
 			hints := map[string]string{}
 			for _, m := range n.gossip.Members() {
@@ -83,16 +83,21 @@ func (n *network) suggest(ctx context.Context) error {
 	}
 }
 
+// seek has gossip look for the members. A name that leads nowhere is looked up again the next time.
+func (n *network) seek(ctx context.Context) {
+	addresses, _ := n.seeds.find(ctx)
+	n.gossip.Join(addresses)
+}
+
 // seen is where gossip has seen which incarnation; for cluster.Config.Hints.
 func (n *network) seen() map[string]string { return *n.hints.Load() }
 
 // seeds are the members of the configuration.
 type seeds []string
 
-// find returns addresses to ask. Names to look up are looked up each time: what they lead to changes.
-// One that leads nowhere is passed over.
-func (s seeds) find(ctx context.Context) []string {
-	var all []string
+// find returns addresses to ask, and the names that lead nowhere now. Names to look up are looked up
+// each time: what they lead to changes.
+func (s seeds) find(ctx context.Context) (all, unknown []string) {
 	for _, m := range s {
 		name, lookUp := strings.CutPrefix(m, config.DNSPrefix)
 		if !lookUp {
@@ -105,11 +110,12 @@ func (s seeds) find(ctx context.Context) []string {
 		}
 		found, err := net.DefaultResolver.LookupHost(ctx, host)
 		if err != nil {
-			continue // not there yet: the next ask looks again
+			unknown = append(unknown, m)
+			continue // the next ask looks again
 		}
 		for _, address := range found {
 			all = append(all, net.JoinHostPort(address, port))
 		}
 	}
-	return all
+	return all, unknown
 }

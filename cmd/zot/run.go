@@ -81,7 +81,12 @@ func run(ctx context.Context, s setting) (err error) {
 		return err
 	}
 	open.add(node.Close)
-	if err := home.Seal(); err != nil { // its files are all there now
+	registry, closeStore, err := openRegistry(s, home, state, node, lines)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStore()) }() // requests use it until they have drained
+	if err := home.Seal(); err != nil {                     // its files are all there now
 		return fmt.Errorf("make the directory the node's: %w", err)
 	}
 	health := newHealth(node, self{state, home.Incarnation}, c)
@@ -94,7 +99,7 @@ func run(ctx context.Context, s setting) (err error) {
 	reload := make(chan struct{}, 1)
 	var p parts
 	p.add(ctx, "signals", func(end context.Context) error { return untilAsked(end, ctx, s.signals, func() { wake(reload) }) })
-	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, health, s) })
+	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry, health, s) })
 	p.add(ctx, "jobs", func(ctx context.Context) error {
 		return jobs.Run(ctx, log, compareStores(state, stores, node.Leads, log))
 	})

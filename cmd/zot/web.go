@@ -46,10 +46,10 @@ func newServer(handler http.Handler, log hclog.Logger) *http.Server {
 	}
 }
 
-// serveClients answers on l until ctx ends. If the node was asked to stop it then first says that it is
+// serveClients answers on l, by the registry what is its, until ctx ends. If the node was asked to stop it then first says that it is
 // not ready, and goes on until load balancers have noticed; a further signal cuts every wait short.
-func serveClients(ctx context.Context, l net.Listener, h *health, s setting) error {
-	server := newServer(h.handler(), s.log.Named("http"))
+func serveClients(ctx context.Context, l net.Listener, registry http.Handler, h *health, s setting) error {
+	server := newServer(below(registry, h.handler()), s.log.Named("http"))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }() // waited for below
 	select {

@@ -43,7 +43,7 @@ func child() error {
 	}
 	config := cluster.Config{
 		Dir: c.Dir, Incarnation: d.Incarnation, Cluster: "bench", Node: c.Name, Version: "bench", Level: 1, Advertise: c.Address,
-		Seeds: func(context.Context) []string { return c.Seeds }, Expect: len(c.Seeds), Timing: cluster.DefaultTiming(),
+		Seeds: func(context.Context) ([]string, []string) { return c.Seeds, nil }, Expect: len(c.Seeds), Timing: cluster.DefaultTiming(),
 		State: sim.Machine{State: state}, Roster: state, Files: fsm.SystemFiles(),
 		FailStop: func(err error) {
 			fmt.Fprintln(os.Stderr, err)

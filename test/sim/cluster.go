@@ -157,7 +157,7 @@ func (c *Cluster) tryStart(name, called string) (*Node, error) {
 	}
 	config := cluster.Config{
 		Dir: c.Dir(name), Incarnation: d.Incarnation, Cluster: "sim", Node: called, Version: "test", Level: 1, Advertise: c.address(name),
-		Seeds: func(context.Context) []string { return c.seeds }, Expect: c.expect, Timing: c.options.Timing,
+		Seeds: func(context.Context) ([]string, []string) { return c.seeds, nil }, Expect: c.expect, Timing: c.options.Timing,
 		Peer: p, State: machine, Roster: state, Files: fsm.SystemFiles(), Logger: log.Named("cluster"), NoSync: !c.options.Sync,
 	}
 	if c.options.Config != nil {

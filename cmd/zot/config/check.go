@@ -84,6 +84,9 @@ func checkExpect(k *Cluster, r *reader) {
 	switch {
 	case k.BootstrapExpect == 0 && k.searches():
 		r.problem(key, "say how many nodes the first start waits for, as 3", `is required with "dns:"`)
+	case k.BootstrapExpect == 1 && k.searches():
+		r.problem(key, "say how many nodes the first start waits for, as 3",
+			"1 with \"dns:\" would let a node whose name leads nowhere yet start a cluster of its own")
 	case k.BootstrapExpect < 1:
 		r.problem(key, "give 1 or more", "%d is no number of nodes", k.BootstrapExpect)
 	case !k.searches() && k.BootstrapExpect > named:

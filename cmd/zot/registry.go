@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/disk"
+	"github.com/seed-16d79997/zot/cluster"
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/cmd/zot/config"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// openStore opens the store of the root directory, which a new node makes first. The caller closes it.
+func openStore(h *home, c config.Config) (*disk.Store, error) {
+	d := disk.Config{Dir: c.Storage.RootDirectory, Incarnation: blobstore.Incarnation(h.Incarnation)}
+	if h.New {
+		if err := disk.Create(d); err != nil {
+			return nil, fmt.Errorf("make the blob store: %w", err)
+		}
+	}
+	s, err := disk.Open(d)
+	if err != nil {
+		return nil, fmt.Errorf("open the blob store: %w", err)
+	}
+	return s, nil
+}
+
+// openRegistry makes the registry of a cluster of one. A node that has others does not serve blobs: the 201
+// of a push promises copies on several. The caller closes what is returned, if there is no error.
+func openRegistry(s setting, h *home, state *fsm.State, node *cluster.Node, lines [][]byte) (http.Handler, func() error, error) {
+	if !s.config.Cluster.Alone {
+		return http.NotFoundHandler(), func() error { return nil }, nil
+	}
+	store, err := openStore(h, s.config)
+	if err != nil {
+		return nil, nil, err
+	}
+	registry, err := newRegistry(state, store, node, lines, s.log.Named("api"))
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return registry, store.Close, nil
+}
+
+func newRegistry(state *fsm.State, store blobstore.Store, node *cluster.Node, lines [][]byte, log hclog.Logger) (*api.Registry, error) {
+	keys, err := uploadKeys(lines)
+	if err != nil {
+		return nil, err
+	}
+	c := api.DefaultConfig()
+	c.UploadKeys = keys
+	return api.New(c, api.Deps{Proposer: proposals{node}, Consistency: node, State: state, Blobs: store, Logger: log})
+}
+
+// uploadKeys are made from what the nodes share, so that each believes the upload ids of the others.
+func uploadKeys(lines [][]byte) ([][]byte, error) {
+	keys := make([][]byte, len(lines))
+	for i, line := range lines {
+		key, err := hkdf.Key(sha256.New, line, nil, "zot upload ids", sha256.Size)
+		if err != nil {
+			return nil, fmt.Errorf("make the key of uploads: %w", err)
+		}
+		keys[i] = key
+	}
+	return keys, nil
+}
+
+// proposals is the node as the registry proposes through it.
+type proposals struct{ node *cluster.Node }
+
+var (
+	_ api.Proposer    = proposals{}
+	_ api.Consistency = (*cluster.Node)(nil)
+)
+
+// Propose is the node's. What the leader will not have in the log is fsm.ErrNotAdmitted.
+func (p proposals) Propose(ctx context.Context, payload []byte) (entry.Result, error) {
+	result, err := p.node.Propose(ctx, payload)
+	return result, admitted(err)
+}
+
+// Once returns a proposer with one request id.
+func (p proposals) Once() fsm.Proposer { return once{p.node, p.node.NewRequest()} }
+
+// once proposes one payload under one request id.
+type once struct {
+	node *cluster.Node
+	id   entry.RequestID
+}
+
+// Propose is as that of proposals.
+func (o once) Propose(ctx context.Context, payload []byte) (entry.Result, error) {
+	result, err := o.node.ProposeAs(ctx, o.id, payload)
+	return result, admitted(err)
+}
+
+// admitted says in the words of the state that a payload was kept out of the log: by a leader elsewhere, the
+// error has come as text.
+func admitted(err error) error {
+	if errors.Is(err, cluster.ErrRefused) {
+		return fmt.Errorf("%w: %w", fsm.ErrNotAdmitted, err)
+	}
+	return err
+}
+
+// below serves what lies below /v2/ by the registry and all else by rest. It looks at the path as it came:
+// http.ServeMux redirects what it would write otherwise, and a client would take a redirect for an answer.
+func below(registry, rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/") {
+			registry.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
+}
