@@ -135,8 +135,7 @@ func (g *Registry) take(w *answer, r *http.Request, q request, u upload, offset 
 		return 0, err
 	}
 	end, err = g.blobs.Append(r.Context(), u.id, offset, bodyOf(w, r), blobstore.Time(now))
-	var other *blobstore.OffsetError
-	if errors.As(err, &other) {
+	if other, ok := errors.AsType[*blobstore.OffsetError](err); ok {
 		g.progress(w, q, u, other.Offset)
 		return 0, fmt.Errorf("%w: %d, not %d", errOffset, other.Offset, offset)
 	}
