@@ -186,7 +186,8 @@ type Store interface {
 	// proposed once (GC R6). Copies that are published and then not recorded are left to the sweeper. The
 	// upload is kept until EndUpload or RemoveUpload, which do not touch the copies; until then its bytes
 	// take no second room on a disk.
-	//   - ErrUploadNotFinished without a Finish that succeeded in this process and was not used up
+	//   - ErrUploadNotFinished without a Finish that succeeded in this process and was not used up, or if it was
+	//     forgotten among a thousand others: Finish once more
 	//   - ErrUploadUnknown, ErrUploadEnded, ErrUploadBusy, ErrNoSpace
 	//   - ErrTooFewCopies, beside the locations of those that were made
 	Publish(ctx context.Context, id UploadID) ([]Location, error)

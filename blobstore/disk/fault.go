@@ -54,7 +54,7 @@ func (s *Store) damaged(id blobstore.CopyID, chunk int64, cause error) error {
 // isRot reports whether an error says that something which was written is not to be had: sectors that cannot
 // be read, check sums of the file system that do not match, a file that is gone.
 func isRot(err error) bool {
-	for _, number := range []error{syscall.EIO, syscall.ENOENT, syscall.ENODATA, syscall.EBADMSG, syscall.EUCLEAN} {
+	for _, number := range append(rotNumbers(), syscall.EIO, syscall.ENOENT) {
 		if errors.Is(err, number) {
 			return true
 		}

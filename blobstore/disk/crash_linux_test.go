@@ -22,7 +22,7 @@ import (
 
 // crashStride is how many steps lie between two at which the power is cut. With 1 the test takes minutes under
 // the race detector.
-var crashStride = flag.Uint64("crash-stride", 3, "steps between two power cuts") //nolint:gochecknoglobals // a flag of the test binary
+var crashStride = flag.Uint64("crash-stride", 5, "steps between two power cuts") //nolint:gochecknoglobals // a flag of the test binary
 
 // machine is a disk whose power fails.
 type machine struct {
