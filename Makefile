@@ -15,6 +15,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # Tools are pinned here and built into bin/. As `tool` lines in go.mod they would add hundreds of modules to ours.
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
+CONFORMANCE_VERSION := v0.0.0-20260831232431-97274622c111
 
 # Each fuzz target runs so long; each bout of faults so long; so many random commands are compared with the model.
 FUZZTIME ?= 5s
@@ -23,7 +24,7 @@ CHAOS_DURATION ?= 5m
 TEST_TIMEOUT ?= 20m
 
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
-APART := ^$(shell $(GO) list -m)/test/(arch|chaos|crash|model)(/|$$)
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|model)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
 ##@ Build
@@ -63,6 +64,10 @@ fuzz: ## fuzz each target for FUZZTIME (5s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+.PHONY: conformance
+conformance: build $(BIN)/conformance-$(CONFORMANCE_VERSION) ## run the distribution specification's own program against one node
+	ZOT=$(BIN)/zot CONFORMANCE=$(BIN)/conformance-$(CONFORMANCE_VERSION) RESULTS=$(RESULTS) $(GO) test -count 1 -timeout $(TEST_TIMEOUT) ./test/conformance
 
 .PHONY: crash
 crash: ## cut the power under the stores (needs root)
@@ -108,7 +113,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) ## look for known vulnerabilitie
 ##@ All
 
 .PHONY: verify
-verify: fmt-check lint build arch race fuzz model crash chaos ## run what CI runs
+verify: fmt-check lint build arch race fuzz model conformance crash chaos ## run what CI runs
 
 .PHONY: clean
 clean: ## remove what was built and what tests left; tools stay
@@ -116,12 +121,16 @@ clean: ## remove what was built and what tests left; tools stay
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The version is in the name, so that a new pin builds a new tool.
 $(BIN)/golangci-lint-%:
 	GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
 	mv $(BIN)/golangci-lint $@
+
+$(BIN)/conformance-%:
+	GOBIN=$(BIN) $(GO) install github.com/opencontainers/distribution-spec/conformance@$*
+	mv $(BIN)/conformance $@
 
 $(BIN)/govulncheck-%:
 	GOBIN=$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$*
