@@ -129,10 +129,9 @@ func TestFailedSyncLosesTheUpload(t *testing.T) {
 func TestErrorsOfReading(t *testing.T) {
 	t.Parallel()
 	for cause, want := range map[syscall.Errno]error{
-		syscall.EIO:     blobstore.ErrCopyDamaged,
-		syscall.EUCLEAN: blobstore.ErrCopyDamaged,
-		syscall.EMFILE:  syscall.EMFILE,
-		syscall.ENOMEM:  syscall.ENOMEM,
+		syscall.EIO:    blobstore.ErrCopyDamaged,
+		syscall.EMFILE: syscall.EMFILE,
+		syscall.ENOMEM: syscall.ENOMEM,
 	} {
 		f := &faults{only: "read"}
 		s := open(t, newStore(t, f))
