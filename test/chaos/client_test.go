@@ -26,6 +26,7 @@ type client struct {
 	bout   *bout
 	rng    *rand.Rand
 	node   *sim.Node
+	meek   bool // it does not repeat what failed
 }
 
 func newClient(b *bout, number int) *client {
@@ -140,7 +141,7 @@ func (c *client) increment(ctx context.Context) {
 
 // again repeats some requests that were answered: the answer must be the same, and nothing may change.
 func (c *client) again(ctx context.Context, p *proposal) {
-	if c.rng.IntN(25) > 0 {
+	if c.meek || c.rng.IntN(25) > 0 {
 		return
 	}
 	first := p.result
@@ -182,7 +183,7 @@ func (c *client) propose(ctx context.Context, p *proposal) error {
 			c.bout.figures.count("proposals that were not decided", 1)
 			return err
 		}
-		if attempt == 0 && c.rng.IntN(2) == 0 {
+		if c.meek || attempt == 0 && c.rng.IntN(2) == 0 {
 			break // half of the time the request is left alone until all is healed
 		}
 		c.bout.figures.count("requests repeated at another node", 1)

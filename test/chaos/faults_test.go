@@ -196,7 +196,7 @@ func (n *nemesis) flood(ctx context.Context, f fault) {
 	var proposing sync.WaitGroup
 	for i := range 100 + rand.New(rand.NewPCG(f.seed, 0)).IntN(1500) {
 		c := newClient(n.bout, 100+i)
-		c.node = leader
+		c.node, c.meek = leader, true
 		proposing.Go(func() { c.increment(flooding) })
 	}
 	proposing.Wait()

@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 	"github.com/hashicorp/raft"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
@@ -20,11 +20,13 @@ import (
 	"github.com/seed-16d79997/zot/test/sim"
 )
 
-// How long is waited for what must come to be, on a machine that does other things too.
+// How long is waited for what must come to be, on a machine that does other things too, and how many
+// requests are asked about at a time.
 const (
 	settlePatience = 90 * time.Second
 	askPatience    = 60 * time.Second
 	checkPatience  = 2 * time.Minute
+	decidedAtOnce  = 64
 )
 
 // quiesce waits until the cluster is whole, finds out what became of each request, and checks the window.
@@ -187,9 +189,10 @@ func (b *bout) decide(ctx context.Context) {
 	undecided := b.pending
 	b.pending = nil
 	b.mu.Unlock()
-	var deciding sync.WaitGroup
+	var deciding errgroup.Group
+	deciding.SetLimit(decidedAtOnce)
 	for i, p := range undecided {
-		deciding.Go(func() {
+		deciding.Go(func() error {
 			rng := rand.New(rand.NewPCG(b.plan.seed, uint64(i)))
 			err := b.insist(ctx, rng, func(ctx context.Context, n *sim.Node) error {
 				result, err := n.ProposeAs(ctx, p.id, p.payload)
@@ -198,14 +201,16 @@ func (b *bout) decide(ctx context.Context) {
 			})
 			if err != nil {
 				b.fail("request %s is not answered by a healed cluster: %v", p.id, err)
-				return
+				return err
 			}
-			if err := b.judge(p.proposal); err == nil {
-				p.decided()
+			if err := b.judge(p.proposal); err != nil {
+				return err
 			}
+			p.decided()
+			return nil
 		})
 	}
-	deciding.Wait()
+	_ = deciding.Wait() //nolint:errcheck // found already
 }
 
 // insist tries at one node after the other, until it works or the patience is over.
