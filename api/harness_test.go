@@ -3,11 +3,13 @@ package api_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -215,4 +217,78 @@ func (w *world) pushImage(repository, reference, text, more string) string {
 		method: http.MethodPut, path: "/v2/" + repository + "/manifests/" + reference, header: []string{"Content-Type: " + typeImage}, body: body,
 	})
 	return digest.FromString(body).String()
+}
+
+// lose makes proposals be applied and their outcome be lost; refuse has them not applied.
+func (p *proposer) lose(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = err
+}
+
+func (p *proposer) refuse(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusing = err
+}
+
+// distinct counts the payloads of a command that were proposed, equal ones once.
+func (p *proposer) distinct(command string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found := map[string]bool{}
+	for _, payload := range p.seen {
+		if n := int(payload[0]); string(payload[1:1+n]) == command {
+			found[string(payload)] = true
+		}
+	}
+	return len(found)
+}
+
+// forgetUploads has the store lose all uploads, as a restart may.
+func (w *world) forgetUploads() {
+	w.t.Helper()
+	for u, err := range w.blobs.Uploads(w.t.Context(), blobstore.UploadID{}) {
+		if err == nil {
+			err = w.blobs.RemoveUpload(w.t.Context(), u.ID)
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// sendBroken sends a request whose body breaks off after some text, and returns the status.
+func (w *world) sendBroken(method, path, text string) int {
+	w.t.Helper()
+	r := httptest.NewRequestWithContext(w.t.Context(), method, path, io.MultiReader(strings.NewReader(text), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	answer := httptest.NewRecorder()
+	w.ServeHTTP(answer, r)
+	return answer.Code
+}
+
+// packed is the digest of a text, as commands have it.
+func packed(text string) fsm.Digest {
+	d, err := fsm.Pack(digest.FromString(text))
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+// copyOf is the location of a blob's one copy.
+func (w *world) copyOf(text string) (l fsm.Location) {
+	w.t.Helper()
+	err := w.state.View(func(v fsm.View) error {
+		b, known := v.Blob(fsm.DefaultStore, packed(text))
+		if !known || len(b.Copies) != 1 {
+			w.t.Fatalf("blob %q has %d copies", text, len(b.Copies))
+		}
+		l = b.Copies[0].Location
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l
 }

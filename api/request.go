@@ -45,11 +45,11 @@ func parseRequest(method, path string) (request, error) {
 	if !below {
 		return request{}, fmt.Errorf("%w: it is not below /v2/", errNoRoute)
 	}
-	rest = strings.TrimSuffix(rest, "/")
-	switch rest {
-	case "":
+	if rest == "" {
 		return request{endpoint: endpointBase}, nil
-	case "_catalog":
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	if rest == "_catalog" {
 		return request{endpoint: endpointCatalog}, nil
 	}
 	head, last := cutLast(rest)
