@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -38,6 +39,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // WriteHeader begins the answer.
 func (a *answer) WriteHeader(status int) {
 	a.begun = true
+	a.wait()
 	a.ResponseWriter.WriteHeader(status)
 }
 
@@ -59,6 +61,15 @@ func (a *answer) ReadFrom(r io.Reader) (int64, error) {
 // wait gives the client its time for the next piece. A writer that has no deadlines, in a test, needs none.
 func (a *answer) wait() { _ = a.control.SetWriteDeadline(time.Now().Add(a.idle)) }
 
+// end bounds what the server does when the handler is over: it reads what is left of a body that nobody wanted,
+// so that the connection can be used again, and must not wait for a client that sends nothing. It reads before the
+// answer leaves, whose own time runs already: so this one is shorter.
+func (a *answer) end(r *http.Request, err error) {
+	if r.ContentLength != 0 && !errors.Is(err, errBody) && !errors.Is(err, context.Canceled) {
+		_ = a.control.SetReadDeadline(time.Now().Add(a.idle / 2))
+	}
+}
+
 func (a *answer) markStale() { a.Header().Set(headerConsistency, "stale") }
 
 func (a *answer) isStale() bool { return a.Header().Get(headerConsistency) != "" }
@@ -79,7 +90,12 @@ func bodyOf(w *answer, r *http.Request) io.Reader {
 func (b body) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(b.idle)) // a reader that has no deadlines, in a test, needs none
 	n, err := b.Reader.Read(p)
-	if err == nil || errors.Is(err, io.EOF) {
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		// The server goes on reading, to notice a client that leaves: to send nothing is right from here on.
+		_ = b.control.SetReadDeadline(time.Time{})
 		return n, err
 	}
 	return n, fmt.Errorf("%w: %w", errBody, err)

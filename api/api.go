@@ -120,6 +120,7 @@ func New(config Config, deps Deps) (*Registry, error) {
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := newAnswer(w, g.config.Idle)
 	err := g.serve(a, r)
+	a.end(r, err)
 	if err != nil {
 		g.fail(a, r, err)
 	}

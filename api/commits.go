@@ -75,5 +75,3 @@ func (c *commit) is(repository string, d digest.Digest) bool {
 func (c *commit) set(repository string, d digest.Digest, cmd fsm.BlobStored, p fsm.Proposer) {
 	c.repository, c.digest, c.command, c.proposer = repository, d, cmd, p
 }
-
-func (c *commit) forget() { c.set("", "", fsm.BlobStored{}, nil) }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,6 +76,10 @@ func meanings() []meaning {
 		{blobstore.ErrNoSpace, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrUploadBusy, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrClosed, http.StatusServiceUnavailable, codeUnavailable},
+
+		{context.DeadlineExceeded, http.StatusServiceUnavailable, codeUnavailable},
+		// The client has gone, or was cut off because it sent nothing: few will read this.
+		{context.Canceled, http.StatusBadRequest, codeSizeInvalid},
 
 		// The request. What is missing comes before why it can only be missing.
 		{errNoRoute, http.StatusNotFound, codeUnsupported},

@@ -69,7 +69,6 @@ func (g *Registry) store(w *answer, r *http.Request, q request, c *commit, u upl
 		if err == nil || !isSpent(err) {
 			return err
 		}
-		c.forget()
 	}
 	if err := g.complete(w, r, q, u, offset); err != nil {
 		return err
@@ -121,11 +120,7 @@ func (g *Registry) commit(ctx context.Context, c *commit, repository string, id 
 		cmd.Locations = append(cmd.Locations, fsm.Location{Incarnation: [16]byte(l.Incarnation), Copy: fsm.CopyID(l.Copy)})
 	}
 	c.set(repository, d, cmd, g.proposer.Once())
-	err = g.propose(ctx, c)
-	if err != nil && isSpent(err) {
-		c.forget()
-	}
-	return err
+	return g.propose(ctx, c)
 }
 
 // propose records the copies of a commit, under the one request id that they have.
