@@ -76,7 +76,7 @@ func newBout(t testing.TB, p plan, out string) *bout {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = b.log.Close() }) //nolint:errcheck // a log
+	t.Cleanup(func() { _ = b.log.Close() })
 	b.cluster = sim.New(t, p.nodes, b.options())
 	for i := range p.nodes {
 		b.processes = append(b.processes, &process{name: fmt.Sprintf("n%d", i+1), bout: b, machine: newTrouble()})
@@ -193,7 +193,7 @@ func (b *bout) fail(format string, args ...any) {
 
 // say writes a line into the nodes' log, between theirs.
 func (b *bout) say(format string, args ...any) {
-	fmt.Fprintf(b.log, "%s [CHAOS] %.3f %s\n", time.Now().Format("05.000"), b.now().Seconds(), fmt.Sprintf(format, args...)) //nolint:errcheck // a log
+	fmt.Fprintf(b.log, "%s [CHAOS] %.3f %s\n", time.Now().Format("05.000"), b.now().Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (b *bout) now() time.Duration { return time.Since(b.began) }

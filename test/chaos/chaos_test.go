@@ -48,8 +48,8 @@ func TestChaos(t *testing.T) {
 			b.report(t)
 			total.add(b.figures)
 		})
-		// A proposal that Raft's queue still held when it shut down is never answered; its goroutine ends with
-		// the process, as cluster's append says.
+		// What was committed and not yet applied when Raft shut down is never answered; who waits for it ends
+		// with the process, as cluster's append says.
 		goleak.VerifyNone(t, goleak.IgnoreAnyFunction("github.com/seed-16d79997/zot/cluster.(*Node).append.func1"))
 		seed++
 	}
@@ -111,7 +111,7 @@ func directory(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		if !t.Failed() {
-			_ = os.RemoveAll(out) //nolint:errcheck // a temporary directory
+			_ = os.RemoveAll(out)
 		}
 	})
 	return out

@@ -33,13 +33,6 @@ func (f *figures) count(what string, by int) {
 	f.counts[what] += by
 }
 
-// of is what was counted.
-func (f *figures) of(what string) int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.counts[what]
-}
-
 // took notes how long something took, of which the longest is printed.
 func (f *figures) took(what string, d time.Duration) {
 	f.mu.Lock()

@@ -52,7 +52,7 @@ func (b *bout) increments(ctx context.Context, n *sim.Node, p cluster.Proposer) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	i := int(n.State.Position().Term % terms) //nolint:gosec // it is small
+	i := int(n.State.Position().Term % terms)
 	_, err := p.Propose(ctx, b.pull(counters+i))
 	b.registry.mu.Lock()
 	defer b.registry.mu.Unlock()

@@ -39,18 +39,17 @@ func (p *process) configure(c *cluster.Config) {
 }
 
 // start starts a process on what lies on the disk. The caller holds owner.
-func (p *process) start() bool {
+func (p *process) start() {
 	n, err := p.bout.cluster.TryStart(p.name)
 	if err != nil {
 		p.bout.fail("%s does not start: %v", p.name, err)
-		return false
+		return
 	}
 	p.bout.positions.started(p.bout, n)
 	p.running.Store(n)
 	s := p.seam
 	p.bout.watching.Go(func() { p.watch(n, s) })
 	p.bout.watching.Go(func() { p.bout.lead(n, s) })
-	return true
 }
 
 // watch restarts a process that stopped by itself, as an operator's supervisor would.

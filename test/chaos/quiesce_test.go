@@ -210,7 +210,7 @@ func (b *bout) decide(ctx context.Context) {
 			return nil
 		})
 	}
-	_ = deciding.Wait() //nolint:errcheck // found already
+	_ = deciding.Wait()
 }
 
 // insist tries at one node after the other, until it works or the patience is over.

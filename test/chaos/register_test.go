@@ -123,22 +123,22 @@ func model(initial []value) porcupine.Model {
 		Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 			parts := make([][]porcupine.Operation, len(initial))
 			for _, o := range history {
-				r := o.Input.(call).register //nolint:errcheck,forcetypeassert // see check
+				r := o.Input.(call).register
 				parts[r] = append(parts[r], o)
 			}
 			return slices.DeleteFunc(parts, func(p []porcupine.Operation) bool { return len(p) == 0 })
 		},
 		Init: func() any { return state{} },
 		Step: func(s, in, out any) (bool, any) {
-			c, now := in.(call), s.(state) //nolint:errcheck,forcetypeassert // see check
+			c, now := in.(call), s.(state)
 			if !now.begun {
 				now = state{true, initial[c.register]}
 			}
-			ok, next := step(now.value, c, out.(answer)) //nolint:errcheck,forcetypeassert // see check
+			ok, next := step(now.value, c, out.(answer))
 			return ok, state{true, next}
 		},
-		DescribeOperation: func(in, out any) string { return describe(in.(call), out.(answer)) }, //nolint:errcheck,forcetypeassert // see check
-		DescribeState:     func(s any) string { return fmt.Sprint(s.(state).value) },             //nolint:errcheck,forcetypeassert // see check
+		DescribeOperation: func(in, out any) string { return describe(in.(call), out.(answer)) },
+		DescribeState:     func(s any) string { return fmt.Sprint(s.(state).value) },
 	}
 }
 
