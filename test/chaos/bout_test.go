@@ -193,7 +193,7 @@ func (b *bout) fail(format string, args ...any) {
 
 // say writes a line into the nodes' log, between theirs.
 func (b *bout) say(format string, args ...any) {
-	fmt.Fprintf(b.log, "%s [CHAOS] %.3f %s\n", time.Now().Format("05.000"), b.now().Seconds(), fmt.Sprintf(format, args...))
+	fmt.Fprintf(b.log, "%s [CHAOS] %.3f %s\n", time.Now().Format("05.000"), b.now().Seconds(), fmt.Sprintf(format, args...)) //nolint:errcheck // a log
 }
 
 func (b *bout) now() time.Duration { return time.Since(b.began) }
