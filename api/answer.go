@@ -90,12 +90,7 @@ func bodyOf(w *answer, r *http.Request) io.Reader {
 func (b body) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(b.idle)) // a reader that has no deadlines, in a test, needs none
 	n, err := b.Reader.Read(p)
-	switch {
-	case err == nil:
-		return n, nil
-	case errors.Is(err, io.EOF):
-		// The server goes on reading, to notice a client that leaves: to send nothing is right from here on.
-		_ = b.control.SetReadDeadline(time.Time{})
+	if err == nil || errors.Is(err, io.EOF) { // at the end the server takes the deadline away
 		return n, err
 	}
 	return n, fmt.Errorf("%w: %w", errBody, err)

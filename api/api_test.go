@@ -20,8 +20,8 @@ const absent = "sha256:000000000000000000000000000000000000000000000000000000000
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	v1 := w.pushImage("a/b", "v1", "config", "")
-	signature := w.pushImage("a/b", "", "config", `,"artifactType":"application/sig","annotations":{"k":"v"},"subject":{"mediaType":"`+typeImage+`","digest":"`+v1+`","size":`+itoa(len(image(absent, 6, "")))+`}`)
+	v1 := w.pushImage("v1", "")
+	signature := w.pushImage("", `,"artifactType":"application/sig","annotations":{"k":"v"},"subject":{"mediaType":"`+typeImage+`","digest":"`+v1+`","size":`+itoa(len(image(absent, 6, "")))+`}`)
 	config, layer := digest.FromString("config").String(), w.push("a/b", "layer")
 	w.push("x/y", "other")
 	body := image(config, 6, "")

@@ -76,6 +76,8 @@ func meanings() []meaning {
 		{blobstore.ErrNoSpace, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrUploadBusy, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrClosed, http.StatusServiceUnavailable, codeUnavailable},
+		{fsm.ErrClosed, http.StatusServiceUnavailable, codeUnavailable},
+		{fsm.ErrDamaged, http.StatusServiceUnavailable, codeUnavailable}, // the node is fenced; others are whole
 
 		{context.DeadlineExceeded, http.StatusServiceUnavailable, codeUnavailable},
 		// The client has gone, or was cut off because it sent nothing: few will read this.

@@ -24,7 +24,7 @@ import (
 func TestStale(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	image := w.pushImage("a/b", "v1", "config", "")
+	image := w.pushImage("v1", "")
 	layer := w.push("a/b", "layer")
 	w.set(true, nil)
 	for name, test := range map[string]struct {
@@ -59,7 +59,7 @@ func TestStale(t *testing.T) {
 func TestRoundTakesLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	image := w.pushImage("a/b", "v1", "config", "")
+	image := w.pushImage("v1", "")
 	w.set(false, errNoQuorum)
 	for path, status := range map[string]int{
 		"/v2/a/b/manifests/" + image:                                    200,
@@ -76,7 +76,7 @@ func TestRoundTakesLong(t *testing.T) {
 func TestUndecidedIsSaidSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	image := w.pushImage("a/b", "v1", "config", "")
+	image := w.pushImage("v1", "")
 	w.refuse(errors.New("no leader"))
 	for _, c := range []call{
 		{method: "DELETE", path: "/v2/a/b/manifests/v1"},
@@ -161,7 +161,7 @@ func TestCopiesMove(t *testing.T) {
 	w.over(func(context.Context, blobstore.Blob) (blobstore.Reader, error) { return nil, blobstore.ErrCopyUnknown })
 	w.must(http.StatusServiceUnavailable, get)
 	w.over(func(context.Context, blobstore.Blob) (blobstore.Reader, error) {
-		propose(w, fsm.DeleteBlob{Repository: "a/b", Digest: packed("layer")})
+		propose(w, fsm.DeleteBlob{Repository: "a/b", Digest: packed("layer")}) //nolint:contextcheck // the test's own
 		return nil, blobstore.ErrCopyUnknown
 	})
 	w.must(http.StatusNotFound, get)
@@ -177,27 +177,31 @@ func (b broken) WriteTo(w io.Writer) (int64, error) {
 	return n, blobstore.ErrCopyDamaged
 }
 
-// Bytes that turn out to be bad in mid-stream end the connection: the client sees no whole answer (invariant 11).
+// Bytes that turn out to be bad in mid-stream, or when they have all been read, end the connection: the client sees
+// no whole answer (invariant 11).
 func TestStreamBreaksVisibly(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	path := "/v2/a/b/blobs/" + w.push("a/b", "layer")
-	w.over(func(context.Context, blobstore.Blob) (blobstore.Reader, error) {
-		return broken{strings.NewReader("lay")}, nil
-	})
-	server := httptest.NewServer(w)
-	defer server.Close()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := server.Client().Do(request)
-	if err != nil {
-		return // it broke off before the first bytes were under way
-	}
-	defer response.Body.Close() //nolint:errcheck // it was only read
-	if b, err := io.ReadAll(response.Body); err == nil {
-		t.Errorf("a whole answer: %q", b)
+	for name, text := range map[string]string{"in the middle": "lay", "at the end": "layer"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			path := "/v2/a/b/blobs/" + w.push("a/b", "layer")
+			w.over(func(context.Context, blobstore.Blob) (blobstore.Reader, error) { return broken{strings.NewReader(text)}, nil })
+			server := httptest.NewServer(w)
+			defer server.Close()
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := server.Client().Do(request)
+			if err != nil {
+				return // it broke off before the first bytes were under way
+			}
+			defer response.Body.Close() //nolint:errcheck // it was only read
+			if b, err := io.ReadAll(response.Body); err == nil {
+				t.Errorf("a whole answer: %q", b)
+			}
+		})
 	}
 }
 
@@ -217,9 +221,9 @@ func TestDamagedBlob(t *testing.T) {
 func TestLargeManifest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	subject := w.pushImage("a/b", "v1", "config", "")
+	subject := w.pushImage("v1", "")
 	more := `,"subject":{"mediaType":"` + typeImage + `","digest":"` + subject + `","size":2},"annotations":{"large":"` + strings.Repeat("x", 60<<10) + `"}`
-	d := w.pushImage("a/b", "large", "config", more)
+	d := w.pushImage("large", more)
 	body := image(digest.FromString("config").String(), 6, more)
 	answer := w.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/b/manifests/large"})
 	if answer.Body.String() != body || answer.Header().Get("Docker-Content-Digest") != d || answer.Header().Get("Content-Length") != itoa(len(body)) {
@@ -240,10 +244,10 @@ func TestLargeManifest(t *testing.T) {
 func TestReferrersInPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	subject := w.pushImage("a/b", "v1", "config", "")
+	subject := w.pushImage("v1", "")
 	for _, kind := range []string{"application/a", "application/b"} {
 		for i := range 5 {
-			w.pushImage("a/b", "", "config", `,"artifactType":"`+kind+`","annotations":{"n":"`+itoa(i)+`"},"subject":{"mediaType":"`+typeImage+`","digest":"`+subject+`","size":2}`)
+			w.pushImage("", `,"artifactType":"`+kind+`","annotations":{"n":"`+itoa(i)+`"},"subject":{"mediaType":"`+typeImage+`","digest":"`+subject+`","size":2}`)
 		}
 	}
 	for filter, want := range map[string]int{"": 10, "&artifactType=application/b": 5} {
@@ -269,7 +273,7 @@ func TestReferrersInPages(t *testing.T) {
 func TestTagsMoveTogether(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	first := w.pushImage("a/b", "v1", "config", "")
+	first := w.pushImage("v1", "")
 	second := image(digest.FromString("config").String(), 6, `,"annotations":{"a":"b"}`)
 	w.must(http.StatusPreconditionFailed, call{
 		method: http.MethodPut, path: "/v2/a/b/manifests/" + digest.FromString(second).String() + "?tag=new&tag=v1",
@@ -284,7 +288,7 @@ func TestTagsMoveTogether(t *testing.T) {
 func TestDeleteOfAChild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	child := w.pushImage("a/b", "", "config", "")
+	child := w.pushImage("", "")
 	index := `{"schemaVersion":2,"mediaType":"` + typeIndex + `","manifests":[{"mediaType":"` + typeImage + `","digest":"` + child + `","size":2}]}`
 	w.must(http.StatusCreated, call{method: http.MethodPut, path: "/v2/a/b/manifests/all", header: []string{"Content-Type: " + typeIndex}, body: index})
 	answer := w.must(http.StatusMethodNotAllowed, call{method: http.MethodDelete, path: "/v2/a/b/manifests/" + child})

@@ -206,9 +206,10 @@ func image(config string, size int, more string) string {
 		config + `","size":` + itoa(size) + `},"layers":[]` + more + `}`
 }
 
-// pushImage pushes an image with a configuration of this text under a tag or digest, and returns its digest.
-func (w *world) pushImage(repository, reference, text, more string) string {
+// pushImage pushes an image with configuration "config" to a/b, under a tag or its digest, which it returns.
+func (w *world) pushImage(reference, more string) string {
 	w.t.Helper()
+	const repository, text = "a/b", "config"
 	body := image(w.push(repository, text), len(text), more)
 	if reference == "" {
 		reference = digest.FromString(body).String()

@@ -12,24 +12,18 @@ import (
 	"github.com/seed-16d79997/zot/fsm"
 )
 
-// begin starts an upload and returns its Location.
-func (w *world) begin(repository string) string {
+// begin starts an upload to a/b and returns its Location.
+func (w *world) begin() string {
 	w.t.Helper()
-	return w.must(http.StatusAccepted, call{method: http.MethodPost, path: "/v2/" + repository + "/blobs/uploads/"}).Header().Get("Location")
+	return w.must(http.StatusAccepted, call{method: http.MethodPost, path: "/v2/a/b/blobs/uploads/"}).Header().Get("Location")
 }
 
-// hasBlob reports whether a repository shows a blob of this text.
-func (w *world) hasBlob(repository, text string) bool {
+// expectBlob fails the test unless a/b shows a blob of this text.
+func (w *world) expectBlob(text string) {
 	w.t.Helper()
-	answer := w.do(call{method: http.MethodGet, path: "/v2/" + repository + "/blobs/" + digest.FromString(text).String()})
-	return answer.Code == http.StatusOK && answer.Body.String() == text
-}
-
-// expectBlob fails the test unless a repository shows a blob of this text.
-func (w *world) expectBlob(repository, text string) {
-	w.t.Helper()
-	if !w.hasBlob(repository, text) {
-		w.t.Errorf("%s has no blob %q", repository, text)
+	answer := w.do(call{method: http.MethodGet, path: "/v2/a/b/blobs/" + digest.FromString(text).String()})
+	if answer.Code != http.StatusOK || answer.Body.String() != text {
+		w.t.Errorf("a/b has no blob %q: %d", text, answer.Code)
 	}
 }
 
@@ -44,7 +38,7 @@ func TestUploadInChunks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			at := w.begin("a/b")
+			at := w.begin()
 			for i, chunk := range []string{"abc", "def"} {
 				answer := w.must(http.StatusAccepted, call{method: http.MethodPatch, path: at, header: []string{"Content-Range: " + ranges[i]}, body: chunk})
 				at = answer.Header().Get("Location")
@@ -56,7 +50,7 @@ func TestUploadInChunks(t *testing.T) {
 				t.Errorf("status says %q", have)
 			}
 			w.must(http.StatusCreated, call{method: http.MethodPut, path: at + "?digest=" + digest.FromString("abcdefghi").String(), header: []string{"Content-Range: " + ranges[2]}, body: "ghi"})
-			w.expectBlob("a/b", "abcdefghi")
+			w.expectBlob("abcdefghi")
 		})
 	}
 }
@@ -64,20 +58,20 @@ func TestUploadInChunks(t *testing.T) {
 func TestChunkOutOfOrderSaysWhereTheUploadIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	at := w.must(http.StatusAccepted, call{method: http.MethodPatch, path: w.begin("a/b"), body: "abc"}).Header().Get("Location")
+	at := w.must(http.StatusAccepted, call{method: http.MethodPatch, path: w.begin(), body: "abc"}).Header().Get("Location")
 	answer := w.must(http.StatusRequestedRangeNotSatisfiable, call{method: http.MethodPatch, path: at, header: []string{"Content-Range: 1-3"}, body: "bcd"})
 	if have := answer.Header().Get("Range"); have != "0-2" {
 		t.Errorf("Range %q, want 0-2", have)
 	}
 	w.must(http.StatusCreated, call{method: http.MethodPut, path: answer.Header().Get("Location") + "?digest=" + digest.FromString("abcdef").String(), body: "def"})
-	w.expectBlob("a/b", "abcdef")
+	w.expectBlob("abcdef")
 }
 
 // What was taken of a body that broke off is kept, and the client goes on behind it.
 func TestBodyBreaksOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	at := w.begin("a/b")
+	at := w.begin()
 	if code := w.sendBroken(http.MethodPatch, at, "abc"); code != http.StatusBadRequest {
 		t.Fatalf("status %d", code)
 	}
@@ -86,7 +80,7 @@ func TestBodyBreaksOff(t *testing.T) {
 		t.Fatalf("Range %q", have)
 	}
 	w.must(http.StatusCreated, call{method: http.MethodPut, path: answer.Header().Get("Location") + "?digest=" + digest.FromString("abcdef").String(), header: []string{"Content-Range: 3-5"}, body: "def"})
-	w.expectBlob("a/b", "abcdef")
+	w.expectBlob("abcdef")
 }
 
 func TestCancelledUploadIsGone(t *testing.T) {
@@ -95,7 +89,7 @@ func TestCancelledUploadIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			at := w.begin("a/b")
+			at := w.begin()
 			if chunk != "" {
 				at = w.must(http.StatusAccepted, call{method: http.MethodPatch, path: at, body: chunk}).Header().Get("Location")
 			}
@@ -112,8 +106,8 @@ func TestCancelledUploadIsGone(t *testing.T) {
 func TestLostUploadIsNotNew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	begun := w.begin("a/b")
-	started := w.must(http.StatusAccepted, call{method: http.MethodPatch, path: w.begin("a/b"), body: "abc"}).Header().Get("Location")
+	begun := w.begin()
+	started := w.must(http.StatusAccepted, call{method: http.MethodPatch, path: w.begin(), body: "abc"}).Header().Get("Location")
 	w.forgetUploads()
 	w.must(http.StatusNotFound, call{method: http.MethodPatch, path: started, body: "def"})
 	w.must(http.StatusAccepted, call{method: http.MethodPatch, path: begun, body: "abc"})
@@ -142,7 +136,7 @@ func TestRepeatedPut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			put := call{method: http.MethodPut, path: w.begin("a/b") + "?digest=" + digest.FromString(text).String(), body: text}
+			put := call{method: http.MethodPut, path: w.begin() + "?digest=" + digest.FromString(text).String(), body: text}
 			w.lose(errors.New("leadership lost"))
 			if answer := w.must(http.StatusServiceUnavailable, put); answer.Header().Get("Retry-After") == "" {
 				t.Error("no Retry-After")
@@ -161,7 +155,7 @@ func TestRepeatedPut(t *testing.T) {
 func TestPutAfterItsAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	put := call{method: http.MethodPut, path: w.begin("a/b") + "?digest=" + digest.FromString("x").String(), body: "x"}
+	put := call{method: http.MethodPut, path: w.begin() + "?digest=" + digest.FromString("x").String(), body: "x"}
 	w.must(http.StatusCreated, put)
 	w.must(http.StatusCreated, put)
 	put.path = strings.Replace(put.path, digest.FromString("x").String(), digest.FromString("y").String(), 1)
@@ -172,31 +166,31 @@ func TestPutAfterItsAnswer(t *testing.T) {
 func TestPutWithTheWrongDigest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	at := w.begin("a/b")
+	at := w.begin()
 	w.must(http.StatusBadRequest, call{method: http.MethodPut, path: at + "?digest=" + absent, body: "x"})
 	if w.distinct("blob-stored") != 0 {
 		t.Error("something was recorded")
 	}
 	w.must(http.StatusCreated, call{method: http.MethodPut, path: at + "?digest=" + digest.FromString("x").String()})
-	w.expectBlob("a/b", "x")
+	w.expectBlob("x")
 }
 
 func TestNothingIsStoredWithoutARound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	at := w.begin("a/b")
+	at := w.begin()
 	put := call{method: http.MethodPut, path: at + "?digest=" + digest.FromString("x").String(), body: "x"}
 	w.set(true, nil)
 	w.must(http.StatusServiceUnavailable, put)
 	w.set(false, nil)
 	w.must(http.StatusCreated, put)
-	w.expectBlob("a/b", "x")
+	w.expectBlob("x")
 }
 
 func TestFullStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	at := w.begin("a/b")
+	at := w.begin()
 	w.blobs.SetCapacity(1)
 	w.must(http.StatusServiceUnavailable, call{method: http.MethodPatch, path: at, body: "abc"})
 	w.blobs.SetCapacity(1 << 20)
