@@ -21,10 +21,10 @@ func TestAnswers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	v1 := w.pushImage("v1", "")
-	signature := w.pushImage("", `,"artifactType":"application/sig","annotations":{"k":"v"},"subject":{"mediaType":"`+typeImage+`","digest":"`+v1+`","size":`+itoa(len(image(absent, 6, "")))+`}`)
+	signature := w.pushImage("", `,"artifactType":"application/sig","annotations":{"k":"v"},"subject":{"mediaType":"`+typeImage+`","digest":"`+v1+`","size":`+itoa(len(image(absent, "")))+`}`)
 	config, layer := digest.FromString("config").String(), w.push("a/b", "layer")
 	w.push("x/y", "other")
-	body := image(config, 6, "")
+	body := image(config, "")
 	upload := w.must(http.StatusAccepted, call{method: http.MethodPost, path: "/v2/a/b/blobs/uploads/"}).Header().Get("Location")
 	upload512 := w.must(http.StatusAccepted, call{method: http.MethodPost, path: "/v2/a/b/blobs/uploads/?digest-algorithm=sha512"}).Header().Get("Location")
 	sha512 := digest.SHA512.FromString("new").String()
@@ -108,11 +108,11 @@ func TestAnswers(t *testing.T) {
 		{name: "put of another type", call: call{method: "PUT", path: "/v2/a/b/manifests/v9", header: []string{"Content-Type: text/plain"}, body: body}, status: 400, code: "MANIFEST_INVALID"},
 		{name: "put of too much", call: call{method: "PUT", path: "/v2/a/b/manifests/v9", header: []string{oci}, body: strings.Repeat(" ", 4<<20+1)}, status: 413, code: "MANIFEST_INVALID"},
 		{name: "put to a bad tag", call: call{method: "PUT", path: "/v2/a/b/manifests/.v", header: []string{oci}, body: body}, status: 400, code: "MANIFEST_INVALID"},
-		{name: "put if absent", call: call{method: "PUT", path: "/v2/a/b/manifests/v1", header: []string{oci, "If-None-Match: *"}, body: image(config, 6, `,"annotations":{"a":"b"}`)}, status: 412, code: "DENIED"},
+		{name: "put if absent", call: call{method: "PUT", path: "/v2/a/b/manifests/v1", header: []string{oci, "If-None-Match: *"}, body: image(config, `,"annotations":{"a":"b"}`)}, status: 412, code: "DENIED"},
 		{name: "put if it is another", call: call{method: "PUT", path: "/v2/a/b/manifests/v1", header: []string{oci, `If-Match: "` + absent + `"`}, body: body}, status: 412, code: "DENIED"},
 		{name: "put if it is this", call: call{method: "PUT", path: "/v2/a/b/manifests/v1", header: []string{oci, `If-Match: "` + v1 + `"`}, body: body}, status: 201},
 		{name: "put if who knows", call: call{method: "PUT", path: "/v2/a/b/manifests/v1", header: []string{oci, `If-Match: *`}, body: body}, status: 400, code: "UNSUPPORTED"},
-		{name: "artifact type of control characters", call: call{method: "PUT", path: "/v2/a/b/manifests/v9", header: []string{oci}, body: image(config, 6, `,"artifactType":"a\u0000b"`)}, status: 400, code: "MANIFEST_INVALID"},
+		{name: "artifact type of control characters", call: call{method: "PUT", path: "/v2/a/b/manifests/v9", header: []string{oci}, body: image(config, `,"artifactType":"a\u0000b"`)}, status: 400, code: "MANIFEST_INVALID"},
 		{name: "delete unknown tag", call: call{method: "DELETE", path: "/v2/a/b/manifests/v2"}, status: 404, code: "MANIFEST_UNKNOWN"},
 		{name: "delete unknown digest", call: call{method: "DELETE", path: "/v2/a/b/manifests/" + absent}, status: 404, code: "MANIFEST_UNKNOWN"},
 		{name: "delete another tag", call: call{method: "DELETE", path: "/v2/a/b/manifests/v1", header: []string{`If-Match: "` + absent + `"`}}, status: 412, code: "DENIED"},

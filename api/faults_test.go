@@ -186,7 +186,9 @@ func TestStreamBreaksVisibly(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			path := "/v2/a/b/blobs/" + w.push("a/b", "layer")
-			w.over(func(context.Context, blobstore.Blob) (blobstore.Reader, error) { return broken{strings.NewReader(text)}, nil })
+			w.over(func(context.Context, blobstore.Blob) (blobstore.Reader, error) {
+				return broken{strings.NewReader(text)}, nil
+			})
 			server := httptest.NewServer(w)
 			defer server.Close()
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, http.NoBody)
@@ -224,7 +226,7 @@ func TestLargeManifest(t *testing.T) {
 	subject := w.pushImage("v1", "")
 	more := `,"subject":{"mediaType":"` + typeImage + `","digest":"` + subject + `","size":2},"annotations":{"large":"` + strings.Repeat("x", 60<<10) + `"}`
 	d := w.pushImage("large", more)
-	body := image(digest.FromString("config").String(), 6, more)
+	body := image(digest.FromString("config").String(), more)
 	answer := w.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/b/manifests/large"})
 	if answer.Body.String() != body || answer.Header().Get("Docker-Content-Digest") != d || answer.Header().Get("Content-Length") != itoa(len(body)) {
 		t.Errorf("%d bytes, %v", answer.Body.Len(), answer.Header())
@@ -274,7 +276,7 @@ func TestTagsMoveTogether(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.pushImage("v1", "")
-	second := image(digest.FromString("config").String(), 6, `,"annotations":{"a":"b"}`)
+	second := image(digest.FromString("config").String(), `,"annotations":{"a":"b"}`)
 	w.must(http.StatusPreconditionFailed, call{
 		method: http.MethodPut, path: "/v2/a/b/manifests/" + digest.FromString(second).String() + "?tag=new&tag=v1",
 		header: []string{"Content-Type: " + typeImage, "If-None-Match: *"}, body: second,
