@@ -240,10 +240,10 @@ func (n *Node) Run(ctx context.Context) error {
 	close(n.stopped)
 	cancel()
 	if err != nil {
-		return errors.Join(err, n.trans.Close(), n.abandon())
+		return errors.Join(err, n.trans.Close(), n.abandon()) //nolint:contextcheck // as below
 	}
 	err = group.Wait()
-	n.drain()
+	n.drain() //nolint:contextcheck // the caller's context is over: that is why the node closes
 	down := n.raft.Shutdown()
 	err = errors.Join(err, n.trans.Close(), down.Error()) // Raft waits for its calls, which Close ends
 	n.finishWork()

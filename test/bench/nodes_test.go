@@ -53,7 +53,7 @@ func freeAddress(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
@@ -92,19 +92,19 @@ func (p *process) ask(ctx context.Context, method, path string) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	body, err := io.ReadAll(answer.Body)
 	return string(body), err == nil && answer.StatusCode == http.StatusOK
 }
 
 // until repeats a request every millisecond until it succeeds.
-func (p *process) until(tb testing.TB, method, path string) string {
+func (p *process) until(tb testing.TB, method, path string) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
 	for {
-		if answer, ok := p.ask(ctx, method, path); ok {
-			return answer
+		if _, ok := p.ask(ctx, method, path); ok {
+			return
 		}
 		t := time.NewTimer(time.Millisecond)
 		select {
