@@ -2,9 +2,7 @@ package disk
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/seed-16d79997/zot/blobstore"
 )
@@ -53,27 +51,5 @@ func (s *Store) bury(u *upload, f fate) error {
 		}
 		return s.fault("end upload", removeAll(s.files, uploadFiles(u.id)...))
 	}
-	if err := s.gone(append(uploadFiles(u.id), stateName(u.id))); err != nil {
-		return fmt.Errorf("remove upload: %w", err)
-	}
-	return nil
-}
-
-// gone removes files. When it returns nil they are gone from a store with its marker.
-func (s *Store) gone(names []string) error {
-	missing := false
-	var errs []error
-	for _, name := range names {
-		err := s.files.Remove(name)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			missing = true
-		case err != nil:
-			errs = append(errs, s.fault("remove "+name, err))
-		}
-	}
-	if missing && len(errs) == 0 {
-		return s.fault("remove", checkMarker(s.files, s.incarnation))
-	}
-	return errors.Join(errs...)
+	return s.fault("remove upload", removeAll(s.files, append(uploadFiles(u.id), stateName(u.id))...))
 }

@@ -121,6 +121,24 @@ func TestClear(t *testing.T) {
 	must(t, disk.Clear(c))
 }
 
+// TestNothingIsRemovedWithoutMarker (GC R13).
+func TestNothingIsRemovedWithoutMarker(t *testing.T) {
+	t.Parallel()
+	c := newStore(t, nil)
+	s := open(t, c)
+	b := storetest.Store(t, s, "u", []byte("x"))
+	_, err := push(t, s, []byte("y"), 0)
+	must(t, err)
+	must(t, os.Remove(disk.MarkerPath(c.Dir)))
+	same(t, "remove", s.RemoveCopies(t.Context(), b.Locations[0].Copy), blobstore.ErrOffline)
+	same(t, "remove upload", s.RemoveUpload(t.Context(), storetest.ID("u")), blobstore.ErrOffline)
+	for _, path := range []string{copyPath(c, b.Locations[0].Copy), uploadPath(c, storetest.ID("u"))} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestDirectoryTakenAway: the handle stays on the directory that had the marker; one that comes in its place
 // is never taken for the store.
 func TestDirectoryTakenAway(t *testing.T) {

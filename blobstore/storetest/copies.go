@@ -112,13 +112,13 @@ func offline() []rule {
 			s.Lose(t)
 			ctx := t.Context()
 			is(t, s.Store.Check(ctx), blobstore.ErrOffline)
+			is(t, s.Store.RemoveCopies(ctx, own(t, s.Store, b)), blobstore.ErrOffline)
 			if have, err := read(ctx, s.Store, b, 0, -1); !errors.Is(err, blobstore.ErrOffline) && !bytes.Equal(have, p) {
 				t.Fatalf("read %d bytes, and then %v", len(have), err)
 			}
 			_, err := s.Store.Open(ctx, blob(p, []blobstore.Location{{Incarnation: s.Store.Incarnation(), Copy: blobstore.CopyID{0xfe}}}), 0, -1)
 			is(t, err, blobstore.ErrOffline)
 			is(t, s.Store.Verify(ctx, b, nil), blobstore.ErrOffline)
-			is(t, s.Store.RemoveCopies(ctx, own(t, s.Store, b)), blobstore.ErrOffline)
 			is(t, s.Store.CreateUpload(ctx, ID("v"), "", 1), blobstore.ErrOffline)
 			_, err = s.Store.Upload(ctx, ID("v"))
 			is(t, err, blobstore.ErrOffline)
