@@ -1,0 +1,147 @@
+package cluster_test
+
+import (
+	"io"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-16d79997/zot/cluster"
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/test/sim"
+)
+
+// hush silences one node in the middle of each snapshot that it sends, and tells what is staged.
+type hush struct {
+	who     atomic.Pointer[string]
+	began   chan struct{} // a snapshot has begun
+	release chan struct{} // closed to go on
+	staging chan string   // names of nodes that take a snapshot in
+}
+
+// hushed is a state machine that hush holds up.
+type hushed struct {
+	cluster.StateMachine
+	name string
+	hush *hush
+}
+
+// Stage tells that it begins.
+func (h hushed) Stage(r io.Reader) error {
+	select {
+	case h.hush.staging <- h.name:
+	default:
+	}
+	return h.StateMachine.Stage(r)
+}
+
+// OpenSnapshot opens a stream that falls silent if the node is to.
+func (h hushed) OpenSnapshot() (entry.Position, int64, cluster.Stream, error) {
+	p, size, s, err := h.StateMachine.OpenSnapshot()
+	if who := h.hush.who.Load(); err == nil && who != nil && *who == h.name {
+		s = silent{s, h.hush}
+	}
+	return p, size, s, err
+}
+
+type silent struct {
+	cluster.Stream
+	hush *hush
+}
+
+// WriteTo writes when it may.
+func (s silent) WriteTo(w io.Writer) (int64, error) {
+	select {
+	case s.hush.began <- struct{}{}:
+	default:
+	}
+	<-s.hush.release
+	return s.Stream.WriteTo(w)
+}
+
+// A leader falls silent in the middle of a snapshot, and another one sends one: it is installed, and
+// neither the old sender's return nor a shutdown stumbles over what was given up.
+func TestSilentSenderOfASnapshot(t *testing.T) {
+	for name, after := range map[string]func(c *sim.Cluster, h *hush, f *sim.Node){
+		"then the node stops": func(_ *sim.Cluster, h *hush, f *sim.Node) {
+			stopsWithin(t, f, 10*time.Second)
+			close(h.release)
+		},
+		"then the sender returns": func(c *sim.Cluster, h *hush, f *sim.Node) {
+			h.who.Store(nil)
+			close(h.release)
+			c.Network.Heal()
+			if err := set(t.Context(), c.Leader(), 77); err != nil {
+				t.Fatal(err)
+			}
+			c.Eventually("all have it", func() bool {
+				for _, n := range c.Running() {
+					if get(t, n) != 77 {
+						return false
+					}
+				}
+				return len(c.Running()) == 3
+			})
+			stopsWithin(t, f, 10*time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &hush{began: make(chan struct{}, 1), release: make(chan struct{}), staging: make(chan string, 1000)}
+			c, follower := overtaken(t, h)
+			after(c, h, follower)
+		})
+	}
+}
+
+// overtaken is a cluster whose old leader is cut off and silent in the middle of a snapshot to the
+// follower that it returns; which has another one's.
+func overtaken(t *testing.T, h *hush) (c *sim.Cluster, follower *sim.Node) {
+	t.Helper()
+	timing := sim.FastTiming()
+	timing.TrailingLogs, timing.SnapshotThreshold, timing.SnapshotInterval = 0, 1, 50*time.Millisecond
+	c = sim.Started(t, 3, sim.Options{Timing: timing, Machine: func(name string, m cluster.StateMachine) cluster.StateMachine {
+		return hushed{m, name, h}
+	}})
+	leader := c.Leader()
+	h.who.Store(&leader.Name)
+	others := c.Others(leader)
+	follower, second := others[0], others[1]
+	isolate(c, follower, true)
+	for i := range 50 {
+		if err := set(t.Context(), leader, i+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	behind := follower.LastIndex()
+	for _, n := range []*sim.Node{leader, second} {
+		c.Eventually("the log is cut", func() bool { return n.FirstIndex() == 0 || n.FirstIndex() > behind+1 })
+	}
+	for len(h.staging) > 0 {
+		<-h.staging
+	}
+	isolate(c, follower, false)
+	bound := soon(t, 20*time.Second)
+	for name := ""; name != follower.Name; {
+		select {
+		case name = <-h.staging:
+		case <-bound.Done():
+			t.Fatal("no snapshot came")
+		}
+	}
+	isolate(c, leader, true)
+	c.Eventually("the second leads", second.Leads)
+	c.Eventually("its snapshot is installed", func() bool { return follower.Applied() > behind })
+	return c, follower
+}
+
+// stopsWithin stops a node and fails the test if that takes longer.
+func stopsWithin(t testing.TB, n *sim.Node, d time.Duration) {
+	t.Helper()
+	stopped := make(chan struct{})
+	go func() { n.Stop(); close(stopped) }() // ends with the test's process at the latest
+	select {
+	case <-stopped:
+	case <-soon(t, d).Done():
+		t.Errorf("%s does not stop within %s", n.Name, d)
+	}
+}
