@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
@@ -120,6 +121,36 @@ func TestLeaveInOrder(t *testing.T) {
 	do(r, fsm.DropNode{Incarnation: node(1)})
 	r.expectState(1, entry.Dropped)
 	r.expectState(2, entry.Member)
+	r.sound()
+}
+
+// TestLostMemberIsDroppedAtOnce drops lost nodes that nobody retired first. A refusal changes nothing: the
+// disk may come back, and then the node is the member that it was.
+func TestLostMemberIsDroppedAtOnce(t *testing.T) {
+	r := newCluster(t, 3)
+	do(r, fsm.SetStore{Name: "default", GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+	do(r, r.upload("a", "sole", loc(1, 1)))
+	do(r, r.upload("a", "twice", loc(2, 2), loc(3, 3)))
+	expect := func(members int, retirement uint64) {
+		t.Helper()
+		r.view(func(v fsm.View) {
+			if v.Members() != members || uint64(v.Retirement()) != retirement {
+				t.Errorf("%d members, retirement %d; want %d and %d", v.Members(), v.Retirement(), members, retirement)
+			}
+		})
+	}
+	refused(r, fsm.ErrSoleCopies, fsm.DropNode{Incarnation: node(1), Lost: true, UnlessSole: true})
+	r.expectState(1, entry.Member)
+	r.expectCopies("sole", loc(1, 1))
+	expect(3, 0)
+	do(r, fsm.DropNode{Incarnation: node(2), Lost: true, UnlessSole: true})
+	r.expectState(2, entry.Dropped)
+	expect(2, 1)
+	do(r, fsm.DropNode{Incarnation: node(2), Lost: true, UnlessSole: true})
+	expect(2, 1)
+	do(r, fsm.RetireNode{Incarnation: node(1)})
+	do(r, fsm.DropNode{Incarnation: node(1), Lost: true})
+	expect(1, 2) // counted once, when it was retired
 	r.sound()
 }
 

@@ -320,3 +320,34 @@ func TestInstallEndsAFence(t *testing.T) {
 		t.Errorf("fenced after a restart: %s", why)
 	}
 }
+
+// TestInstallUnderOtherNumbers gives a snapshot's bytes the numbers of another one.
+func TestInstallUnderOtherNumbers(t *testing.T) {
+	a := filled(t, 1)
+	stream, right := snapshotOf(t, a), stampOf(a.Position())
+	for name, wrong := range map[string]func(*entry.Stamp){
+		"an earlier index": func(s *entry.Stamp) { s.Index-- },
+		"a later index":    func(s *entry.Stamp) { s.Index++ },
+		"an earlier term":  func(s *entry.Stamp) { s.Term-- },
+		"a later term":     func(s *entry.Stamp) { s.Term++ },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplica(t)
+			before, stamp := r.Position(), right
+			wrong(&stamp)
+			if err := r.Stage(bytes.NewReader(stream)); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Install(stamp); err == nil {
+				t.Error("installed")
+			}
+			if after := r.Position(); after.Index != before.Index || after.Term != before.Term {
+				t.Errorf("the state is at %d of term %d, and was at %d of term %d", after.Index, after.Term, before.Index, before.Term)
+			}
+			if err := r.Install(right); !errors.Is(err, fsm.ErrNotStaged) {
+				t.Errorf("what was refused is staged still: %v", err)
+			}
+			install(t, r, stream, right)
+		})
+	}
+}

@@ -161,6 +161,7 @@ func TestProblems(t *testing.T) {
 		{"addresses", minimal(`, "cluster": {"advertise": "zot 0:1", "listen": "0.0.0.0:99999", "secretFile": "s", "members": [":7373", "zot-1:0", "zot-2", "dns:zot"], "bootstrapExpect": 3}`)},
 		{"no advertise", minimal(`, "cluster": {"listen": "127.0.0.1:0"}`)},
 		{"expect with dns", minimal(`, "cluster": {"secretFile": "s", "members": ["dns:zot.svc:7373"]}`)},
+		{"expect one with dns", minimal(`, "cluster": {"secretFile": "s", "members": ["dns:zot.svc:7373"], "bootstrapExpect": 1}`)},
 		{"expect nobody", minimal(`, "cluster": {"bootstrapExpect": -1}`)},
 		{"expect too many", minimal(`, "cluster": {"secretFile": "s", "members": ["zot-1:7373", "zot-2:7373"], "bootstrapExpect": 5}`)},
 		{"expect two", minimal(`, "cluster": {"secretFile": "s", "members": ["zot-0:7373", "zot-1:7373"]}`)},
