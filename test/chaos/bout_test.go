@@ -86,11 +86,12 @@ func newBout(t testing.TB, p plan, out string) *bout {
 
 func (b *bout) options() sim.Options {
 	timing := sim.FastTiming()
+	timing.Heartbeat, timing.Election, timing.Lease = slower*timing.Heartbeat, slower*timing.Election, slower*timing.Lease
 	if b.traits.snapshots {
 		timing.TrailingLogs, timing.SnapshotThreshold, timing.SnapshotInterval = 50, 64, 300*time.Millisecond
 	}
 	if b.traits.shortDeadline {
-		timing.WriteDeadline = time.Second
+		timing.WriteDeadline = slower * time.Second
 	}
 	return sim.Options{
 		Timing: timing, Level: hclog.Info, Output: b.log,

@@ -22,6 +22,12 @@ func at(position uint64, o *operation) *operation {
 	return o
 }
 
+// after is o as a look at the state right after an own write.
+func after(own value, o *operation) *operation {
+	o.own = own
+	return o
+}
+
 func reads(v value) (call, answer)  { return call{action: read}, answer{done, v} }
 func writes(v value) (call, answer) { return call{action: write, value: v}, answer{done, 0} }
 
@@ -96,6 +102,18 @@ func TestChecksByLogIndexSee(t *testing.T) {
 		"a value that came back": {
 			fresh: []*operation{made(1, 2)(writes(7)), at(12, made(3, 4)(reads(7)))},
 			stale: []*operation{at(13, made(5, 6)(reads(1)))}, want: 1,
+		},
+		"an own write": {
+			fresh: []*operation{made(1, 2)(writes(7))},
+			stale: []*operation{after(7, at(12, made(5, 6)(reads(7))))},
+		},
+		"an own write that another followed": {
+			fresh: []*operation{made(1, 2)(writes(7)), made(1, 2)(writes(8))},
+			stale: []*operation{after(7, at(12, made(5, 6)(reads(8)))), at(13, made(7, 8)(reads(8)))},
+		},
+		"an own write that came later": {
+			fresh: []*operation{made(1, 2)(writes(7)), at(13, made(7, 8)(reads(7)))},
+			stale: []*operation{after(7, at(12, made(5, 6)(reads(1))))}, want: 1,
 		},
 		"none that came back": {
 			fresh: []*operation{at(12, made(3, 4)(reads(0))), made(1, 2)(writes(7)), at(13, made(3, 4)(reads(7)))},

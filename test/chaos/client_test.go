@@ -115,6 +115,7 @@ func (c *client) write(ctx context.Context, what call) {
 		o.ended, o.verdict = c.bout.now(), p.verdict
 		c.bout.figures.worked("a write", false)
 		c.bout.history.add(o)
+		c.ownWrite(o)
 		c.again(ctx, p)
 	case errors.Is(err, cluster.ErrUnknownOutcome):
 		c.bout.pend(p, func() {
@@ -123,6 +124,19 @@ func (c *client) write(ctx context.Context, what call) {
 		})
 	default:
 		c.bout.history.drop(o, err)
+	}
+}
+
+// ownWrite looks at the state of the node that acknowledged a write, without asking the leader.
+func (c *client) ownWrite(w *operation) {
+	if w.verdict != done || w.action == remove || c.rng.IntN(4) > 0 {
+		return
+	}
+	o := &operation{call: call{register: w.register, action: read}, client: c.number, node: c.node.Name, began: c.bout.now(), own: w.value}
+	if c.bout.lookUp(c.node, o) {
+		c.bout.figures.count("looks at an own write", 1)
+		o.note = fmt.Sprintf(" (in the state of the node that acknowledged %d)", w.value)
+		c.bout.history.addStale(o)
 	}
 }
 

@@ -60,7 +60,8 @@ func (h *history) of(register int) string {
 //   - two states at one index give one answer (invariant 7);
 //   - a value that was left does not come back: each is written by one operation of the window, so it
 //     would have taken effect twice (invariant 9), or what is stale is no prefix (invariant 6);
-//   - a value was written before it was read.
+//   - a value was written before it was read;
+//   - a node whose client's write was acknowledged has it, unless another write has come after it.
 //
 // since is the log index at which the window began; what answers from before it is of earlier windows.
 func (h *history) byPosition(initial []value, since uint64) []string {
@@ -107,6 +108,9 @@ func inOrder(now value, reads []*operation, written map[value]time.Duration) []s
 		if o.saw != now {
 			left[now] = true
 			now = o.saw
+		}
+		if o.own != o.saw {
+			left[o.own] = true // it was there: whoever sees it later saw it come, too late
 		}
 		last = o
 	}

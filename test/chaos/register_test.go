@@ -61,6 +61,7 @@ type operation struct {
 	began    time.Duration // since the bout began
 	ended    time.Duration // forever while the outcome is unknown
 	position uint64        // a read's: the log index that the answering state had come to
+	own      value         // of a read right after the client's own write at that node: what it wrote
 	note     string
 }
 
