@@ -23,6 +23,11 @@ MODEL_COMMANDS ?= 50000
 CHAOS_DURATION ?= 5m
 TEST_TIMEOUT ?= 20m
 
+# Each step of a write is crashed so often; under load the power is cut so often, and a tenth of that and
+# less while nodes form a cluster, install a snapshot or join.
+CRASH_SEEDS ?= 100
+POWER_CUTS ?= 200
+
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
 APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|model)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
@@ -70,8 +75,12 @@ conformance: build $(BIN)/conformance-$(CONFORMANCE_VERSION) ## run the distribu
 	ZOT=$(BIN)/zot CONFORMANCE=$(BIN)/conformance-$(CONFORMANCE_VERSION) RESULTS=$(RESULTS) $(GO) test -count 1 -timeout $(TEST_TIMEOUT) ./test/conformance
 
 .PHONY: crash
-crash: ## cut the power under the stores (needs root)
-	$(GO) test -timeout $(TEST_TIMEOUT) ./test/crash/...
+crash: ## crash each write of ours at each of its steps, and cut the power of whole nodes (needs root)
+	@mkdir -p $(RESULTS)
+	$(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) -run '^TestCrash' ./fsm ./cluster -args -crash-seeds $(CRASH_SEEDS) | tee $(RESULTS)/crash.txt
+	POWER_CUTS=$(POWER_CUTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/crash/... | tee -a $(RESULTS)/crash.txt
+	@awk '/[0-9] crash points/ {match($$0, /[0-9]+ crash points/); n += substr($$0, RSTART)} \
+		END {print n " crash points in all"; exit n < 10000}' $(RESULTS)/crash.txt
 
 .PHONY: chaos
 chaos: ## kill, pause and part the nodes for CHAOS_DURATION (5m), and check the history

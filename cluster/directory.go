@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
 )
@@ -60,7 +61,7 @@ func OpenDirectory(path string, files Files, traces ...string) (*Directory, erro
 	if found[beginningName] {
 		if i, err := readIncarnation(filepath.Join(path, beginningName)); err == nil {
 			d.Incarnation, d.New = i, true
-			return d, nil
+			return d, d.clear()
 		}
 		found[beginningName] = false // torn: nothing else was made yet
 	}
@@ -88,7 +89,7 @@ func (d *Directory) whole(found map[string]bool) error {
 
 // begin draws an identity and writes it down as one that does not count yet.
 func (d *Directory) begin() error {
-	if err := os.MkdirAll(d.path, 0o700); err != nil {
+	if err := d.make(); err != nil {
 		return err
 	}
 	if _, err := rand.Read(d.Incarnation[:]); err != nil {
@@ -98,6 +99,55 @@ func (d *Directory) begin() error {
 	name := filepath.Join(d.path, beginningName)
 	if err := writeFile(d.files, name, []byte(d.Incarnation.String()+"\n")); err != nil {
 		return err
+	}
+	return d.files.SyncDir(d.path)
+}
+
+// make makes the directory and those above it, durably: a directory that vanished with the power would be
+// taken for an empty disk.
+func (d *Directory) make() error {
+	path, err := filepath.Abs(d.path)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	if err := d.files.SyncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	// Also those that were there before: another start may have made them and not come so far.
+	for above := filepath.Dir(filepath.Dir(path)); ; above = filepath.Dir(above) {
+		if err := syncDir(above); errors.Is(err, fs.ErrPermission) {
+			return nil // not ours, so it was there before us
+		} else if err != nil {
+			return err
+		}
+		if above == filepath.Dir(above) {
+			return nil
+		}
+	}
+}
+
+// syncDir is for directories above the root directory, which Files need not reach.
+func syncDir(path string) error {
+	f, err := os.Open(path) //nolint:gosec // above the node's directory
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if errors.Is(err, syscall.EINVAL) {
+		err = nil // a file system that has no such thing, above the one that the directory is on
+	}
+	return errors.Join(err, f.Close())
+}
+
+// clear removes what an earlier start made and did not seal: a power cut may have left half of it.
+func (d *Directory) clear() error {
+	for _, name := range []string{LogName, stateName} {
+		if err := d.files.Remove(filepath.Join(d.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return d.files.SyncDir(d.path)
 }

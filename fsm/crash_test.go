@@ -23,6 +23,14 @@ var crashSeeds = flag.Int("crash-seeds", 3, "power cuts for each step of a write
 // seam is Files that a test exchanges once a state is open.
 type seam struct{ fsm.Files }
 
+// slim is Files under which a state's file is as short as it can be.
+type slim struct{ fsm.Files }
+
+// Sync makes a file shorter before it syncs it.
+func (s slim) Sync(name string) error {
+	return errors.Join(crashfs.Trim(name), s.Files.Sync(name))
+}
+
 // stopped runs work as a process that may die in it: by an error, or by the panic of a state that must
 // not go on. It returns nil if work ended.
 func stopped(work func() error) (err error) {
@@ -51,54 +59,73 @@ func copyFile(t *testing.T, from, to string) {
 func TestCrashWhileInstalling(t *testing.T) {
 	a := filled(t, 20)
 	stream, stamp := snapshotOf(t, a), stampOf(a.Position())
+	restored := stamp
+	restored.Restored, restored.Members = true, []entry.Node{{Incarnation: node(2), Name: "n2", State: entry.Member}}
 	template := t.TempDir()
 	b := openReplica(t, template, node(2))
 	do(b, store("old", time.Hour))
 	old := b.Position()
-	if err := b.Close(); err != nil {
+	if err := errors.Join(b.Close(), crashfs.Trim(filepath.Join(template, fsm.FileName))); err != nil {
 		t.Fatal(err)
 	}
+	for name, stamp := range map[string]entry.Stamp{"of another node": stamp, "of a backup": restored} {
+		t.Run(name, func(t *testing.T) {
+			i := installing{t: t, template: template, old: old.Index, stream: stream, stamp: stamp, found: map[string]int{}}
+			steps := i.crash(crashfs.Plan{}, disk.LoseAll)
+			for at := 1; at <= steps; at++ {
+				for seed := range int64(*crashSeeds) {
+					i.crash(crashfs.Plan{CrashAt: at, Torn: true, Seed: seed}, disk.Arbitrary)
+				}
+			}
+			if i.found["old"] == 0 || i.found["new"] < 2 {
+				t.Errorf("%v: one of the two was never found", i.found)
+			}
+			t.Logf("%d crash points, at %d steps; found afterwards: %v", i.found["old"]+i.found["new"], steps, i.found)
+		})
+	}
+}
 
-	found := map[string]int{}
-	crash := func(plan crashfs.Plan, policy disk.Policy, seed int64) (steps int) {
-		dir := crashfs.TempDir(t)
-		copyFile(t, filepath.Join(template, fsm.FileName), filepath.Join(dir, fsm.FileName))
-		files := &seam{fsm.SystemFiles()}
-		s, err := fsm.Open(fsm.Config{Dir: dir, Incarnation: node(2), Files: files, NoSync: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		power, err := crashfs.New(dir, plan)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files.Files = power
-		died := stopped(func() error { return errors.Join(s.Stage(bytes.NewReader(stream)), s.Install(stamp)) })
-		if (died != nil) != (plan.CrashAt > 0) {
-			t.Fatalf("%+v: %v", plan, died)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := power.Recover(policy, seed); err != nil {
-			t.Fatal(err)
-		}
-		what := whichState(t, dir, old.Index, stamp)
-		if died == nil && what != "new" {
-			t.Errorf("the state is %s after an Install that returned", what)
-		}
-		found[what]++
-		return power.Steps()
+// installing is a snapshot on its way into a node's state.
+type installing struct {
+	t        *testing.T
+	template string // has a state's file
+	old      uint64 // the log index that it has come to
+	stream   []byte
+	stamp    entry.Stamp
+	found    map[string]int // how often which state was found
+}
+
+// crash takes the snapshot in on a copy of the template, cuts the power, and looks.
+func (i installing) crash(plan crashfs.Plan, policy disk.Policy) (steps int) {
+	t := i.t
+	t.Helper()
+	dir := crashfs.TempDir(t)
+	path := filepath.Join(dir, fsm.FileName)
+	copyFile(t, filepath.Join(i.template, fsm.FileName), path)
+	files := &seam{fsm.SystemFiles()}
+	s, err := fsm.Open(fsm.Config{Dir: dir, Incarnation: node(2), Files: files, NoSync: true})
+	if err = errors.Join(err, crashfs.Trim(path)); err != nil {
+		t.Fatal(err)
 	}
-	steps := crash(crashfs.Plan{}, disk.LoseAll, 0)
-	for at := 1; at <= steps; at++ {
-		for seed := range int64(*crashSeeds) {
-			crash(crashfs.Plan{CrashAt: at, Torn: true, Seed: seed}, disk.Arbitrary, seed)
-		}
+	power, err := crashfs.New(dir, plan)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if found["old"] == 0 || found["new"] < 2 {
-		t.Errorf("%v: one of the two was never found", found)
+	files.Files = slim{power}
+	died := stopped(func() error { return errors.Join(s.Stage(bytes.NewReader(i.stream)), s.Install(i.stamp)) })
+	if (died != nil) != (plan.CrashAt > 0) {
+		t.Fatalf("%+v: %v", plan, died)
 	}
+	steps = power.Steps()
+	if err := errors.Join(s.Close(), power.Recover(policy, plan.Seed)); err != nil {
+		t.Fatal(err)
+	}
+	what := whichState(t, dir, i.old, i.stamp)
+	if died == nil && what != "new" {
+		t.Errorf("the state is %s after an Install that returned", what)
+	}
+	i.found[what]++
+	return steps
 }
 
 // whichState opens what a power cut left, and fails the test unless it is one whole state of the two.
@@ -114,8 +141,10 @@ func whichState(t *testing.T, dir string, old uint64, stamp entry.Stamp) string 
 		}
 	}()
 	var stores int
+	var restored bool
 	err = s.View(func(v fsm.View) error {
 		stores = len(v.Stores())
+		_, restored = v.Restored()
 		for _, finding := range v.Check() {
 			t.Error(finding)
 		}
@@ -129,9 +158,9 @@ func whichState(t *testing.T, dir string, old uint64, stamp entry.Stamp) string 
 		t.Errorf("%v is left, %v", names, err)
 	}
 	switch {
-	case stores == 1 && p.Index == old:
+	case stores == 1 && p.Index == old && !restored:
 		return "old"
-	case stores == 20 && p.Index == stamp.Index && p.Term == stamp.Term && bytes.Equal(p.Configuration, stamp.Configuration):
+	case stores == 20 && restored == stamp.Restored && p.Index == stamp.Index && p.Term == stamp.Term && bytes.Equal(p.Configuration, stamp.Configuration):
 		return "new"
 	default:
 		t.Errorf("%d stores at %+v is neither state", stores, p)
@@ -142,6 +171,7 @@ func whichState(t *testing.T, dir string, old uint64, stamp entry.Stamp) string 
 // TestCrashWhileTheFirstFileIsMade cuts the power at every step of the first Open. The next one makes
 // the state, or finds it.
 func TestCrashWhileTheFirstFileIsMade(t *testing.T) {
+	points := 0
 	crash := func(plan crashfs.Plan, seed int64) (steps int) {
 		dir := crashfs.TempDir(t)
 		power, err := crashfs.New(dir, plan)
@@ -149,7 +179,7 @@ func TestCrashWhileTheFirstFileIsMade(t *testing.T) {
 			t.Fatal(err)
 		}
 		died := stopped(func() error {
-			s, err := fsm.Open(fsm.Config{Dir: dir, Incarnation: node(2), Files: power, NoSync: true})
+			s, err := fsm.Open(fsm.Config{Dir: dir, Incarnation: node(2), Files: slim{power}, NoSync: true})
 			if err != nil {
 				return err
 			}
@@ -180,8 +210,10 @@ func TestCrashWhileTheFirstFileIsMade(t *testing.T) {
 	for at := 1; at <= steps; at++ {
 		for seed := range int64(2 * *crashSeeds) {
 			crash(crashfs.Plan{CrashAt: at, Torn: true, Seed: seed}, seed)
+			points++
 		}
 	}
+	t.Logf("%d crash points, at %d steps", points, steps)
 }
 
 // failing is Files of which one kind of step fails, without any crash.

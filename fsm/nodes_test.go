@@ -134,7 +134,7 @@ func TestLostMemberIsDroppedAtOnce(t *testing.T) {
 	expect := func(members int, retirement uint64) {
 		t.Helper()
 		r.view(func(v fsm.View) {
-			if v.Members() != members || uint64(v.Retirement()) != retirement {
+			if v.Members() != members || v.Retirement() != retirement {
 				t.Errorf("%d members, retirement %d; want %d and %d", v.Members(), v.Retirement(), members, retirement)
 			}
 		})
