@@ -53,29 +53,37 @@ func (r *rack) progress(writes int64) bool {
 func (r *rack) agree() {
 	r.load.gate.Lock()
 	defer r.load.gate.Unlock()
-	ctx, first := r.t.Context(), r.machines[0]
-	if !r.settled() || !r.load.insist(ctx, r.rng, fsm.HashCheck{}) || !r.serves(first) { // it has applied the check
+	if !r.settled() {
 		return
 	}
-	newest, why := ask(ctx, first, question{Kind: askCheck})
-	if why != "" {
-		r.fail("%s", why)
-		return
-	}
-	for _, m := range r.machines {
-		if !r.serves(m) {
-			return
+	r.eventually("a hash that all have noted", func(ctx context.Context) string {
+		if !r.load.insist(ctx, r.rng, fsm.HashCheck{}) {
+			return "no check"
 		}
-		a, why := ask(ctx, m, question{Kind: askCheck, Index: newest.Index})
-		if why != "" {
-			r.fail("%s", why)
-		} else if len(newest.Hash) == 0 || !bytes.Equal(a.Hash, newest.Hash) {
-			r.fail("invariant 7: at log index %d the state hash is %x on %s, and %x on %s", newest.Index, a.Hash, m.name, newest.Hash, first.name)
+		index, hashes := uint64(0), make([][]byte, len(r.machines))
+		for i, m := range r.machines {
+			if !r.load.readAt(ctx, m) { // once it has, the check is applied there
+				return m.name + " does not read"
+			}
+			a, why := ask(ctx, m, question{Kind: askCheck, Index: index})
+			if why == "" && len(a.Hash) == 0 {
+				why = m.name + " has been sent a snapshot instead of the check"
+			}
+			if why != "" {
+				return why
+			}
+			for _, finding := range a.Findings {
+				r.fail("%s: %s", m.name, finding)
+			}
+			index, hashes[i] = a.Index, a.Hash // the first one's newest is what the others are asked for
 		}
-		for _, finding := range a.Findings {
-			r.fail("%s: %s", m.name, finding)
+		for i, hash := range hashes {
+			if !bytes.Equal(hash, hashes[0]) {
+				r.fail("invariant 7: at log index %d the state hash is %x on %s, and %x on %s", index, hash, r.machines[i].name, hashes[0], r.machines[0].name)
+			}
 		}
-	}
+		return ""
+	})
 }
 
 // ask asks the node of a machine; why it gave no answer is "" if it gave one.

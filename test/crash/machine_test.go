@@ -83,6 +83,9 @@ func (m *machine) start() error {
 func (m *machine) wait() error {
 	m.owner.Lock()
 	defer m.owner.Unlock()
+	if m.power == nil { // it was switched off meanwhile
+		return errCut
+	}
 	return m.opened(m.child)
 }
 
