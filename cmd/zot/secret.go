@@ -52,7 +52,13 @@ func (s *secret) make(files fsm.Files) error {
 	}
 	_, err = w.Write([]byte(hex.EncodeToString(line[:]) + "\n"))
 	if err = errors.Join(err, w.Close()); err == nil {
-		err = errors.Join(files.Sync(draft), files.Rename(draft, s.own), files.SyncDir(filepath.Dir(s.own)))
+		err = files.Sync(draft)
+	}
+	if err == nil { // what was not synced must not take its place
+		err = files.Rename(draft, s.own)
+	}
+	if err == nil {
+		err = files.SyncDir(filepath.Dir(s.own))
 	}
 	if err != nil {
 		return fmt.Errorf("make a secret: %w", err)
