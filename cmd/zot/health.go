@@ -111,15 +111,18 @@ func answerJSON(w http.ResponseWriter, status int, answer any) {
 	_, _ = w.Write(append(body, '\n')) // a caller that has gone away gets no answer
 }
 
-// started fails until the node was admitted once and has caught up to that. A restart does not wait for
-// anybody: when all nodes start at once, each would wait for the others.
+// started fails until the node was admitted once and has caught up: while it joins, its copies do not count,
+// so that it could take no push. A restart does not wait for anybody: when all nodes start at once, each
+// would wait for the others.
 func (h *health) started() error {
-	_, known, err := h.self.Record()
-	if err != nil {
+	node, known, err := h.self.Record()
+	switch {
+	case err != nil:
 		return fmt.Errorf("the state cannot be read: %w", err)
-	}
-	if known {
+	case known && node.State != entry.Joining:
 		return nil
+	case known:
+		return errors.New("not a member of the cluster yet: the node is catching up with the others")
 	}
 	if why := h.node.Waiting(); why != "" {
 		return errors.New("not part of the cluster yet: " + why)

@@ -97,7 +97,7 @@ func TestHealth(t *testing.T) {
 		"fenced":                    {func(p *patient, _ *health) { p.fenced = "state hash differs" }, []string{read, write}, "state hash differs"},
 		"retired":                   {func(p *patient, _ *health) { p.state = entry.Retired }, []string{read, write}, "removed from the cluster"},
 		"dropped":                   {func(p *patient, _ *health) { p.state = entry.Dropped }, []string{read, write}, "removed from the cluster"},
-		"joining, and caught up":    {func(p *patient, _ *health) { p.state = entry.Joining }, nil, ""},
+		"joining":                   {func(p *patient, _ *health) { p.state = entry.Joining }, []string{start, read, write}, "not a member of the cluster yet"},
 		"stopping":                  {func(_ *patient, h *health) { h.drain() }, []string{read, write}, "stopping"},
 		"no round, a quorum":        {func(p *patient, _ *health) { p.round = errors.New("timeout") }, []string{read, write}, "no round with the leader: timeout"},
 		"no quorum":                 {func(p *patient, _ *health) { p.round, p.noQuorum = errors.New("alone"), true }, []string{write}, "alone"},
