@@ -64,6 +64,9 @@ type Config struct {
 	Idle time.Duration
 	// RetryAfter is when a client is told to come again.
 	RetryAfter time.Duration
+	// LocalReads says that Consistency never asks for newer state (cluster.reads: local): that something was
+	// not found is answered then, and marked as stale.
+	LocalReads bool
 }
 
 // DefaultConfig is all but the keys.
@@ -77,6 +80,7 @@ type Deps struct {
 	Consistency Consistency
 	State       State
 	Blobs       blobstore.Store // of the default store
+	Peers       Peers           // nil: there are no others
 	Logger      hclog.Logger    // nil: none
 }
 
@@ -87,6 +91,7 @@ type Registry struct {
 	consistency Consistency
 	state       State
 	blobs       blobstore.Store
+	peers       Peers // nil: there are no others
 	log         hclog.Logger
 	signer      signer
 	commits     *commits
@@ -110,7 +115,7 @@ func New(config Config, deps Deps) (*Registry, error) {
 	}
 	g := &Registry{
 		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
-		blobs: deps.Blobs, log: deps.Logger, signer: signer, commits: newCommits(),
+		blobs: deps.Blobs, peers: deps.Peers, log: deps.Logger, signer: signer, commits: newCommits(),
 	}
 	g.routes = g.table()
 	return g, nil
