@@ -11,41 +11,77 @@ import (
 	"time"
 )
 
-// headerConsistency says that an answer may be old.
-const headerConsistency = "X-Zot-Consistency"
+const (
+	headerConsistency = "X-Zot-Consistency" // says that an answer may be old
+	headerRequestID   = "X-Request-Id"
+)
 
 // answer is a ResponseWriter that knows whether it has begun, and cuts off a client that takes nothing.
 type answer struct {
 	http.ResponseWriter
 	control   *http.ResponseController
 	idle      time.Duration
+	base      string // of Locations
 	requestID string
-	begun     bool
+	forwarded bool   // another node sent the request: it is answered here, whatever else
+	begun     bool   // the status has been sent
+	onBegin   func() // is called before that; may be nil
+	quiet     quiet
 }
 
-func newAnswer(w http.ResponseWriter, idle time.Duration) *answer {
+func newRequestID() string {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails: it ends the process instead
-	a := &answer{ResponseWriter: w, control: http.NewResponseController(w), idle: idle, requestID: hex.EncodeToString(id[:])}
-	w.Header().Set("X-Request-Id", a.requestID)
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	return hex.EncodeToString(id[:])
+}
+
+func newAnswer(w http.ResponseWriter, c Config, requestID string) *answer {
+	a := &answer{
+		ResponseWriter: w, control: http.NewResponseController(w), idle: c.Idle, base: c.BaseURL, requestID: requestID,
+		quiet: quiet{silence: c.Silence, since: time.Now()},
+	}
+	a.introduce()
 	return a
+}
+
+// introduce sets the headers of every answer.
+func (a *answer) introduce() {
+	h := a.Header()
+	h.Set(headerRequestID, a.requestID)
+	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// withdraw takes them back, for a node that sets them itself.
+func (a *answer) withdraw() {
+	for _, name := range []string{headerRequestID, "Docker-Distribution-Api-Version", "X-Content-Type-Options"} {
+		a.Header().Del(name)
+	}
 }
 
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// WriteHeader begins the answer.
+// WriteHeader begins the answer, unless the status only says that there will be one.
 func (a *answer) WriteHeader(status int) {
-	a.begun = true
+	if status >= http.StatusOK {
+		a.begin()
+	}
 	a.wait()
 	a.ResponseWriter.WriteHeader(status)
 }
 
+// begin notes that there is no way back.
+func (a *answer) begin() {
+	if !a.begun && a.onBegin != nil {
+		a.onBegin()
+	}
+	a.begun = true
+}
+
 // Write fails if the client takes nothing for too long.
 func (a *answer) Write(b []byte) (int, error) {
-	a.begun = true
+	a.begin()
 	a.wait()
 	return a.ResponseWriter.Write(b)
 }
@@ -53,7 +89,7 @@ func (a *answer) Write(b []byte) (int, error) {
 // ReadFrom lets a file go out by sendfile. A store calls it for each piece that it has checked, so the
 // time to take one is bounded like that of a Write.
 func (a *answer) ReadFrom(r io.Reader) (int64, error) {
-	a.begun = true
+	a.begin()
 	a.wait()
 	return io.Copy(a.ResponseWriter, r)
 }
@@ -74,21 +110,22 @@ func (a *answer) markStale() { a.Header().Set(headerConsistency, "stale") }
 
 func (a *answer) isStale() bool { return a.Header().Get(headerConsistency) != "" }
 
+// locate says where something is.
+func (a *answer) locate(path string) { a.Header().Set("Location", a.base+path) }
+
 // body is what a client sends. Its errors are errBody, so that a store's own are told from them.
 type body struct {
 	io.Reader
-	control *http.ResponseController
-	idle    time.Duration
+	w *answer
 }
 
 // bodyOf is the body of a request, from a client that is cut off if it sends nothing for too long.
-func bodyOf(w *answer, r *http.Request) io.Reader {
-	return body{Reader: r.Body, control: w.control, idle: w.idle}
-}
+func bodyOf(w *answer, r *http.Request) body { return body{Reader: r.Body, w: w} }
 
 // Read returns errBody if the client breaks off, or sends nothing.
 func (b body) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(b.idle)) // a reader that has no deadlines, in a test, needs none
+	defer b.w.quiet.hearing()()
+	_ = b.w.control.SetReadDeadline(time.Now().Add(b.w.idle)) // a reader that has no deadlines, in a test, needs none
 	n, err := b.Reader.Read(p)
 	if err == nil || errors.Is(err, io.EOF) { // at the end the server takes the deadline away
 		return n, err

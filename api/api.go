@@ -1,9 +1,11 @@
 // Package api is the distribution specification over HTTP: pushes, pulls and listings of one node, on top
 // of the replicated state and a blob store.
 //
-// It may not know how an order is agreed on: what it needs of the cluster it declares as Proposer and
-// Consistency, and whoever builds a Registry fills them. So it is tested without Raft. Nor does it read
-// configuration, or know of other nodes: where bytes lie is the store's business.
+// It may not know how an order is agreed on, or how nodes reach each other: what it needs of the cluster it
+// declares as Proposer, Consistency and Peers, and whoever builds a Registry fills them. So it is tested
+// without Raft. Nor does it read configuration, or know where the copies of a blob lie: that is the store's
+// business. Of other nodes it knows two things: an upload is at one of them, its owner (owner.go), and the
+// leader can answer a read when this node is behind (consistency.go).
 //
 // Start with routes.go, a line for each endpoint. request.go turns a path into a value; uploads.go and
 // finish.go are the way in of a blob, blobs.go its way out; put_manifest.go and manifests.go the same for
@@ -19,6 +21,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -64,6 +68,16 @@ type Config struct {
 	Idle time.Duration
 	// RetryAfter is when a client is told to come again.
 	RetryAfter time.Duration
+	// Silence is how long a push may hear nothing before it is told that work goes on. It is less than
+	// what a load balancer waits: 50 s, in the example that zot's users have copied.
+	Silence time.Duration
+	// MaxBodies is how many requests may send bytes of uploads at once, and ManifestMemory how many bytes of
+	// manifests are held at once. Who comes on top of that is told to come again.
+	MaxBodies, ManifestMemory int64
+	// BaseURL stands before the path in each Location, for clients that take no path alone. "" is right for all
+	// others, behind any proxy: only the client knows what it calls this registry. What a proxy says of itself
+	// in headers is never asked.
+	BaseURL string
 	// LocalReads says that Consistency never asks for newer state (cluster.reads: local): that something was
 	// not found is answered then, and marked as stale.
 	LocalReads bool
@@ -71,7 +85,25 @@ type Config struct {
 
 // DefaultConfig is all but the keys.
 func DefaultConfig() Config {
-	return Config{Idle: time.Minute, RetryAfter: time.Second}
+	return Config{Idle: time.Minute, RetryAfter: time.Second, Silence: 40 * time.Second, MaxBodies: 512, ManifestMemory: 256 << 20}
+}
+
+// validate returns an error if some number makes no sense.
+func (c Config) validate() error {
+	if c.Idle <= 0 || c.RetryAfter <= 0 || c.Silence <= 0 {
+		return fmt.Errorf("idle time %s, retry time %s and silence %s must be more than 0", c.Idle, c.RetryAfter, c.Silence)
+	}
+	if c.MaxBodies < 1 || c.ManifestMemory < maxManifestWeight {
+		return fmt.Errorf("room for %d uploads and %d bytes of manifests is none for a request, which takes 1 and %d", c.MaxBodies, c.ManifestMemory, maxManifestWeight)
+	}
+	if c.BaseURL == "" {
+		return nil
+	}
+	u, err := url.Parse(c.BaseURL)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.HasSuffix(c.BaseURL, "/") {
+		return fmt.Errorf("base URL %q is not like https://registry.example", c.BaseURL)
+	}
+	return nil
 }
 
 // Deps is what a Registry works with.
@@ -95,6 +127,7 @@ type Registry struct {
 	log         hclog.Logger
 	signer      signer
 	commits     *commits
+	limits      limits
 	routes      map[endpoint]map[string]handler
 }
 
@@ -104,8 +137,8 @@ func New(config Config, deps Deps) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if config.Idle <= 0 || config.RetryAfter <= 0 {
-		return nil, fmt.Errorf("idle time %s and retry time %s must be more than 0", config.Idle, config.RetryAfter)
+	if err := config.validate(); err != nil {
+		return nil, err
 	}
 	if deps.Proposer == nil || deps.Consistency == nil || deps.State == nil || deps.Blobs == nil {
 		return nil, errors.New("a registry needs a proposer, a consistency, a state and a blob store")
@@ -115,7 +148,7 @@ func New(config Config, deps Deps) (*Registry, error) {
 	}
 	g := &Registry{
 		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
-		blobs: deps.Blobs, peers: deps.Peers, log: deps.Logger, signer: signer, commits: newCommits(),
+		blobs: deps.Blobs, peers: deps.Peers, log: deps.Logger, signer: signer, commits: newCommits(), limits: newLimits(config),
 	}
 	g.routes = g.table()
 	return g, nil
@@ -123,11 +156,14 @@ func New(config Config, deps Deps) (*Registry, error) {
 
 // ServeHTTP answers one request. Whatever goes wrong in it, a panic too, ends that request alone.
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := newAnswer(w, g.config.Idle)
-	err := g.serve(a, r)
-	a.end(r, err)
-	if err != nil {
-		g.fail(a, r, err)
+	g.answer(newAnswer(w, g.config, newRequestID()), r)
+}
+
+func (g *Registry) answer(w *answer, r *http.Request) {
+	err := g.serve(w, r)
+	w.end(r, err)
+	if err != nil && !errors.Is(err, errAnswered) {
+		g.fail(w, r, err)
 	}
 }
 

@@ -20,7 +20,7 @@ const maxLooks = 3
 // getBlob sends a blob, or a part of it (end-2).
 func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
 	var blob blobstore.Blob
-	err := g.readDigest(r.Context(), w, func(v fsm.View) (err error) {
+	err := g.readDigest(w, r, func(v fsm.View) (err error) {
 		blob, err = visible(v, q.repository, q.digest)
 		return err
 	})
@@ -130,7 +130,7 @@ func (g *Registry) headBlob(w *answer, r *http.Request, q request) error {
 		return err
 	}
 	var link fsm.Link
-	err = g.readNew(r.Context(), func(v fsm.View) (err error) {
+	err = g.readNewest(w, r, func(v fsm.View) (err error) {
 		link, err = v.Link(q.repository, packed)
 		return err
 	})

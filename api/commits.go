@@ -24,7 +24,8 @@ type commits struct {
 
 // commit is the proposal of one upload. Its fields belong to who has entered.
 type commit struct {
-	turn chan struct{} // holds a token while nobody is inside
+	turn  chan struct{} // holds a token while nobody is inside
+	began int64         // where the upload was when a PUT's body without an offset was begun to be taken; or anyOffset
 
 	repository string
 	digest     digest.Digest // "": nothing is proposed
@@ -58,7 +59,7 @@ func (c *commits) find(id blobstore.UploadID) *commit {
 		delete(c.byID, c.order[0])
 		c.order = c.order[1:]
 	}
-	one := &commit{turn: make(chan struct{}, 1)}
+	one := &commit{turn: make(chan struct{}, 1), began: anyOffset}
 	one.turn <- struct{}{}
 	c.byID[id] = one
 	c.order = append(c.order, id)

@@ -30,6 +30,7 @@ const (
 	codeSizeInvalid         = "SIZE_INVALID"
 	codeDenied              = "DENIED"
 	codeUnsupported         = "UNSUPPORTED"
+	codeTooManyRequests     = "TOOMANYREQUESTS"
 	codeUnavailable         = "UNAVAILABLE"
 	codeUnknown             = "UNKNOWN"
 )
@@ -37,6 +38,8 @@ const (
 // What this package itself finds wrong with a request.
 var (
 	errUnavailable     = errors.New("not possible at the moment, try again")
+	errOwnerSilent     = errors.New("the node which holds this upload does not answer: try again, or start this blob again")
+	errBusy            = errors.New("this node is at work on as many requests as it may, try again")
 	errStaleNotFound   = errors.New("not found here, but this node cannot tell whether that is the newest state")
 	errNoRoute         = errors.New("no such endpoint")
 	errMethod          = errors.New("method is not allowed here")
@@ -52,6 +55,8 @@ var (
 	errPage            = errors.New("invalid page")
 	errRangeOutside    = errors.New("range lies outside of the blob")
 	errManifestMissing = errors.New("manifest is not in this repository")
+
+	errAnswered = errors.New("another node has answered") // nothing is wrong, and nothing is left to do
 )
 
 // meaning is what an error means to a client.
@@ -68,10 +73,13 @@ func meanings() []meaning {
 		// Not now. These come first: what else the error is was not decided.
 		{errUnavailable, http.StatusServiceUnavailable, codeUnavailable},
 		{errStaleNotFound, http.StatusServiceUnavailable, codeUnavailable},
+		{errOwnerSilent, http.StatusServiceUnavailable, codeUnavailable},
+		{errBusy, http.StatusTooManyRequests, codeTooManyRequests},
 		{fsm.ErrOutcomeUnknown, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrStampTooOld, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrUnreachable, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrOffline, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrNoSpace, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrUploadBusy, http.StatusServiceUnavailable, codeUnavailable},
@@ -143,7 +151,7 @@ func meaningOf(err error) meaning {
 // say that the rest will not come: the connection breaks.
 func (g *Registry) fail(w *answer, r *http.Request, err error) {
 	m := meaningOf(err)
-	if m.status == http.StatusNotFound && w.isStale() {
+	if m.status == http.StatusNotFound && w.isStale() && !g.config.LocalReads {
 		// What was not found may have been pushed since: only what was found can be told from old state.
 		m = meaningOf(errStaleNotFound)
 		err = errStaleNotFound
@@ -165,10 +173,13 @@ func (g *Registry) fail(w *answer, r *http.Request, err error) {
 func (w *answer) refuse(m meaning, err error, retryAfter float64) {
 	body, _ := json.Marshal(spec.ErrorResponse{Errors: []spec.ErrorInfo{{Code: m.code, Message: err.Error()}}}) // strings alone
 	h := w.Header()
-	for _, name := range []string{headerConsistency, "ETag", "Accept-Ranges", "Docker-Content-Digest"} {
+	for _, name := range []string{"ETag", "Accept-Ranges", "Docker-Content-Digest"} {
 		h.Del(name) // what the answer that did not come about would have said
 	}
-	if m.status == http.StatusServiceUnavailable {
+	if m.status != http.StatusNotFound {
+		h.Del(headerConsistency) // nothing was found that could be old
+	}
+	if m.status == http.StatusServiceUnavailable || m.status == http.StatusTooManyRequests {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(retryAfter))))
 	}
 	h.Set("Content-Type", "application/json")

@@ -17,12 +17,8 @@ import (
 const tidying = 10 * time.Second
 
 // finishUpload takes the last bytes of an upload, if there are any, and makes a blob of it (end-6).
-func (g *Registry) finishUpload(w *answer, r *http.Request, q request) error {
+func (g *Registry) finishUpload(w *answer, r *http.Request, q request, u upload) error {
 	d, err := oci.ParseDigest(r.URL.Query().Get("digest"))
-	if err != nil {
-		return err
-	}
-	u, err := g.signer.verify(q.repository, q.upload)
 	if err != nil {
 		return err
 	}
@@ -36,7 +32,7 @@ func (g *Registry) finish(w *answer, r *http.Request, q request, u upload, d dig
 	if err != nil {
 		return err
 	}
-	c, err := g.commits.enter(r.Context(), u.id)
+	c, err := alive(w, r, func() (*commit, error) { return g.commits.enter(r.Context(), u.id) })
 	if err != nil {
 		return unavailable(err) // the client has gone, or another PUT of this upload takes its time
 	}
@@ -65,40 +61,24 @@ func (g *Registry) endUpload(ctx context.Context, id blobstore.UploadID) {
 // store makes a blob of an upload, or repeats to propose the one that was made of it.
 func (g *Registry) store(w *answer, r *http.Request, q request, c *commit, u upload, d digest.Digest, offset int64) error {
 	if c.is(q.repository, d) {
-		err := g.propose(r.Context(), c)
+		_, err := alive(w, r, func() (struct{}, error) { return struct{}{}, g.propose(r.Context(), c) })
 		if err == nil || !isSpent(err) {
 			return err
 		}
 	}
-	if err := g.complete(w, r, q, u, offset); err != nil {
-		return err
-	}
-	return g.commit(r.Context(), c, q.repository, u.id, d)
-}
-
-// complete takes the body of the request that finishes an upload.
-func (g *Registry) complete(w *answer, r *http.Request, q request, u upload, offset int64) error {
-	state, err := g.ensure(r.Context(), u)
+	size, err := g.complete(w, r, q, c, u, d, offset)
 	if err != nil {
 		return err
 	}
-	if state.Finished { // by a PUT whose copies did not come to be recorded: the bytes are all there
-		return nil
-	}
-	if r.ContentLength == 0 && offset == anyOffset {
-		return nil
-	}
-	_, err = g.take(w, r, q, u, offset)
+	_, err = alive(w, r, func() (struct{}, error) {
+		return struct{}{}, g.commit(r.Context(), c, q.repository, u.id, d, size)
+	})
 	return err
 }
 
-// commit makes copies of what was uploaded and records them (GC R6, R10, R15).
-func (g *Registry) commit(ctx context.Context, c *commit, repository string, id blobstore.UploadID, d digest.Digest) error {
+// commit makes copies of what was verified and records them (GC R6, R10, R15).
+func (g *Registry) commit(ctx context.Context, c *commit, repository string, id blobstore.UploadID, d digest.Digest, size int64) error {
 	packed, err := fsm.Pack(d)
-	if err != nil {
-		return err
-	}
-	size, err := g.blobs.Finish(ctx, id, d)
 	if err != nil {
 		return err
 	}
@@ -146,8 +126,8 @@ func storeOf(v fsm.View, repository string) string {
 
 // created answers 201 with where the content is.
 func created(w *answer, path string, d digest.Digest) error {
+	w.locate(path)
 	h := w.Header()
-	h.Set("Location", path)
 	h.Set("Docker-Content-Digest", d.String())
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusCreated)

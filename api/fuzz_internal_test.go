@@ -104,7 +104,7 @@ func FuzzParseContentRange(f *testing.F) {
 // Nobody but a holder of the key makes an id, and one that was made is good for its repository alone.
 func FuzzUploadID(f *testing.F) {
 	s := signer{[][]byte{[]byte("a key of this test"), []byte("an older key of this test")}}
-	u := upload{id: [16]byte{1, 2, 3}, begun: 1234, algorithm: digest.SHA512} // the same in all workers
+	u := upload{id: [16]byte{1, 2, 3}, owner: [16]byte{4, 5}, begun: 1234, algorithm: digest.SHA512, offset: 1 << 40} // the same in all workers
 	f.Add("a/b", s.sign("a/b", u))
 	f.Add("a/b", "")
 	f.Add("a/b", strings.Repeat("A", 56))

@@ -15,7 +15,7 @@ func (g *Registry) listTags(w *answer, r *http.Request, q request) error {
 		return err
 	}
 	list := spec.TagList{Name: q.repository, Tags: []string{}}
-	err = g.read(r.Context(), w, func(v fsm.View) error {
+	err = g.read(w, r, func(v fsm.View) error {
 		if _, err := v.Repository(q.repository); err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ func (g *Registry) listRepositories(w *answer, r *http.Request, _ request) error
 		return err
 	}
 	list := spec.RepositoryList{Repositories: []string{}}
-	err = g.read(r.Context(), w, func(v fsm.View) error {
+	err = g.read(w, r, func(v fsm.View) error {
 		list.Repositories = append(list.Repositories, v.Catalog(p.last, p.n+1)...)
 		return nil
 	})

@@ -49,7 +49,7 @@ func (g *Registry) getManifest(w *answer, r *http.Request, q request) error {
 		read = g.readDigest
 	}
 	var f found
-	err := read(r.Context(), w, func(v fsm.View) (err error) {
+	err := read(w, r, func(v fsm.View) (err error) {
 		f, err = find(v, q)
 		return err
 	})
@@ -80,7 +80,7 @@ func (g *Registry) getManifest(w *answer, r *http.Request, q request) error {
 // push nothing after a 200.
 func (g *Registry) headManifest(w *answer, r *http.Request, q request) error {
 	var m fsm.Manifest
-	err := g.read(r.Context(), w, func(v fsm.View) (err error) {
+	err := g.read(w, r, func(v fsm.View) (err error) {
 		m, err = v.Resolve(q.repository, q.reference)
 		return err
 	})
@@ -111,6 +111,11 @@ func (g *Registry) bodyOfManifest(ctx context.Context, repository string, f foun
 	if f.Inline {
 		return f.body, nil
 	}
+	leave, err := enter(g.limits.manifests, f.Size)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	stream, err := g.openBlob(ctx, repository, f.blob, span{0, f.Size})
 	if err != nil {
 		return nil, err

@@ -2,7 +2,11 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
 )
@@ -17,12 +21,94 @@ type Peers interface {
 	//   - blobstore.ErrUploadUnknown if none of those that answered has it
 	//   - blobstore.ErrUploadEnded if one knows that it has ended, and none has it
 	FindUpload(ctx context.Context, id blobstore.UploadID) (owner blobstore.Incarnation, u blobstore.Upload, err error)
-	// Forward has the registry of another node answer r, through its Forwarded. If it returns an error, nothing
-	// was written to w; an answer that breaks off later breaks this one off.
+	// Forward has the registry of another node answer r, through its Forwarded: status, headers and body, and
+	// each status that is not the last (RFC 9110, 15.2). If it returns an error, nothing but such was written to w.
+	// An answer that breaks off breaks this one off, by a panic with http.ErrAbortHandler.
 	Forward(w http.ResponseWriter, r *http.Request, to blobstore.Incarnation) error
 }
 
-// Forwarded answers the requests that another node's Peers.Forward sent. It never forwards one again.
+// Forwarded answers the requests that another node's Peers.Forward sent. It never forwards one again, so that
+// none goes in circles. Whoever can reach it is taken for a node: who may ask was judged where the client is.
 func (g *Registry) Forwarded() http.Handler {
-	return http.HandlerFunc(g.ServeHTTP)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(headerRequestID)
+		if id == "" {
+			id = newRequestID()
+		}
+		a := newAnswer(w, g.config, id)
+		a.forwarded = true
+		g.answer(a, r)
+	})
+}
+
+// forward has another node answer a request of which nothing was read yet.
+//
+// It returns errAnswered, errBody if the client broke off, or an error of Peers, with which nothing is answered.
+func (g *Registry) forward(w *answer, out http.ResponseWriter, r *http.Request, to blobstore.Incarnation) error {
+	sent := &sending{body: bodyOf(w, r), close: r.Body}
+	r = r.Clone(r.Context())
+	if sends(r) {
+		r.Body = sent
+	}
+	r.Header.Set(headerRequestID, w.requestID)
+	w.withdraw()
+	err := g.peers.Forward(out, r, to)
+	if err == nil {
+		return errAnswered
+	}
+	w.introduce()
+	if broken := sent.broken(); broken != nil {
+		return broken
+	}
+	return fmt.Errorf("forward to node %s: %w", to, err)
+}
+
+// forwardWithin is forward for a request without a body, which can be answered otherwise if the answer does not
+// begin in time.
+func (g *Registry) forwardWithin(w *answer, out http.ResponseWriter, r *http.Request, to blobstore.Incarnation, limit time.Duration) error {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	t := time.AfterFunc(limit, cancel)
+	defer t.Stop()
+	w.onBegin = func() { t.Stop() } // an answer that has begun takes its time
+	return g.forward(w, out, r.WithContext(ctx), to)
+}
+
+// sending is a body on its way to another node. It knows whether it was the client who broke off. Whoever sends
+// it may still do so for a moment when the answer is there.
+type sending struct {
+	body
+	close io.Closer
+
+	mu     sync.Mutex
+	closed bool
+	err    error // of the client, from before it was closed
+}
+
+// Read is as body's.
+func (s *sending) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped one is no regular end
+		s.mu.Lock()
+		if !s.closed {
+			s.err = err
+		}
+		s.mu.Unlock()
+	}
+	return n, err
+}
+
+func (s *sending) broken() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close reads some of what nobody wanted, and does not wait for a client that sends nothing.
+func (s *sending) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	_ = s.w.control.SetReadDeadline(time.Now().Add(s.w.idle / 2)) // as end
+	return s.close.Close()
 }

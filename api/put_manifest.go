@@ -28,7 +28,12 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 	if err != nil {
 		return err
 	}
-	content, err := io.ReadAll(io.LimitReader(bodyOf(w, r), oci.MaxManifest+1))
+	leave, err := enter(g.limits.manifests, weightOf(r))
+	if err != nil {
+		return err
+	}
+	defer leave()
+	content, err := io.ReadAll(io.LimitReader(bodyOf(w, r), maxManifestWeight))
 	if err != nil {
 		return err
 	}
@@ -39,10 +44,7 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 	if err := fill(&cmd, m); err != nil {
 		return err
 	}
-	if err := g.place(r.Context(), &cmd, m.Digest, content); err != nil {
-		return err
-	}
-	if _, err := do(r.Context(), g.proposer, cmd); err != nil {
+	if err := g.record(w, r, cmd, m.Digest, content); err != nil {
 		return err
 	}
 	h := w.Header()
@@ -54,6 +56,18 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 	}
 	h.Set("ETag", etagOf(m.Digest))
 	return created(w, "/v2/"+q.repository+"/manifests/"+m.Digest.String(), m.Digest)
+}
+
+// record puts a manifest into the state, and its body where it belongs.
+func (g *Registry) record(w *answer, r *http.Request, cmd fsm.PutManifest, d digest.Digest, content []byte) error {
+	_, err := alive(w, r, func() (struct{}, error) {
+		if err := g.place(r.Context(), &cmd, d, content); err != nil {
+			return struct{}{}, err
+		}
+		_, err := do(r.Context(), g.proposer, cmd)
+		return struct{}{}, err
+	})
+	return err
 }
 
 // tagsOf begins the command of a put: its repository, its tags and what must be true of them.
@@ -181,7 +195,11 @@ func (g *Registry) storeBody(ctx context.Context, repository string, d digest.Di
 	if _, err := g.blobs.Append(ctx, id, 0, bytes.NewReader(content), at); err != nil {
 		return fmt.Errorf("store manifest %s: %w", d, err)
 	}
-	return g.commit(ctx, &commit{}, repository, id, d)
+	size, err := g.blobs.Finish(ctx, id, d)
+	if err != nil {
+		return fmt.Errorf("store manifest %s: %w", d, err)
+	}
+	return g.commit(ctx, &commit{}, repository, id, d, size)
 }
 
 // removeUpload leaves nothing of an upload that nobody will come back to, whether its client waits or not.

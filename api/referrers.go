@@ -37,7 +37,7 @@ func (g *Registry) listReferrers(w *answer, r *http.Request, q request) error {
 	}
 	artifactType := r.URL.Query().Get("artifactType")
 	var all []fsm.Referrer
-	err = g.read(r.Context(), w, func(v fsm.View) error {
+	err = g.read(w, r, func(v fsm.View) error {
 		all = v.Referrers(q.repository, subject, artifactType, after, p.n+1)
 		return nil
 	})

@@ -14,13 +14,13 @@ type handler func(w *answer, r *http.Request, q request) error
 // table is all endpoints of the distribution specification.
 func (g *Registry) table() map[endpoint]map[string]handler {
 	return map[endpoint]map[string]handler{
-		endpointBase:      {http.MethodGet: g.base, http.MethodHead: g.base},                                                                                     // end-1
-		endpointBlob:      {http.MethodGet: g.getBlob, http.MethodHead: g.headBlob, http.MethodDelete: g.deleteBlob},                                             // end-2, 10
-		endpointManifest:  {http.MethodGet: g.getManifest, http.MethodHead: g.headManifest, http.MethodPut: g.putManifest, http.MethodDelete: g.deleteManifest},  // end-3, 7, 9
-		endpointUploads:   {http.MethodPost: g.startUpload},                                                                                                      // end-4, 11
-		endpointUpload:    {http.MethodPatch: g.appendUpload, http.MethodPut: g.finishUpload, http.MethodGet: g.uploadStatus, http.MethodDelete: g.cancelUpload}, // end-5, 6, 13, 14
-		endpointTags:      {http.MethodGet: g.listTags, http.MethodHead: g.listTags},                                                                             // end-8
-		endpointReferrers: {http.MethodGet: g.listReferrers, http.MethodHead: g.listReferrers},                                                                   // end-12
+		endpointBase:      {http.MethodGet: g.base, http.MethodHead: g.base},                                                                                                                                 // end-1
+		endpointBlob:      {http.MethodGet: g.getBlob, http.MethodHead: g.headBlob, http.MethodDelete: g.deleteBlob},                                                                                         // end-2, 10
+		endpointManifest:  {http.MethodGet: g.getManifest, http.MethodHead: g.headManifest, http.MethodPut: g.putManifest, http.MethodDelete: g.deleteManifest},                                              // end-3, 7, 9
+		endpointUploads:   {http.MethodPost: g.startUpload},                                                                                                                                                  // end-4, 11
+		endpointUpload:    {http.MethodPatch: g.atOwner(g.appendUpload), http.MethodPut: g.atOwner(g.finishUpload), http.MethodGet: g.atOwner(g.uploadStatus), http.MethodDelete: g.atOwner(g.cancelUpload)}, // end-5, 6, 13, 14
+		endpointTags:      {http.MethodGet: g.listTags, http.MethodHead: g.listTags},                                                                                                                         // end-8
+		endpointReferrers: {http.MethodGet: g.listReferrers, http.MethodHead: g.listReferrers},                                                                                                               // end-12
 		endpointCatalog:   {http.MethodGet: g.listRepositories, http.MethodHead: g.listRepositories},
 	}
 }

@@ -18,21 +18,21 @@ import (
 // The repository is signed with it, so that an upload cannot be finished into another one.
 type upload struct {
 	id        blobstore.UploadID
-	begun     int64 // state time of its POST
+	owner     blobstore.Incarnation // whose node has it; zero: nobody's yet, as far as the Location tells
+	begun     int64                 // state time of its POST
 	algorithm digest.Algorithm
-	started   bool // bytes were taken: one that no store knows any more is lost, not new
+	offset    int64 // how many bytes were there. If there were some, an upload that its owner does not know is lost, not new
 }
 
-// The layout of an id: version, flags, upload id, state time, MAC; in base64 for URLs.
+// The layout of an id: version, flags, upload id, owner, state time, offset, MAC; in base64 for URLs.
 const (
 	uploadVersion = 1
-	uploadHead    = 2 + len(blobstore.UploadID{}) + 8
+	uploadHead    = 2 + len(blobstore.UploadID{}) + len(blobstore.Incarnation{}) + 8 + 8
 	uploadSize    = uploadHead + macSize
 	macSize       = 16
 
-	flagStarted = 1 << 0
-	flagSHA512  = 1 << 1
-	flagsKnown  = flagStarted | flagSHA512
+	flagSHA512 = 1 << 0
+	flagsKnown = flagSHA512
 
 	minKey = 16
 )
@@ -64,7 +64,9 @@ func (s signer) sign(repository string, u upload) string {
 	b := make([]byte, 0, uploadSize)
 	b = append(b, uploadVersion, u.flags())
 	b = append(b, u.id[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(u.begun)) //nolint:gosec // two's complement there and back
+	b = append(b, u.owner[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(u.begun))  //nolint:gosec // two's complement there and back
+	b = binary.BigEndian.AppendUint64(b, uint64(u.offset)) //nolint:gosec // never negative
 	b = append(b, mac(s.keys[0], repository, b)...)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
@@ -75,15 +77,15 @@ func (s signer) verify(repository, text string) (upload, error) {
 	if err != nil || len(b) != uploadSize || b[0] != uploadVersion || b[1]&^flagsKnown != 0 || !s.signed(repository, b) {
 		return upload{}, fmt.Errorf("%w: its id is not one of this registry, or of another repository", errUploadID)
 	}
-	u := upload{
-		begun:     int64(binary.BigEndian.Uint64(b[uploadHead-8:])), //nolint:gosec // as in sign
-		algorithm: digest.SHA256,
-		started:   b[1]&flagStarted != 0,
-	}
+	u := upload{algorithm: digest.SHA256}
 	if b[1]&flagSHA512 != 0 {
 		u.algorithm = digest.SHA512
 	}
-	copy(u.id[:], b[2:])
+	rest := b[2:]
+	rest = rest[copy(u.id[:], rest):]
+	rest = rest[copy(u.owner[:], rest):]
+	u.begun = int64(binary.BigEndian.Uint64(rest))      //nolint:gosec // as in sign
+	u.offset = int64(binary.BigEndian.Uint64(rest[8:])) //nolint:gosec // as in sign
 	return u, nil
 }
 
@@ -97,9 +99,6 @@ func (s signer) signed(repository string, b []byte) bool {
 }
 
 func (u upload) flags() (f byte) {
-	if u.started {
-		f |= flagStarted
-	}
 	if u.algorithm == digest.SHA512 {
 		f |= flagSHA512
 	}

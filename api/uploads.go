@@ -47,9 +47,23 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 	}
 	u := newUpload(now, algorithm)
 	if whole != "" {
-		return g.finish(w, r, q, u, whole)
+		return g.storeWhole(w, r, q, u, whole)
 	}
 	return g.accepted(w, q, u, 0, http.StatusAccepted)
+}
+
+// storeWhole takes a whole blob. If that fails nothing is left of it: its client was told of no upload.
+func (g *Registry) storeWhole(w *answer, r *http.Request, q request, u upload, d digest.Digest) error {
+	leave, err := enter(g.limits.bodies, 1)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	err = g.finish(w, r, q, u, d)
+	if err != nil {
+		g.removeUpload(r.Context(), u.id)
+	}
+	return err
 }
 
 // now is the state time as this node knows it.
@@ -70,28 +84,16 @@ func (g *Registry) accepted(w *answer, q request, u upload, offset int64, status
 	return nil
 }
 
-// progress sets the headers of an upload. Location is a path alone: what the client calls this registry,
-// only the client knows.
+// progress sets the headers of an upload.
 func (g *Registry) progress(w *answer, q request, u upload, offset int64) {
-	u.started = u.started || offset > 0
-	w.Header().Set("Location", "/v2/"+q.repository+"/blobs/uploads/"+g.signer.sign(q.repository, u))
+	u.offset = offset
+	w.locate("/v2/" + q.repository + "/blobs/uploads/" + g.signer.sign(q.repository, u))
 	w.Header().Set("Range", "0-"+strconv.FormatInt(max(0, offset-1), 10))
 }
 
-// open verifies the id of an upload and sees to it that the store has the upload: one that was begun and got
-// no bytes yet is made where they arrive (DESIGN 4).
+// ensure returns the store's upload. One that was begun and got no bytes yet is made where they arrive (DESIGN 4).
 //
 // It fails with errUploadID, or the store's errors.
-func (g *Registry) open(ctx context.Context, q request) (upload, blobstore.Upload, error) {
-	u, err := g.signer.verify(q.repository, q.upload)
-	if err != nil {
-		return upload{}, blobstore.Upload{}, err
-	}
-	state, err := g.ensure(ctx, u)
-	return u, state, err
-}
-
-// ensure returns the store's upload, a new one if it may be new.
 func (g *Registry) ensure(ctx context.Context, u upload) (blobstore.Upload, error) {
 	state, err := g.blobs.Upload(ctx, u.id)
 	if !errors.Is(err, blobstore.ErrUploadUnknown) {
@@ -101,7 +103,7 @@ func (g *Registry) ensure(ctx context.Context, u upload) (blobstore.Upload, erro
 	if err != nil {
 		return blobstore.Upload{}, err
 	}
-	if u.started || time.Duration(now-u.begun) > silence {
+	if u.offset > 0 || time.Duration(now-u.begun) > silence {
 		return blobstore.Upload{}, fmt.Errorf("%w: what was there of it is lost or was silent for too long", errUploadID)
 	}
 	err = g.blobs.CreateUpload(ctx, u.id, u.algorithm, blobstore.Time(now))
@@ -112,14 +114,17 @@ func (g *Registry) ensure(ctx context.Context, u upload) (blobstore.Upload, erro
 }
 
 // appendUpload takes the next bytes of an upload (end-5).
-func (g *Registry) appendUpload(w *answer, r *http.Request, q request) error {
+func (g *Registry) appendUpload(w *answer, r *http.Request, q request, u upload) error {
 	offset, err := chunkOf(r)
 	if err != nil {
 		return err
 	}
-	u, _, err := g.open(r.Context(), q)
+	state, err := g.ensure(r.Context(), u)
 	if err != nil {
 		return err
+	}
+	if offset == anyOffset && state.Offset < u.offset {
+		offset = u.offset // a power cut took bytes that the client believes to be there
 	}
 	end, err := g.take(w, r, q, u, offset)
 	if err != nil {
@@ -134,7 +139,9 @@ func (g *Registry) take(w *answer, r *http.Request, q request, u upload, offset 
 	if err != nil {
 		return 0, err
 	}
-	end, err = g.blobs.Append(r.Context(), u.id, offset, bodyOf(w, r), blobstore.Time(now))
+	end, err = alive(w, r, func() (int64, error) {
+		return g.blobs.Append(r.Context(), u.id, offset, bodyOf(w, r), blobstore.Time(now))
+	})
 	if other, ok := errors.AsType[*blobstore.OffsetError](err); ok {
 		g.progress(w, q, u, other.Offset)
 		return 0, fmt.Errorf("%w: %d, not %d", errOffset, other.Offset, offset)
@@ -143,8 +150,8 @@ func (g *Registry) take(w *answer, r *http.Request, q request, u upload, offset 
 }
 
 // uploadStatus says how much of an upload is there (end-13).
-func (g *Registry) uploadStatus(w *answer, r *http.Request, q request) error {
-	u, state, err := g.open(r.Context(), q)
+func (g *Registry) uploadStatus(w *answer, r *http.Request, q request, u upload) error {
+	state, err := g.ensure(r.Context(), u)
 	if err != nil {
 		return err
 	}
@@ -152,9 +159,8 @@ func (g *Registry) uploadStatus(w *answer, r *http.Request, q request) error {
 }
 
 // cancelUpload gives an upload up (end-14).
-func (g *Registry) cancelUpload(w *answer, r *http.Request, q request) error {
-	u, _, err := g.open(r.Context(), q)
-	if err != nil {
+func (g *Registry) cancelUpload(w *answer, r *http.Request, q request, u upload) error {
+	if _, err := g.ensure(r.Context(), u); err != nil {
 		return err
 	}
 	now, err := g.now()
