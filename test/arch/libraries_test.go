@@ -25,6 +25,8 @@ func confinedLibraries() []confined {
 		{"github.com/boltdb/bolt", nil, "the unmaintained ancestor of bbolt"},
 		{"github.com/spf13/cobra", []string{"cmd/zot"}, "flags and commands are the configuration's, and that stays in cmd"},
 		{"github.com/spf13/pflag", []string{"cmd/zot"}, "flags and commands are the configuration's, and that stays in cmd"},
+		{"go.yaml.in/yaml/v3", []string{"cmd/zot"}, "files that people write are the configuration's, and that stays in cmd"},
+		{"github.com/BurntSushi/toml", []string{"cmd/zot"}, "files that people write are the configuration's, and that stays in cmd"},
 		{"github.com/oklog/run", []string{"cmd/zot"}, "the order of actors is the order of shutdown; it stands in one place"},
 		{"github.com/anishathalye/porcupine", nil, "checks histories in tests"},
 		{"pgregory.net/rapid", nil, "draws inputs for tests"},

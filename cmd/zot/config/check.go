@@ -25,12 +25,8 @@ func check(c *Config, r *reader) {
 		r.note("distSpecVersion", "%q is asked for; %s is what is spoken", c.DistSpecVersion, DistSpecVersion)
 		c.DistSpecVersion = DistSpecVersion
 	}
-	if c.Storage.RootDirectory == "" {
-		r.problem("storage.rootDirectory", `say where the data goes, as "/var/lib/zot"`, "is missing")
-	}
-	if err := checkPort(c.HTTP.Port); c.HTTP.Port != "" && err != nil {
-		r.problem("http.port", "give a number from 0 to 65535, 0 for any free port", "%v", err)
-	}
+	checkStorage(&c.Storage, r)
+	checkHTTP(c, r)
 	c.Log.Level = strings.ToLower(c.Log.Level)
 	oneOf(r, "log.level", c.Log.Level, "trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled")
 	if !c.Cluster.Alone {

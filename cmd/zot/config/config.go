@@ -2,8 +2,9 @@
 // to a list of all that is wrong with it.
 //
 // It knows what a key means and what it may hold; it builds nothing from it, and no package but
-// cmd/zot may import it. Start with Config, the typed form; parse.go reads the keys, default.go has
-// what holds for those that are not there, check.go says what speaks against the rest.
+// cmd/zot may import it. Start with Config, the typed form; format.go tells JSON, YAML and TOML apart,
+// parse.go reads the keys, zot_keys.go has those that are not acted on, default.go has what holds for
+// those that are not there, check.go says what speaks against the rest.
 package config
 
 import (
@@ -19,17 +20,6 @@ type Config struct {
 	HTTP            HTTP
 	Log             Log
 	Cluster         Cluster
-}
-
-// Storage says where the node keeps what it keeps.
-type Storage struct {
-	RootDirectory string
-}
-
-// HTTP says where clients are served.
-type HTTP struct {
-	Address string
-	Port    string // "" or "0": the kernel chooses
 }
 
 // Log says what is logged, and where to.
@@ -85,7 +75,7 @@ func Load(path string) (Config, []Note, error) {
 	if err != nil {
 		return Config{}, nil, fmt.Errorf("ask for the host name: %w", err)
 	}
-	return Parse(data, host)
+	return Parse(path, data, host)
 }
 
 // Problem is one thing that is wrong with a configuration, with the way to mend it.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 )
 
 // DistSpecVersion is the version of the distribution specification that this registry speaks.
@@ -14,6 +15,7 @@ const DistSpecVersion = "1.1.1"
 func Default(host string) Config {
 	return Config{
 		DistSpecVersion: DistSpecVersion,
+		Storage:         Storage{Dedupe: true, GC: true, GCDelay: time.Hour, GCInterval: time.Hour},
 		HTTP:            HTTP{Address: "127.0.0.1", Port: "8080"},
 		Log:             Log{Level: "debug"},
 		Cluster: Cluster{

@@ -6,7 +6,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"time"
 )
 
 // LoadWithFiles is Load for the node itself: it reads the files that the configuration names, too, and
@@ -17,12 +20,71 @@ func LoadWithFiles(path string) (Config, []Note, error) {
 	if err != nil && !errors.As(err, &problems) {
 		return c, notes, err
 	}
-	r := &reader{problems: problems}
-	checkFiles(&c.Cluster, r)
-	return c, notes, r.problems.orNil()
+	r := &reader{problems: problems, notes: notes}
+	checkDirectories(&c, r)
+	checkCertificate(c.HTTP.TLS, r, time.Now())
+	checkClusterFiles(&c.Cluster, r)
+	return c, r.notes, r.problems.orNil()
 }
 
-func checkFiles(k *Cluster, r *reader) {
+func checkDirectories(c *Config, r *reader) {
+	if info, err := os.Stat(c.Storage.RootDirectory); err == nil && !info.IsDir() {
+		r.problem("storage.rootDirectory", "name a directory, which need not be there yet", "%s is none", c.Storage.RootDirectory)
+	}
+	if c.Log.Output == "" {
+		return
+	}
+	if info, err := os.Stat(c.Log.Output); err == nil && info.IsDir() {
+		r.problem("log.output", "name a file", "%s is a directory", c.Log.Output)
+	}
+	if _, err := os.Stat(filepath.Dir(c.Log.Output)); err != nil {
+		r.problem("log.output", "make its directory first", "%v", err)
+	}
+}
+
+// checkCertificate looks at what clients will be shown. A certificate whose time is over is no problem: a
+// node must come up with it, and takes the next one when it is there.
+func checkCertificate(t ServerTLS, r *reader, now time.Time) {
+	if !t.On() {
+		return
+	}
+	content, err := t.Read()
+	if r.takes(err) {
+		return
+	}
+	cert, _, err := content.Parse()
+	if r.takes(err) {
+		return
+	}
+	switch leaf := cert.Leaf; {
+	case now.After(leaf.NotAfter):
+		r.note("http.tls.cert", "has expired on %s; clients will not trust it", leaf.NotAfter.Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		r.note("http.tls.cert", "begins on %s; clients will not trust it before", leaf.NotBefore.Format(time.RFC3339))
+	}
+}
+
+// takes adds the problems that err is, and reports whether there are any.
+func (r *reader) takes(err error) bool {
+	problems, ok := errors.AsType[Problems](err)
+	r.problems = append(r.problems, problems...)
+	return ok
+}
+
+// file reads a file that a key names.
+func (r *reader) file(key, name string) []byte {
+	data, err := os.ReadFile(name) //nolint:gosec // the operator names his own file
+	if err != nil {
+		mend := ""
+		if errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(name) {
+			mend = "a path is looked for from the working directory, not from where this file is"
+		}
+		r.problem(key, mend, "%v", err)
+	}
+	return data
+}
+
+func checkClusterFiles(k *Cluster, r *reader) {
 	if k.Alone {
 		return
 	}

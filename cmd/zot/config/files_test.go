@@ -1,11 +1,18 @@
 package config_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
@@ -69,4 +76,86 @@ func TestLoadWithFiles(t *testing.T) {
 	if _, _, err := config.LoadWithFiles(none); err == nil {
 		t.Error("a file that is not there was loaded")
 	}
+}
+
+func TestDirectories(t *testing.T) {
+	t.Parallel()
+	file, dir := write(t, ""), t.TempDir()
+	for name, test := range map[string]struct{ root, log, want string }{
+		"all is well":            {dir, filepath.Join(dir, "zot.log"), ""},
+		"no directory yet":       {filepath.Join(dir, "new", "root"), "/dev/null", ""},
+		"the root is a file":     {file, file, "storage.rootDirectory: " + file + " is none"},
+		"the log is a directory": {dir, dir, "log.output: " + dir + " is a directory"},
+		"the log has nowhere":    {dir, filepath.Join(dir, "logs", "zot.log"), "log.output: stat " + filepath.Join(dir, "logs")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, notes, err := config.LoadWithFiles(write(t, fmt.Sprintf(`{"storage": {"rootDirectory": %q}, "log": {"output": %q}}`, test.root, test.log)))
+			if len(notes) > 0 || (err == nil) != (test.want == "") || err != nil && !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("%v %v, want %q", notes, err, test.want)
+			}
+		})
+	}
+}
+
+func TestCertificateFiles(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	day := 24 * time.Hour
+	cert, key := certificate(t, now.Add(-day), now.Add(day))
+	_, otherKey := certificate(t, now.Add(-day), now.Add(day))
+	oldCert, oldKey := certificate(t, now.Add(-2*day), now.Add(-day))
+	newCert, newKey := certificate(t, now.Add(day), now.Add(2*day))
+	const missing = "zot-test-no-such-file"
+	for name, test := range map[string]struct {
+		cert, key, ca string
+		note, want    string
+	}{
+		"fit together":           {cert, key, "", "", ""},
+		"with a CA":              {cert, key, cert, "", ""},
+		"do not fit":             {cert, otherKey, "", "", "http.tls: cert and key: tls: private key does not match public key"},
+		"no key":                 {cert, cert, "", "", "http.tls: cert and key: tls: found a certificate rather than a key"},
+		"no certificate as CA":   {cert, key, key, "", "http.tls.cacert: holds no certificate"},
+		"all wrong":              {missing, missing, missing, "", "3 problems\n  http.tls.cert: open " + missing + ": no such file or directory; a path is looked for from the working directory"},
+		"expired":                {oldCert, oldKey, "", "http.tls.cert has expired on ", ""},
+		"not yet":                {newCert, newKey, "", "http.tls.cert begins on ", ""},
+		"half of it is not read": {missing, "", "", "http.tls needs both cert and key", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, notes, err := config.LoadWithFiles(write(t, fmt.Sprintf(`{"storage": {"rootDirectory": "/x"}, "http": {"tls": {"cert": %q, "key": %q, "cacert": %q}}}`, test.cert, test.key, test.ca)))
+			said := ""
+			for _, n := range notes {
+				said += n.Key + " " + n.Text
+			}
+			if !strings.HasPrefix(said, test.note) || (said == "") != (test.note == "") {
+				t.Errorf("notes %q, want %q", said, test.note)
+			}
+			if (err == nil) != (test.want == "") || err != nil && !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// certificate writes a certificate that signs itself, and its key.
+func certificate(t *testing.T, from, until time.Time) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inPEM := func(kind string, content []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}))
+	}
+	return write(t, inPEM("CERTIFICATE", der)), write(t, inPEM("PRIVATE KEY", pkcs8))
 }

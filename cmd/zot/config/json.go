@@ -8,23 +8,8 @@ import (
 	"io"
 )
 
-// maxDepth is how deep a file may nest. Real ones come to eight.
-const maxDepth = 64
-
-// object is a JSON object with its keys as they were spelled, in the order of the file. A value is an
-// *object, a []any, a string, a json.Number or a bool; a key whose value is null is left out, as zot
-// does.
-type object struct {
-	members []member
-}
-
-type member struct {
-	name  string
-	value any
-}
-
-// decode reads one JSON object and nothing behind it. It says in which line and column it fails.
-func decode(data []byte) (*object, error) {
+// decodeJSON reads one JSON object and nothing behind it. It says in which line and column it fails.
+func decodeJSON(data []byte) (*object, error) {
 	d := decoder{json.NewDecoder(bytes.NewReader(data))}
 	d.UseNumber()
 	value, err := d.value(0)
@@ -63,16 +48,16 @@ func (d decoder) value(depth int) (any, error) {
 		return nil, err
 	}
 	delim, ok := token.(json.Delim)
-	switch {
-	case !ok:
+	if !ok {
 		return token, nil
-	case depth == maxDepth:
-		return nil, fmt.Errorf("more than %d objects and lists within each other", maxDepth)
-	case delim == '{':
-		return d.object(depth + 1)
-	default: // '[': the decoder gives no closing one here
-		return d.list(depth + 1)
 	}
+	if err := tooDeep(depth); err != nil {
+		return nil, err
+	}
+	if delim == '{' {
+		return d.object(depth + 1)
+	}
+	return d.list(depth + 1) // '[': the decoder gives no closing one here
 }
 
 func (d decoder) object(depth int) (*object, error) {
@@ -86,9 +71,7 @@ func (d decoder) object(depth int) (*object, error) {
 		if err != nil {
 			return nil, err
 		}
-		if value != nil {
-			o.members = append(o.members, member{fmt.Sprint(name), value})
-		}
+		o.add(fmt.Sprint(name), value)
 	}
 	_, err := d.Token()
 	return o, err

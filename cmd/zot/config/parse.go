@@ -1,22 +1,11 @@
 package config
 
-import "bytes"
-
-// smallest is what a file needs at least.
-const smallest = `begin with {"storage": {"rootDirectory": "/var/lib/zot"}}`
-
-// Parse is Load for a file's content, on a machine of that host name.
-func Parse(data []byte, host string) (Config, []Note, error) {
+// Parse is Load for the content of a file of that name, on a machine of that host name.
+func Parse(name string, data []byte, host string) (Config, []Note, error) {
 	c := Default(host)
-	if len(bytes.TrimSpace(data)) == 0 {
-		return c, nil, Problems{{Text: "the file is empty", Mend: smallest}}
-	}
-	root, err := decode(data)
-	if err != nil {
-		return c, nil, Problems{{Text: "not valid JSON: " + err.Error(), Mend: notJSON(data)}}
-	}
-	if len(root.members) == 0 {
-		return c, nil, Problems{{Text: "no key:value pair", Mend: smallest}}
+	root, problems := decode(name, data)
+	if problems != nil {
+		return c, nil, problems
 	}
 	r := &reader{}
 	s := &section{reader: r, object: root}
@@ -27,37 +16,18 @@ func Parse(data []byte, host string) (Config, []Note, error) {
 	return c, r.notes, r.problems.orNil()
 }
 
-// notJSON guesses why a file is not JSON.
-func notJSON(data []byte) string {
-	switch {
-	case !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
-		return smallest
-	case bytes.Contains(data, []byte("//")) || bytes.Contains(data, []byte("#")):
-		return "JSON has no comments"
-	default:
-		return ""
-	}
-}
-
 func readFile(s *section, c *Config) {
 	s.word("distSpecVersion", &c.DistSpecVersion)
-	s.section("storage", func(s *section) {
-		s.text("rootDirectory", &c.Storage.RootDirectory)
-		s.unused("dedupe", "gc", "gcDelay", "gcInterval", "commit", "remoteCache", "storageDriver", "cacheDriver", "subPaths",
-			"retention", "maxRepos", "redirectBlobURL", "gcTimeWindow", "fastRestart", "gcMaxSchedulerDelay")
-	})
-	s.section("http", func(s *section) {
-		s.word("address", &c.HTTP.Address)
-		s.text("port", &c.HTTP.Port)
-		s.unused("realm", "tls", "allowOrigin", "ratelimit", "externalUrl", "compat", "readTimeout", "writeTimeout", "auth", "accessControl")
-	})
+	s.section("storage", func(s *section) { readStorage(s, &c.Storage) })
+	s.section("http", func(s *section) { readHTTP(s, &c.HTTP) })
 	s.section("log", func(s *section) {
 		s.word("level", &c.Log.Level)
 		s.text("output", &c.Log.Output)
-		s.unused("audit")
+		s.later([]later{{"audit", "", nil}})
 	})
 	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) })
-	s.unused("scheduler", "extensions")
+	s.later([]later{{"scheduler", "", keys("numWorkers")}})
+	s.section("extensions", func(s *section) { s.later(laterInExtensions()) })
 	s.ignored("goVersion", "commit", "releaseTag", "binaryType")
 }
 

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
@@ -18,6 +19,11 @@ var update = flag.Bool("update", false, "rewrite golden files") //nolint:gocheck
 // minimal is what a file needs at least, around the keys of a test.
 func minimal(rest string) string {
 	return `{"storage": {"rootDirectory": "/var/lib/zot"}` + rest + `}`
+}
+
+// minimalStorage is minimal with more keys in "storage".
+func minimalStorage(rest string) string {
+	return `{"storage": {"rootDirectory": "/var/lib/zot", ` + rest + `}}`
 }
 
 // whole is what minimal becomes on the machine zot-0.
@@ -35,7 +41,7 @@ func TestDefaults(t *testing.T) {
 	got := whole()
 	want := config.Config{
 		DistSpecVersion: "1.1.1",
-		Storage:         config.Storage{RootDirectory: "/var/lib/zot"},
+		Storage:         config.Storage{RootDirectory: "/var/lib/zot", Dedupe: true, GC: true, GCDelay: time.Hour, GCInterval: time.Hour},
 		HTTP:            config.HTTP{Address: "127.0.0.1", Port: "8080"},
 		Log:             config.Log{Level: "debug"},
 		Cluster: config.Cluster{
@@ -69,12 +75,51 @@ func TestParse(t *testing.T) {
 		"http":                           {minimal(`, "http": {"address": "::1", "port": "5000"}`), func(c *config.Config) { c.HTTP = config.HTTP{Address: "::1", Port: "5000"} }},
 		"port as a number":               {minimal(`, "http": {"port": 5000}`), func(c *config.Config) { c.HTTP.Port = "5000" }},
 		"any port":                       {minimal(`, "http": {"port": ""}`), func(c *config.Config) { c.HTTP.Port = "" }},
-		"log":                            {minimal(`, "log": {"level": "warn", "output": "/dev/null"}`), func(c *config.Config) { c.Log = config.Log{Level: "warn", Output: "/dev/null"} }},
-		"keys in any case":               {`{"STORAGE": {"rootdirectory": "/var/lib/zot"}, "Http": {"PORT": "1"}}`, func(c *config.Config) { c.HTTP.Port = "1" }},
-		"a key twice":                    {minimal(`, "http": {"port": "1", "port": "2"}`), func(c *config.Config) { c.HTTP.Port = "2" }},
-		"null is nothing":                {minimal(`, "http": {"port": null}, "cluster": null`), same},
-		"keys of zot":                    {minimal(`, "extensions": {"what": {"ever": [1]}}, "goVersion": "go1.20"`), same},
-		"an empty cluster section":       {minimal(`, "cluster": {}`), inCluster(same)},
+		"an address in brackets":         {minimal(`, "http": {"address": "[fe80::1%eth0]"}`), func(c *config.Config) { c.HTTP.Address = "[fe80::1%eth0]" }},
+		"every key of storage": {
+			`{"storage": {"rootDirectory": "/r", "dedupe": false, "gc": "false", "gcDelay": "90m", "gcInterval": "24h", "commit": 1, "remoteCache": "true",
+				"cacheDriver": {"name": "dynamodb", "any": "thing"}, "fastRestart": true}}`,
+			func(c *config.Config) {
+				c.Storage = config.Storage{RootDirectory: "/r", GCDelay: 90 * time.Minute, GCInterval: 24 * time.Hour}
+			},
+		},
+		"true in words and numbers": {
+			minimalStorage(`"dedupe": "1", "gc": 2.5`), same,
+		},
+		"false in words and numbers": {
+			minimalStorage(`"dedupe": 0, "gc": ""`), func(c *config.Config) { c.Storage.Dedupe, c.Storage.GC = false, false },
+		},
+		"durations as nanoseconds": {
+			minimalStorage(`"gcDelay": 3600000000000, "gcInterval": 300`),
+			func(c *config.Config) { c.Storage.GCDelay, c.Storage.GCInterval = time.Hour, 300 },
+		},
+		"no interval": {
+			minimalStorage(`"gcInterval": "0s"`), func(c *config.Config) { c.Storage.GCInterval = 0 },
+		},
+		"a bucket and no directory": {
+			`{"storage": {"storageDriver": {"name": "s3", "bucket": "zot"}}}`, same,
+		},
+		"tls": {minimal(`, "http": {"tls": {"cert": "c", "key": "k"}}`), func(c *config.Config) { c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k"} }},
+		"clients' certificates, and nothing else": {
+			minimal(`, "http": {"tls": {"cert": "c", "key": "k", "CACert": "a"}, "auth": {"htpasswd": {}}, "accessControl": {"repositories": {"**": {"anonymousPolicy": []}}}}`),
+			func(c *config.Config) {
+				c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a", ClientMust: true}
+			},
+		},
+		"clients' certificates, or passwords": {
+			minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"}, "AUTH": {"HTpasswd": {"Path": "p"}}}`),
+			func(c *config.Config) { c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a"} },
+		},
+		"clients' certificates, or nobody in particular": {
+			minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"}, "accessControl": {"public/**": {"anonymousPolicy": ["read"]}}}`),
+			func(c *config.Config) { c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a"} },
+		},
+		"log":                      {minimal(`, "log": {"level": "warn", "output": "/dev/null"}`), func(c *config.Config) { c.Log = config.Log{Level: "warn", Output: "/dev/null"} }},
+		"keys in any case":         {`{"STORAGE": {"rootdirectory": "/var/lib/zot"}, "Http": {"PORT": "1"}}`, func(c *config.Config) { c.HTTP.Port = "1" }},
+		"a key twice":              {minimal(`, "http": {"port": "1", "port": "2"}`), func(c *config.Config) { c.HTTP.Port = "2" }},
+		"null is nothing":          {minimal(`, "http": {"port": null}, "cluster": null`), same},
+		"keys of zot":              {minimal(`, "extensions": {"scrub": {}}, "goVersion": "go1.20"`), same},
+		"an empty cluster section": {minimal(`, "cluster": {}`), inCluster(same)},
 		"advertise by name": {
 			minimal(`, "cluster": {"node": "b", "secretFile": "s", "members": ["a.zot:7373", "B.zot:7474", "c.zot:7373"]}`),
 			inCluster(func(c *config.Config) {
@@ -119,7 +164,7 @@ func TestParse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, _, err := config.Parse([]byte(test.file), "zot-0")
+			got, _, err := config.Parse("config.json", []byte(test.file), "zot-0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,9 +219,26 @@ func TestProblems(t *testing.T) {
 		{"zot's own cluster", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors"}`)},
 		{"zot's own cluster with a secret", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors", "secretFile": "s"}`)},
 		{"keys that are not acted on", `{"distSpecVersion": "1.1.0", "commit": "c", "storage": {"rootDirectory": "/x", "GC": true, "subPaths": {}}, "http": {"auth": {"any": "thing"}}, "scheduler": {}, "log": {"audit": "/y"}}`},
+		{"keys that are not acted on, with slips in them", `{"storage": {"rootDirectory": "/x", "storageDriver": {"name": "s3", "any": 1}, "subPaths": {"/a": {"rootDirectory": "/y", "gcDelai": "1h"}},
+			"retention": {"policies": [{"repositories": ["**"], "keepTags": [{"pattern": [".*"]}]}]}},
+			"http": {"auth": {"htpasswd": "/etc/htpasswd", "openid": {"providers": {"any": {"clientId": "i", "client": "i"}}}}, "accessControl": {"Groups": {"a": {"users": []}},
+			"**": {"policies": [{"user": ["a"]}], "defaultPolicy": []}}, "ratelimit": {"rates": 1}},
+			"extensions": {"sync": {"registries": [{"urls": [], "content": [{"tags": {"regexp": ""}}]}]}, "what": {}}}`},
+		{"storage", minimalStorage(`"dedupe": "perhaps", "gc": {}, "gcDelay": "1d", "gcInterval": "300", "commit": [], "remoteCache": "yes"`)},
+		{"below zero", minimalStorage(`"gcDelay": "-1s", "gcInterval": -1`)},
+		{"durations", minimalStorage(`"gcDelay": "two hours", "gcInterval": true`)},
+		{"long durations", minimalStorage(`"gcDelay": "100000h", "gcInterval": 1e30`)},
+		{"weeks", minimalStorage(`"gcDelay": "2w", "gcInterval": ""`)},
+		{"short durations", minimalStorage(`"gcDelay": 300, "gcInterval": 10`)},
+		{"gc is off", minimalStorage(`"gc": false, "dedupe": false, "gcInterval": "1h", "cacheDriver": {}`)},
+		{"address with a port", minimal(`, "http": {"address": "0.0.0.0:5000"}`)},
+		{"two listeners", minimal(`, "http": {"address": "::", "port": "7373"}, "cluster": {}`)},
+		{"half of http.tls", minimal(`, "http": {"tls": {"cert": "c"}}`)},
+		{"only the CA of http.tls", minimal(`, "http": {"tls": {"cacert": "c"}}`)},
+		{"kinds of http.tls", minimal(`, "http": {"tls": {"cert": ["c"], "keyFile": "k"}}`)},
 		{"notes on values", minimal(`, "http": {"port": "1", "port": "2"}, "cluster": {"replicas": 3.5}`)},
 	} {
-		_, notes, err := config.Parse([]byte(test.file), "zot-0")
+		_, notes, err := config.Parse("config.json", []byte(test.file), "zot-0")
 		fmt.Fprintf(&b, "== %s\n", test.name)
 		for _, n := range notes {
 			fmt.Fprintf(&b, "note %s: %s\n", n.Key, n.Text)
@@ -205,15 +267,17 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// Every example of zot's loads, and whatever is not acted on is noted.
 func TestLoadExamples(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("../../../test/testdata/zot-examples/config-*.json")
+	files, err := filepath.Glob("../../../test/testdata/zot-examples/config-*.*")
 	if err != nil || len(files) < 20 {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}
 	for _, file := range files {
-		if _, _, err := config.Load(file); err != nil {
-			t.Errorf("%s: %v", file, err)
+		c, _, err := config.Load(file)
+		if err != nil || c.Storage.RootDirectory != "/tmp/zot" || !c.Cluster.Alone {
+			t.Errorf("%s: %v as %+v", file, err, c)
 		}
 	}
 	for node := 1; node <= 3; node++ {
@@ -232,18 +296,20 @@ func TestLoadMissing(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(minimal(`, "cluster": {"members": ["a:1", "dns:b:2"], "replicas": 3.5, "hashKey": "x"}`)))
-	f.Add([]byte(`{"storage": {"rootDirectory": null}, "http": [1, {"a": {}}], "HTTP": 1}`))
-	f.Add([]byte("{// \n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, _, err := config.Parse(data, "zot-0")
+	f.Add("c.json", []byte(minimal(`, "cluster": {"members": ["a:1", "dns:b:2"], "replicas": 3.5, "hashKey": "x"}`)))
+	f.Add("c.json", []byte(`{"storage": {"rootDirectory": null}, "http": [1, {"a": {}}], "HTTP": 1}`))
+	f.Add("c.json", []byte("{// \n"))
+	f.Add("c.yaml", []byte("a: &a {rootDirectory: /r, gcDelay: 1e3}\nstorage: {<<: *a, ? b : 0o7}\nhttp: {port: .inf}\n"))
+	f.Add("c.toml", []byte("[storage]\nrootDirectory = '/r'\n[[http.ratelimit.methods]]\nrate = 1979-05-27\n"))
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		c, _, err := config.Parse(name, data, "zot-0")
 		if err != nil {
 			if err.Error() == "" {
 				t.Error("an error without words")
 			}
 			return
 		}
-		if c.Storage.RootDirectory == "" || c.Cluster.Advertise == "" || c.Cluster.WriteAcks < 1 || c.Cluster.BootstrapExpect < 1 {
+		if c.Storage.RootDirectory == "" || c.Storage.GCDelay < 0 || c.Cluster.Advertise == "" || c.Cluster.WriteAcks < 1 || c.Cluster.BootstrapExpect < 1 {
 			t.Errorf("accepted as %+v", c)
 		}
 	})

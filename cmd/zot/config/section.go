@@ -109,14 +109,18 @@ func (s *section) number(name string, into *int) {
 	s.note(s.key(name), "%s was cut to %d", digits, int(f))
 }
 
-// list sets into to the value of a key, if it is there. A single text counts as a list of one.
+// list sets into to the value of a key, if it is there. A single text counts as a list of what stands
+// between its commas, as for zot.
 func (s *section) list(name string, into *[]string) {
 	value, ok := s.take(name)
 	if !ok {
 		return
 	}
 	if one, ok := value.(string); ok {
-		*into = []string{one}
+		*into = nil
+		for item := range strings.SplitSeq(one, ",") {
+			*into = append(*into, strings.TrimSpace(item))
+		}
 		return
 	}
 	all, ok := value.([]any)
@@ -126,12 +130,14 @@ func (s *section) list(name string, into *[]string) {
 	}
 	*into = nil
 	for i, item := range all {
-		text, ok := item.(string)
-		if !ok {
+		switch v := item.(type) {
+		case string:
+			*into = append(*into, v)
+		case json.Number:
+			*into = append(*into, v.String())
+		default:
 			s.problem(fmt.Sprintf("%s[%d]", s.key(name), i), "write it in quotes", "%s is no text", kindOf(item))
-			continue
 		}
-		*into = append(*into, text)
 	}
 }
 
@@ -155,13 +161,10 @@ func (s *section) section(name string, read func(*section)) bool {
 // ignored makes keys known that say nothing.
 func (s *section) ignored(names ...string) { s.known = append(s.known, names...) }
 
-// unused makes keys known that this version takes no notice of, and notes those that are there. What
-// is in them is not looked at.
-func (s *section) unused(names ...string) {
-	for _, name := range names {
-		if _, ok := s.take(name); ok {
-			s.note(s.key(name), "is a key of zot that this version does not act on yet")
-		}
+// noteIf notes something of a key, if it is there.
+func (s *section) noteIf(name, text string) {
+	if s.object.find(name) != nil {
+		s.note(s.key(name), "%s", text)
 	}
 }
 
