@@ -1,0 +1,288 @@
+package sweep_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/jobs/sweep"
+)
+
+const (
+	window = 10 * time.Minute // of a store whose gcDelay is an hour
+	hold   = 3 * window
+)
+
+func TestUnknownCopyGoesAfterThreeWindows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := copyOf(w.write("bytes"))
+	recorded := w.write("known")
+	w.apply(recorded)
+	w.run(unknown) // marks
+	w.pass(hold - time.Second)
+	w.run(unknown)
+	w.expect(old, true, fsm.CopyUnknown)
+	w.pass(time.Second)
+	w.run(unknown)
+	w.expect(old, false, fsm.CopyUnknown)
+	w.expect(copyOf(recorded), true, fsm.CopyRecorded)
+}
+
+// The windows are the store's: with a short lease there is less to wait.
+func TestUnknownCopyGoesByTheNumbersOfItsStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(fsm.SetStore{Name: fsm.DefaultStore, GCDelay: 4 * time.Minute, Replicas: 1, WriteAcks: 1})
+	w.pass(2 * time.Hour) // the longer lease of before has passed
+	old := copyOf(w.write("bytes"))
+	w.run(unknown)
+	w.pass(3*time.Minute - time.Second)
+	w.run(unknown)
+	w.expect(old, true, fsm.CopyUnknown)
+	w.pass(time.Second)
+	w.run(unknown)
+	w.expect(old, false, fsm.CopyUnknown)
+}
+
+// A copy that came after the listing has a mark of its own, however old those of others are.
+func TestYoungUnknownCopyStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := copyOf(w.write("old"))
+	w.run(unknown)
+	w.pass(hold - time.Second)
+	young := copyOf(w.write("young"))
+	w.pass(time.Second)
+	w.run(unknown)
+	w.expect(old, false, fsm.CopyUnknown)
+	w.expect(young, true, fsm.CopyUnknown)
+	w.pass(hold)
+	w.run(unknown)
+	w.expect(young, false, fsm.CopyUnknown)
+}
+
+func TestCopyThatIsRecordedMeanwhileStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	late := w.write("bytes")
+	w.run(unknown)
+	w.pass(window - 2*time.Second)
+	w.apply(late)
+	w.pass(3 * hold)
+	w.run(unknown)
+	w.expect(copyOf(late), true, fsm.CopyRecorded)
+}
+
+// What is doomed is the other job's, which confirms it.
+func TestCopyThatIsDoomedMeanwhileIsNoUnknownOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := w.write("bytes")
+	w.run(unknown)
+	w.apply(old)
+	w.apply(w.write("bytes"))
+	w.pass(hold)
+	w.run(unknown)
+	w.expect(copyOf(old), true, fsm.CopyDoomed)
+}
+
+// GC R11, the race "age by the holder's own time": this node lags by an hour when it lists a copy that
+// has just been written, and catches up in the round. By its own time before the round the copy would be
+// an hour old.
+func TestNodeThatLagsTakesNoNewCopyForAnOldOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	late := w.write("bytes")
+	w.round = func() error { // all others have had this hour already
+		w.pass(time.Hour)
+		late.Stamp = w.now()
+		return nil
+	}
+	w.run(unknown)
+	w.round = nil
+	w.run(unknown)
+	w.apply(late)
+	w.run(unknown)
+	w.expect(copyOf(late), true, fsm.CopyRecorded)
+}
+
+// GC R11: the index is asked for after the listing. A copy that is listed after the round has a younger
+// stamp than the mark would say.
+func TestListingThatTakesLongMakesNoMarkOlder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var late fsm.BlobStored
+	w.blobs.listing = func() {
+		w.pass(hold)
+		late = w.write("bytes") // in the very listing
+	}
+	w.run(unknown)
+	w.blobs.listing = nil
+	w.run(unknown)
+	w.apply(late)
+	w.run(unknown)
+	w.expect(copyOf(late), true, fsm.CopyRecorded)
+}
+
+func TestNothingIsMarkedWithoutARound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := copyOf(w.write("bytes"))
+	w.round = func() error { return errors.New("no quorum") }
+	for range 3 {
+		if err := w.all[unknown].Do(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+		w.pass(hold)
+	}
+	w.expect(old, true, fsm.CopyUnknown)
+	w.round = nil
+	w.run(unknown)
+	w.expect(old, true, fsm.CopyUnknown)
+}
+
+// Marks need not survive a restart: they are made anew.
+func TestMarksAreForgottenWithTheProcess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := copyOf(w.write("bytes"))
+	w.run(unknown)
+	w.pass(hold)
+	w.restart()
+	w.run(unknown)
+	w.expect(old, true, fsm.CopyUnknown)
+	w.pass(hold)
+	w.run(unknown)
+	w.expect(old, false, fsm.CopyUnknown)
+}
+
+// GC R13: of a store without its marker nothing is marked or removed; what was marked before stays so.
+func TestOfflineStoreIsNotSwept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := copyOf(w.write("bytes"))
+	w.run(unknown)
+	w.pass(hold)
+	w.blobs.setOffline(true)
+	if err := w.all[unknown].Do(t.Context()); !errors.Is(err, blobstore.ErrOffline) {
+		t.Fatalf("error %v", err)
+	}
+	w.expect(old, true, fsm.CopyUnknown)
+	w.blobs.setOffline(false)
+	w.run(unknown)
+	w.expect(old, false, fsm.CopyUnknown)
+}
+
+// A file that the disk does not let go of is tried again with the next marks, and keeps no other.
+func TestStuckUnknownCopyKeepsNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stuck, other := copyOf(w.write("stuck")), copyOf(w.write("other"))
+	w.blobs.stuck[stuck] = true
+	w.run(unknown)
+	w.pass(hold)
+	w.run(unknown)
+	w.expect(stuck, true, fsm.CopyUnknown)
+	w.expect(other, false, fsm.CopyUnknown)
+	delete(w.blobs.stuck, stuck)
+	w.pass(hold)
+	w.run(unknown)
+	w.expect(stuck, false, fsm.CopyUnknown)
+}
+
+// GC R11: after the restore of a backup, what was pushed since is unknown, and nothing of it goes for a
+// week; neither do marks from before say anything.
+func TestNothingUnknownGoesAfterARestore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	backup := w.backup()
+	lost := w.write("pushed since the backup")
+	w.apply(lost)
+	marked := copyOf(w.write("marked before the restore"))
+	w.run(unknown)
+	w.restore(backup)
+	w.pass(2 * hold)
+	w.run(unknown)
+	w.pass(7*24*time.Hour - 2*hold - time.Second)
+	w.run(unknown)
+	w.run(unknown)
+	w.pass(time.Second)
+	w.run(unknown) // the first marks
+	w.expect(copyOf(lost), true, fsm.CopyUnknown)
+	w.expect(marked, true, fsm.CopyUnknown)
+	w.pass(hold)
+	w.run(unknown)
+	w.expect(copyOf(lost), false, fsm.CopyUnknown)
+	w.expect(marked, false, fsm.CopyUnknown)
+}
+
+// The job may not have run for the whole week: the marks are from before the restore all the same.
+func TestMarksFromBeforeARestoreAreForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	backup := w.backup()
+	lost := copyOf(w.write("bytes"))
+	w.run(unknown)
+	w.restore(backup)
+	w.pass(7*24*time.Hour + time.Second)
+	w.run(unknown)
+	w.expect(lost, true, fsm.CopyUnknown)
+	w.pass(hold)
+	w.run(unknown)
+	w.expect(lost, false, fsm.CopyUnknown)
+}
+
+// heap is a store with so many unknown copies that they are not all marked at once.
+type heap struct {
+	*shelf
+	ids []blobstore.CopyID
+}
+
+func (h *heap) Copies(_ context.Context, after blobstore.CopyID) iter.Seq2[blobstore.CopyID, error] {
+	return func(yield func(blobstore.CopyID, error) bool) {
+		for _, id := range h.ids {
+			if bytes.Compare(id[:], after[:]) > 0 && !yield(id, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (h *heap) RemoveCopies(_ context.Context, ids ...blobstore.CopyID) error {
+	h.ids = slices.DeleteFunc(h.ids, func(id blobstore.CopyID) bool {
+		_, gone := slices.BinarySearchFunc(ids, id, func(a, b blobstore.CopyID) int { return bytes.Compare(a[:], b[:]) })
+		return gone
+	})
+	return nil
+}
+
+func TestMoreUnknownCopiesThanAreMarked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := &heap{shelf: w.blobs}
+	for n := range 100_000 {
+		h.ids = append(h.ids, blobstore.CopyID{0: byte(n >> 16), 1: byte(n >> 8), 2: byte(n), 15: 1})
+	}
+	all, err := sweep.New(sweep.Deps{Store: fsm.DefaultStore, Blobs: h, State: w.state, Consistency: w, Proposer: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []int
+	for range 4 {
+		if err := all[unknown].Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, len(h.ids))
+		w.pass(hold)
+	}
+	if left[0] != 100_000 || left[1] == 0 || left[1] > 40_000 || left[2] != 0 {
+		t.Errorf("left after each run: %v", left)
+	}
+}
