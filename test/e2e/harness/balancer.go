@@ -1,0 +1,119 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Balancer is HAProxy before some nodes.
+type Balancer struct {
+	Address string
+	process *Process
+}
+
+// Balance runs HAProxy before the nodes until the test ends, as a configuration file that users have
+// says; only addresses, and where it logs to, are the test's own.
+func Balance(t testing.TB, file string, nodes ...*Node) *Balancer {
+	t.Helper()
+	haproxy, err := exec.LookPath("haproxy")
+	if err != nil {
+		t.Fatal("haproxy is not installed: run make e2e-deps")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Balancer{Address: local(FreePorts(t, 1)[0])}
+	var addresses []string
+	for _, n := range nodes {
+		addresses = append(addresses, n.Address)
+	}
+	own := filepath.Join(t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(own, []byte(readdress(string(text), b.Address, addresses)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// -db: in the foreground, in one process.
+	b.process = begin(t, "haproxy", syscall.SIGTERM, exec.CommandContext(outlasting(t), haproxy, "-db", "-f", own)) //nolint:gosec // installed by make e2e-deps
+	Until(t, "haproxy passes requests on", func(ctx context.Context) error { return Probe(ctx, "http://"+b.Address+"/readyz?for=write") })
+	return b
+}
+
+// readdress puts other addresses into a configuration, and a section "global" that runs anywhere.
+// Servers beyond the addresses are left out.
+func readdress(config, listen string, servers []string) string {
+	out := []string{"global", "    log stdout format raw local0", "    maxconn 2000"}
+	section := ""
+	for line := range strings.Lines(config) {
+		line = strings.TrimRight(line, "\r\n")
+		words := strings.Fields(line)
+		if len(words) > 0 && line[0] != ' ' && line[0] != '\t' && line[0] != '#' {
+			section = words[0]
+		}
+		switch {
+		case section == "global" || len(words) == 0:
+			continue
+		case words[0] == "bind":
+			line = "    bind " + listen
+		case words[0] == "server" && len(servers) == 0:
+			continue
+		case words[0] == "server":
+			words[2], servers = servers[0], servers[1:]
+			line = "    " + strings.Join(words, " ")
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "\n") + "\n"
+}
+
+// Request is one request that went through the balancer.
+type Request struct {
+	Server string
+	Status int
+	Method string
+	Path   string // with its query
+}
+
+// Requests are those that have ended so far and were answered.
+func (b *Balancer) Requests(t testing.TB) []Request {
+	t.Helper()
+	text, err := os.ReadFile(b.process.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return requests(string(text))
+}
+
+// requests reads what `option httplog` writes.
+func requests(log string) []Request {
+	logged := regexp.MustCompile(` [^ /]+/([^ /]+) [-0-9/+]+ (-?\d+) [+]?\d+ .*"([A-Z]+) ([^ "]+)`)
+	var all []Request
+	for _, m := range logged.FindAllStringSubmatch(log, -1) {
+		status, err := strconv.Atoi(m[2])
+		if err == nil && status > 0 {
+			all = append(all, Request{Server: m[1], Status: status, Method: m[3], Path: m[4]})
+		}
+	}
+	return all
+}
+
+// WaitRequest waits until a request like the wanted one stands in the log: a method, a part of the
+// path and a status.
+func (b *Balancer) WaitRequest(t testing.TB, method, part string, status int) {
+	t.Helper()
+	Until(t, fmt.Sprintf("%s ...%s... with status %d", method, part, status), func(context.Context) error {
+		for _, r := range b.Requests(t) {
+			if r.Method == method && r.Status == status && strings.Contains(r.Path, part) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it is not among %d requests", len(b.Requests(t)))
+	})
+}

@@ -1,0 +1,148 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Engine is a Docker engine.
+type Engine struct {
+	host string // DOCKER_HOST of an engine of the test's own; "" for the one that docker finds
+}
+
+// StartEngine finds the Docker engine that runs, or runs one until the test ends. One of the test's own
+// keeps what it keeps in a directory of its own, and leaves the firewall and the routing of the machine
+// as they are.
+func StartEngine(t testing.TB) *Engine {
+	t.Helper()
+	if _, err := exec.LookPath("docker"); err != nil {
+		t.Fatal("docker is not installed: run make e2e-deps")
+	}
+	e := &Engine{}
+	if e.asks(t.Context()) == nil {
+		return e
+	}
+	dockerd, err := exec.LookPath("dockerd")
+	if err != nil || os.Geteuid() != 0 {
+		t.Fatal("no Docker engine runs, and this user cannot run one: start it, or be root and run make e2e-deps")
+	}
+	dir, err := os.MkdirTemp("", "zot-engine-") //nolint:usetesting // a socket in it must have a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	e.host = "unix://" + filepath.Join(dir, "docker.sock")
+	p := begin(t, "dockerd", syscall.SIGTERM, exec.CommandContext(outlasting(t), dockerd, //nolint:gosec // installed by make e2e-deps
+		"--host", e.host, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"),
+		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"))
+	Until(t, "the Docker engine answers", func(ctx context.Context) error {
+		select {
+		case <-p.Ended():
+			t.Fatal("dockerd has ended")
+		default:
+		}
+		return e.asks(ctx)
+	})
+	return e
+}
+
+// asks fails if the engine does not answer.
+func (e *Engine) asks(ctx context.Context) error {
+	return e.command(ctx, "version", "--format", "{{.Server.Version}}").Run()
+}
+
+func (e *Engine) command(ctx context.Context, arguments ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "docker", arguments...)
+	cmd.Env = e.environment()
+	return cmd
+}
+
+func (e *Engine) environment() []string {
+	if e.host == "" {
+		return os.Environ()
+	}
+	return append(os.Environ(), "DOCKER_HOST="+e.host)
+}
+
+// Run has the engine do something, and returns what docker printed.
+func (e *Engine) Run(t testing.TB, arguments ...string) string {
+	t.Helper()
+	return e.Feed(t, nil, arguments...)
+}
+
+// Feed is Run for what docker reads from its standard input.
+func (e *Engine) Feed(t testing.TB, stdin io.Reader, arguments ...string) string {
+	t.Helper()
+	cmd := e.command(t.Context(), arguments...)
+	cmd.Stdin = stdin
+	out, err := output(t, cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// Try is Run for what may fail.
+func (e *Engine) Try(t testing.TB, arguments ...string) error {
+	t.Helper()
+	_, err := output(t, e.command(t.Context(), arguments...))
+	return err
+}
+
+// Read has docker write something to its standard output, and hands it to read as it comes.
+func (e *Engine) Read(t testing.TB, read func(io.Reader) error, arguments ...string) {
+	t.Helper()
+	cmd := e.command(t.Context(), arguments...)
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err = read(out)
+	_, drained := io.Copy(io.Discard, out) // so that docker does not wait for a reader
+	if err := errors.Join(err, drained, cmd.Wait()); err != nil {
+		t.Fatalf("docker %s: %v\n%s", strings.Join(arguments, " "), err, complaints.String())
+	}
+}
+
+// RemoveAtEnd removes what carries the label when the test ends, also when it is killed: containers with
+// their volumes, networks, volumes and images.
+func (e *Engine) RemoveAtEnd(t testing.TB, label string) {
+	t.Helper()
+	const script = `read -r _
+l="label=$1"
+for c in $(docker ps -aq --filter "$l"); do docker rm -fv "$c"; done
+for n in $(docker network ls -q --filter "$l"); do docker network rm "$n"; done
+for v in $(docker volume ls -q --filter "$l"); do docker volume rm -f "$v"; done
+for i in $(docker images -aq --filter "$l"); do docker rmi -f "$i"; done`
+	cmd := exec.CommandContext(outlasting(t), "sh", "-c", script, "sh", label)
+	cmd.Env = e.environment()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C must not end it
+	alive, err := cmd.StdinPipe()                         // closed by the kernel when the test dies
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(alive.Close(), cmd.Wait()); err != nil {
+			t.Errorf("remove what is labelled %s: %v", label, err)
+		}
+	})
+}

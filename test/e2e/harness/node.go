@@ -1,0 +1,163 @@
+package harness
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Node is one node as its clients and its operator see it.
+type Node struct {
+	Name    string
+	Address string // host:port where clients are served
+
+	binary, file string
+	process      *Process
+}
+
+// URL is where the node serves a path.
+func (n *Node) URL(path string) string { return "http://" + n.Address + path }
+
+// Start runs a cluster of count nodes until the test ends, and returns them when all take pushes. One
+// node is configured as users do who have no other: without the section "cluster".
+func Start(t testing.TB, count int) []*Node {
+	t.Helper()
+	nodes := configure(t, Program(t, "ZOT"), count)
+	for _, n := range nodes {
+		n.Serve(t)
+	}
+	WaitWritable(t, nodes...)
+	return nodes
+}
+
+// Serve starts a node that does not run.
+func (n *Node) Serve(t testing.TB) {
+	t.Helper()
+	cmd := exec.CommandContext(outlasting(t), n.binary, "serve", n.file, "--drain-wait", "0s") //nolint:gosec // the program under test
+	n.process = begin(t, n.Name, syscall.SIGTERM, cmd)
+}
+
+// Stop ends the node in good order.
+func (n *Node) Stop(t testing.TB) {
+	t.Helper()
+	n.process.Stop(t, syscall.SIGTERM)
+}
+
+// Kill ends the node as a crash does.
+func (n *Node) Kill(t testing.TB) {
+	t.Helper()
+	n.process.Stop(t, syscall.SIGKILL)
+}
+
+// configure lays out directories, a secret and configuration files.
+func configure(t testing.TB, binary string, count int) []*Node {
+	t.Helper()
+	// Not the test's own directory: a Unix socket in it must have a short path.
+	root, err := os.MkdirTemp("", "zot-e2e-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(root); err != nil {
+			t.Error(err)
+		}
+	})
+	ports := FreePorts(t, 2*count)
+	var nodes []*Node
+	var members []string
+	for i := range count {
+		nodes = append(nodes, &Node{
+			Name: "zot-" + strconv.Itoa(i), Address: local(ports[i]), binary: binary,
+			file: filepath.Join(root, "zot-"+strconv.Itoa(i)+".json"),
+		})
+		members = append(members, local(ports[count+i]))
+	}
+	secret := Secret(t, root)
+	for i, n := range nodes {
+		section := map[string]any{
+			"name": "e2e", "node": n.Name, "listen": members[i], "advertise": members[i], "members": members, "secretFile": secret,
+		}
+		if count == 1 {
+			section = nil
+		}
+		WriteConfig(t, n.file, filepath.Join(root, n.Name), n.Address, section)
+	}
+	return nodes
+}
+
+// WriteConfig writes a node's configuration file. Without a section "cluster" the node has no others.
+func WriteConfig(t testing.TB, file, root, address string, cluster map[string]any) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := map[string]any{
+		"distSpecVersion": "1.1.1",
+		"storage":         map[string]any{"rootDirectory": root},
+		"http":            map[string]any{"address": host, "port": port},
+	}
+	if cluster != nil {
+		c["cluster"] = cluster
+	}
+	text, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Secret writes what the nodes share into a directory, and returns the file.
+func Secret(t testing.TB, dir string) string {
+	t.Helper()
+	file := filepath.Join(dir, "secret")
+	if err := os.WriteFile(file, []byte(strings.Repeat("a secret of the tests ", 3)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Program is a program whose path an environment variable says. Without it the test is skipped: then
+// nobody has built what is to be tested.
+func Program(t testing.TB, variable string) string {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Skipf("%s does not say where the program is: run make e2e", variable)
+	}
+	return path
+}
+
+// FreePorts are ports of 127.0.0.1 at which nobody listens now, over TCP or UDP.
+func FreePorts(t testing.TB, count int) []int {
+	t.Helper()
+	var ports []int
+	for range 100 * count {
+		tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tcp.Close() //nolint:errcheck // held until all are found, so that none is found twice
+		port := tcp.Addr().(*net.TCPAddr).Port
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if err != nil {
+			continue
+		}
+		defer udp.Close() //nolint:errcheck // as above
+		if ports = append(ports, port); len(ports) == count {
+			return ports
+		}
+	}
+	t.Fatal("no ports are free")
+	return nil
+}
+
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -1,0 +1,67 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Until asks again and again until what returns nil, and fails the test when that takes more than a
+// minute.
+func Until(t testing.TB, goal string, what func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := what(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not within a minute: %v", goal, err)
+		}
+	}
+}
+
+// WaitWritable waits until each node says that it takes pushes.
+func WaitWritable(t testing.TB, nodes ...*Node) {
+	t.Helper()
+	for _, n := range nodes {
+		Until(t, n.Name+" takes pushes", func(ctx context.Context) error {
+			if n.process != nil {
+				select {
+				case <-n.process.Ended():
+					t.Fatalf("%s has ended", n.Name)
+				default:
+				}
+			}
+			return Probe(ctx, n.URL("/readyz?for=write"))
+		})
+	}
+}
+
+// Probe asks for a URL, and fails unless the answer is 200.
+func Probe(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // it is only read
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return fmt.Errorf("%s: %s: %s", url, response.Status, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
