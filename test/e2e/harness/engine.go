@@ -45,7 +45,7 @@ func StartEngine(t testing.TB) *Engine {
 	e.host = "unix://" + filepath.Join(dir, "docker.sock")
 	p := begin(t, "dockerd", syscall.SIGTERM, exec.CommandContext(outlasting(t), dockerd, //nolint:gosec // installed by make e2e-deps
 		"--host", e.host, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"),
-		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"))
+		"--log-level", "warn", "--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"))
 	Until(t, "the Docker engine answers", func(ctx context.Context) error {
 		select {
 		case <-p.Ended():
@@ -98,6 +98,18 @@ func (e *Engine) Try(t testing.TB, arguments ...string) error {
 	t.Helper()
 	_, err := output(t, e.command(t.Context(), arguments...))
 	return err
+}
+
+// Forget removes images from the engine, so that the next pull brings all of them. That one is not there
+// is no fault.
+func (e *Engine) Forget(t testing.TB, images ...string) {
+	t.Helper()
+	for _, image := range images {
+		_, err := output(t, e.command(outlasting(t), "rmi", "--force", image))
+		if err != nil && !strings.Contains(err.Error(), "No such image") {
+			t.Error(err)
+		}
+	}
 }
 
 // Read has docker write something to its standard output, and hands it to read as it comes.

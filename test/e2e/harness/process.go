@@ -138,7 +138,8 @@ func Run(t testing.TB, program string, arguments ...string) string {
 	return out
 }
 
-// TryRun runs a program to its end, and returns what it printed. The error has that too.
+// TryRun runs a program to its end, and returns what it wrote to its standard output. The error has that too,
+// and its complaints.
 func TryRun(t testing.TB, program string, arguments ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, arguments...)
@@ -151,13 +152,14 @@ func output(t testing.TB, cmd *exec.Cmd) (string, error) {
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	begun := time.Now()
-	out, err := cmd.CombinedOutput()
+	var out, complaints strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &complaints
 	line := filepath.Base(cmd.Path) + " " + strings.Join(cmd.Args[1:], " ")
-	if err != nil {
-		return string(out), fmt.Errorf("%s: %w\n%s", line, err, out)
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s: %w\n%s%s", line, err, out.String(), complaints.String())
 	}
 	t.Logf("%6.2fs  %s", time.Since(begun).Seconds(), line)
-	return string(out), nil
+	return out.String(), nil
 }
 
 // outlasting is a context for what must go on until the test's cleanup ends it.
