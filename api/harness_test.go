@@ -167,13 +167,18 @@ type call struct {
 // do sends a request.
 func (w *world) do(c call) *httptest.ResponseRecorder {
 	w.t.Helper()
-	r := httptest.NewRequestWithContext(w.t.Context(), c.method, c.path, strings.NewReader(c.body))
+	return send(w.t, w, c)
+}
+
+func send(t testing.TB, h http.Handler, c call) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), c.method, c.path, strings.NewReader(c.body))
 	for _, line := range c.header {
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header.Set(name, value)
 	}
 	answer := httptest.NewRecorder()
-	w.ServeHTTP(answer, r)
+	h.ServeHTTP(answer, r)
 	return answer
 }
 
