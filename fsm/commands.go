@@ -10,6 +10,7 @@ func commands() []spec {
 		define[SetStore, None](1),
 		define[ClusterFormed, None](1),
 		define[RaiseLevel, None](1),
+		define[SpendToken, None](1),
 
 		// Nodes.
 		define[NodeStarted, None](1),

@@ -18,6 +18,7 @@ type people struct {
 	keys     map[fsm.SecretHash]fsm.APIKey
 	marks    map[mark]bool
 	jobs     map[string]fsm.Progress
+	tokens   map[shown]fsm.SecretHash // by whom they were spent
 }
 
 type mark struct {
@@ -25,9 +26,16 @@ type mark struct {
 	kind             fsm.Mark
 }
 
+// shown is a token as somebody shows it: what it says is all signed.
+type shown struct {
+	token   fsm.TokenID
+	expires int64
+}
+
 func newPeople() people {
 	return people{
 		map[fsm.SecretHash]fsm.Session{}, map[fsm.SecretHash]fsm.APIKey{}, map[mark]bool{}, map[string]fsm.Progress{},
+		map[shown]fsm.SecretHash{},
 	}
 }
 
@@ -131,9 +139,21 @@ func (m *model) setProgress(c fsm.SetProgress) (fsm.None, *fsm.Refusal) {
 	return fsm.None{}, nil
 }
 
+func (m *model) spendToken(c fsm.SpendToken) (fsm.None, *fsm.Refusal) {
+	if c.Expires <= m.date {
+		return fsm.None{}, fsm.ErrTokenExpired
+	}
+	k := shown{c.Token, c.Expires}
+	if before, spent := m.tokens[k]; spent && before != c.Joiner {
+		return fsm.None{}, fsm.ErrTokenSpent
+	}
+	m.tokens[k] = c.Joiner
+	return fsm.None{}, nil
+}
+
 // aboutPeople makes up a command about people or jobs.
 func (g *generator) aboutPeople() operation {
-	switch g.r.IntN(10) {
+	switch g.r.IntN(11) {
 	case 0, 1:
 		c := fsm.PutSession{Cookie: pick(g.r, secrets()), Subject: pick(g.r, users()), Expires: g.soon(), Groups: []string{"dev"}}
 		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.putSession(c) }))
@@ -152,6 +172,8 @@ func (g *generator) aboutPeople() operation {
 			Mark: fsm.Mark(between(g.r, 1, 2)), Change: fsm.MarkChange(between(g.r, 1, 3)),
 		}
 		return g.must(operationOf(c, func(m *model) (fsm.PreferenceSet, *fsm.Refusal) { return m.setPreference(c) }))
+	case 9:
+		return g.spending()
 	default:
 		c := fsm.SetProgress{Job: pick(g.r, jobNames()), Term: g.term + uint64(g.r.IntN(3)) - 1, Value: []byte("x")[:g.r.IntN(2)]}
 		c.Term, c.Lifetime = max(1, c.Term), pick(g.r, []time.Duration{0, time.Millisecond, time.Hour})
@@ -161,6 +183,24 @@ func (g *generator) aboutPeople() operation {
 
 // soon is a date about now.
 func (g *generator) soon() int64 { return g.date + int64(between(g.r, -2000, 30_000)) }
+
+// spending shows one of a few tokens, often one that was shown before.
+func (g *generator) spending() operation {
+	c := fsm.SpendToken{Token: fsm.TokenID{byte(g.r.IntN(3))}, Joiner: pick(g.r, secrets()), Expires: g.date + int64(between(g.r, -2000, 900_000))}
+	var before []shown
+	for k := range g.m.tokens {
+		before = append(before, k)
+	}
+	slices.SortFunc(before, func(a, b shown) int {
+		return cmp.Or(cmp.Compare(a.expires, b.expires), bytes.Compare(a.token[:], b.token[:]))
+	})
+	if len(before) > 0 && chance(g.r, 70) {
+		newest := before[max(0, len(before)-3):]
+		k := pick(g.r, newest)
+		c.Token, c.Expires = k.token, k.expires
+	}
+	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.spendToken(c) }))
+}
 
 func (g *generator) endOfSessions() operation {
 	switch g.r.IntN(3) {

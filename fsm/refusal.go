@@ -42,6 +42,8 @@ var (
 
 	ErrClusterFormed = &Refusal{Code: "cluster is another"}
 	ErrLevelTooEarly = &Refusal{Code: "feature level too early"}
+	ErrTokenExpired  = &Refusal{Code: "token expired"}
+	ErrTokenSpent    = &Refusal{Code: "token spent"}
 
 	// Nodes.
 

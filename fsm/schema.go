@@ -14,6 +14,8 @@ const (
 	requests bucket = "requests" // <incarnation><random><sequence> -> kept result
 	expiries bucket = "expiries" // <state time><request key> -> nothing; which results go next
 
+	spentTokens bucket = "spentTokens" // <expiry, a date><token> -> spending
+
 	// Repositories and what is in them. No name of a repository, store or tag has a zero byte.
 	repositories bucket = "repositories" // <repository> -> repositoryRecord
 	catalog      bucket = "catalog"      // <repository> -> nothing; those with a manifest
@@ -62,5 +64,6 @@ func replicated() []bucket {
 		tags, tagged, history, untagged, pulls, links,
 		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed,
 		sessions, sessionsOf, sessionsUntil, apiKeys, apiKeysOf, apiKeysUntil, preferences, starred, jobs,
+		spentTokens,
 	}
 }

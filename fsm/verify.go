@@ -27,6 +27,7 @@ func (v View) Check() []string {
 	c.history()
 	c.requests()
 	c.people()
+	c.tokens()
 	c.indexes()
 	c.sums()
 	return c.findings
