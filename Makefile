@@ -29,7 +29,7 @@ CRASH_SEEDS ?= 100
 POWER_CUTS ?= 200
 
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
-APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|model)(/|$$)
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|kill|model)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
 ##@ Build
@@ -85,6 +85,10 @@ crash: ## crash each write of ours at each of its steps, and cut the power of wh
 .PHONY: chaos
 chaos: ## kill, pause and part the nodes for CHAOS_DURATION (5m), and check the history
 	CHAOS_DURATION=$(CHAOS_DURATION) $(GO) test -race -timeout 90m -v ./test/chaos/...
+
+.PHONY: kill
+kill: build ## kill and stop nodes while clients push and pull, KILL_RUNS times on three nodes and on five
+	ZOT=$(BIN)/zot KILL_OUT=$(RESULTS)/kill $(GO) test -count 1 -timeout 90m -run 'TestKill$$' -v ./test/kill
 
 .PHONY: bench
 bench: ## run the benchmarks

@@ -1,0 +1,138 @@
+package kill_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// audit asks every node, when all live again and nobody writes any more, for all that there should be: every
+// tag, every manifest and every blob that was acknowledged.
+func (b *bout) audit(ctx context.Context) {
+	if !b.settled(ctx) {
+		return
+	}
+	b.say("all nodes have applied the same; every one is asked for everything")
+	var auditing sync.WaitGroup
+	finds := make([]map[key]value, b.size)
+	for i, n := range b.rack.nodes {
+		auditing.Go(func() { finds[i] = b.auditNode(ctx, n, b.worker(100+i)) })
+	}
+	auditing.Wait()
+	if ctx.Err() != nil {
+		return
+	}
+	for k, saw := range finds[0] {
+		for i, found := range finds {
+			if found[k] != saw {
+				b.fail("at the end %s is %d at %s and %d at %s:\n%s", k, saw, b.rack.nodes[0].name, found[k], b.rack.nodes[i].name, b.history.of(k))
+			}
+		}
+	}
+	if status, err := b.rack.nodes[0].status(ctx); err == nil {
+		b.figures.count("blobs at the end", fmt.Sprintf("damaged %d, below replicas %d, others", status.Blobs.Damaged, status.Blobs.BelowReplicas))
+	}
+}
+
+// settled waits until all nodes live, are voting members, and have applied the same.
+func (b *bout) settled(ctx context.Context) bool {
+	began := time.Now()
+	for why := "not asked"; ; wait(ctx, 50*time.Millisecond) {
+		if why = b.unsettled(ctx); why == "" {
+			b.figures.took("from the last write to one state", time.Since(began))
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if time.Since(began) > 2*patience {
+			b.fail("the nodes do not settle: %s", why)
+			return false
+		}
+	}
+}
+
+// unsettled says what is missing, as any of the nodes sees it.
+func (b *bout) unsettled(ctx context.Context) string {
+	for _, n := range b.rack.nodes {
+		s, err := n.status(ctx)
+		switch {
+		case err != nil:
+			return fmt.Sprintf("%s: %v", n.name, err)
+		case len(s.Members) != b.size:
+			return fmt.Sprintf("%s knows %d members", n.name, len(s.Members))
+		}
+		for _, m := range s.Members {
+			if m.Applied == nil || m.State != "member" || !m.Voter || *m.Applied != *s.Members[0].Applied {
+				return fmt.Sprintf("%s has %s not as the others", n.name, m.Name)
+			}
+		}
+	}
+	return ""
+}
+
+// auditNode asks one node for everything. What it says of registers goes into the history; it must have all
+// blobs.
+func (b *bout) auditNode(ctx context.Context, n *node, w *worker) map[key]value {
+	l := b.rack.living(ctx, n, patience)
+	if l == nil {
+		b.fail("%s does not live", n.name)
+		return nil
+	}
+	found := map[key]value{}
+	for _, k := range b.keys() {
+		q := request{what: "audit of manifests", method: http.MethodGet, target: "/v2/" + k.repo + "/manifests/" + k.name}
+		r := b.sendTo(ctx, l, q, true)
+		if r.cut != nil || r.isStale() {
+			b.fail("no answer, or an old one, while all is well: %s", r)
+			return nil
+		}
+		saw, ok := w.readReply(r, k, settling)
+		if !ok {
+			b.fail("no answer while all is well: %s", r)
+			return nil
+		}
+		found[k] = saw
+	}
+	for _, repo := range append(repositories(), probeRepository) {
+		for _, c := range b.ledger.of(repo) {
+			if ctx.Err() != nil || !b.auditBlob(ctx, l, repo, c) {
+				return found
+			}
+		}
+	}
+	return found
+}
+
+func (b *bout) auditBlob(ctx context.Context, l *life, repo string, c *content) bool {
+	q := request{what: "audit of blobs", method: http.MethodGet, target: blobTarget(repo, c), sink: func(body io.Reader) error {
+		n, err := compare(body, c, 0, c.size)
+		b.figures.moved("MB audited", n)
+		return err
+	}}
+	r := b.sendTo(ctx, l, q, true)
+	if r.status == http.StatusOK && r.cut == nil {
+		return true
+	}
+	if ctx.Err() == nil {
+		b.fail("a blob that was acknowledged is not there at the end: %s", r)
+	}
+	return false
+}
+
+// keys are all registers, in order.
+func (b *bout) keys() []key {
+	b.history.mu.Lock()
+	defer b.history.mu.Unlock()
+	var all []key
+	for k := range b.history.registers {
+		all = append(all, k)
+	}
+	slices.SortFunc(all, func(a, b key) int { return strings.Compare(a.String(), b.String()) })
+	return all
+}

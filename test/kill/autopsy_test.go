@@ -1,0 +1,164 @@
+package kill_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/disk"
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// takeHash has all nodes note the hash of their states after the load: a new leader has them do so first of
+// all. It remembers the log index that the load came to.
+func (b *bout) takeHash(ctx context.Context) {
+	before, err := b.rack.nodes[0].status(ctx)
+	if err != nil || len(before.Members) == 0 || before.Members[0].Applied == nil {
+		b.fail("the nodes' log indices cannot be asked for: %v", err)
+		return
+	}
+	b.loaded = *before.Members[0].Applied
+	if b.size == 1 {
+		return // nobody to compare with
+	}
+	if err := b.rack.nodes[0].giveUpLeadership(ctx); err != nil {
+		b.fail("give leadership up: %v", err)
+		return
+	}
+	// What a new leader writes first are its term and the check.
+	for b.settled(ctx) {
+		s, err := b.rack.nodes[0].status(ctx)
+		if err == nil && s.Leader != "" && s.Leader != before.Leader && s.Members[0].Applied != nil && *s.Members[0].Applied >= b.loaded+2 {
+			return
+		}
+	}
+}
+
+// remains are what a node that has ended left behind.
+type remains struct {
+	node        *node
+	incarnation blobstore.Incarnation
+	applied     uint64
+	hashes      map[uint64][]byte // as noted, by log index
+}
+
+// autopsy looks into the files of all nodes, which have ended: the hashes of their states are equal, each
+// state fits together, and each copy that is recorded lies where it is said to, whole.
+func (b *bout) autopsy() {
+	var all []remains
+	for _, n := range b.rack.nodes {
+		r, err := b.examine(n)
+		if err != nil {
+			b.fail("open what %s left: %v", n.name, err)
+			return
+		}
+		all = append(all, r)
+	}
+	if b.size > 1 {
+		b.compareHashes(all)
+	}
+}
+
+// compareHashes compares the hashes that two and more nodes noted at the same log index. All must have noted
+// one after the load.
+func (b *bout) compareHashes(all []remains) {
+	compared, last := 0, 0
+	for index, hash := range all[0].hashes {
+		everywhere := true
+		for _, r := range all[1:] {
+			other, noted := r.hashes[index]
+			everywhere = everywhere && noted
+			if noted && !bytes.Equal(hash, other) {
+				b.fail("invariant 7: at log index %d the state hash is %x at %s and %x at %s", index, hash, all[0].node.name, other, r.node.name)
+			}
+			compared++
+		}
+		if everywhere && index > b.loaded {
+			last++
+		}
+	}
+	if last == 0 {
+		b.fail("the nodes have noted no hash that could be compared after log index %d", b.loaded)
+	}
+	b.figures.count("state hashes", fmt.Sprintf("compared %d, on all nodes after the load", compared))
+}
+
+// examine opens the state and the store of a node.
+func (b *bout) examine(n *node) (r remains, err error) {
+	r = remains{node: n, hashes: map[uint64][]byte{}}
+	if r.incarnation, err = disk.ReadMarker(n.root); err != nil {
+		return r, err
+	}
+	state, err := fsm.Open(fsm.Config{Dir: filepath.Join(n.root, "node"), Incarnation: entry.Incarnation(r.incarnation)})
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
+	r.applied = state.Position().Index
+	for index := uint64(1); index <= r.applied; index++ {
+		if hash, noted := state.Hash(index); noted {
+			r.hashes[index] = hash
+		}
+	}
+	if why := state.Fenced(); why != "" {
+		b.fail("%s is fenced: %s", n.name, why)
+	}
+	store, err := disk.Open(disk.Config{Dir: n.root, Incarnation: r.incarnation})
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return r, state.View(func(v fsm.View) error {
+		for _, finding := range v.Check() {
+			b.fail("the state of %s does not fit together: %s", n.name, finding)
+		}
+		b.checkPromises(v, n)
+		return b.checkCopies(v, n, store)
+	})
+}
+
+// checkPromises checks that each acknowledged blob is recorded with as many copies as its acknowledgement
+// promises (invariant 1).
+func (b *bout) checkPromises(v fsm.View, n *node) {
+	for _, repo := range append(repositories(), probeRepository) {
+		for _, c := range b.ledger.of(repo) {
+			d, err := fsm.Pack(c.digest)
+			if err != nil {
+				b.fail("%s: %v", c.digest, err)
+				return
+			}
+			if blob, known := v.Blob(fsm.DefaultStore, d); !known || blob.Counting < b.acks() {
+				b.fail("invariant 1: by the state of %s %s has %d copies, %d were promised", n.name, c.digest, blob.Counting, b.acks())
+			}
+		}
+	}
+}
+
+// checkCopies reads each copy that is recorded on the node (invariant 5).
+func (b *bout) checkCopies(v fsm.View, n *node, store *disk.Store) error {
+	self := entry.Incarnation(store.Incarnation())
+	for after := (fsm.BlobName{}); ; {
+		page := v.On(self, after, 1000)
+		if len(page) == 0 {
+			return nil
+		}
+		after = page[len(page)-1]
+		for _, name := range page {
+			record, _ := v.Blob(name.Store, name.Digest)
+			blob := blobstore.Blob{Digest: name.Digest.Unpack(), Size: record.Size}
+			for _, c := range record.Copies {
+				blob.Locations = append(blob.Locations, blobstore.Location{
+					Incarnation: blobstore.Incarnation(c.Incarnation), Copy: blobstore.CopyID(c.Copy),
+				})
+			}
+			if err := store.Verify(context.Background(), blob, nil); err != nil {
+				b.fail("invariant 5: the copy of %s that is recorded on %s: %v", blob.Digest, n.name, err)
+			}
+			b.figures.count("copies on disk", "whole")
+		}
+	}
+}
