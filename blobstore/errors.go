@@ -25,6 +25,7 @@ var (
 	ErrTooFewCopies      = errors.New("too few copies")
 	ErrCopyUnknown       = errors.New("copy is unknown")
 	ErrCopyDamaged       = errors.New("copy is damaged")
+	ErrUnreachable       = errors.New("no holder of the bytes could be reached")
 	ErrRange             = errors.New("range lies outside of the blob")
 )
 

@@ -131,6 +131,14 @@ type Reader interface {
 	io.WriterTo
 }
 
+// UploadReader reads what is there of an unfinished upload, at any offset below that which Upload says, also
+// while more is written and after the upload was given up. What lies at higher offsets is not to be relied
+// on. Nothing of it is checked: only a Finish says that the bytes are what they should be.
+type UploadReader interface {
+	io.ReaderAt
+	io.Closer
+}
+
 // Pace is asked for leave to read the next n bytes; it waits, or returns the error that ends the work.
 type Pace func(ctx context.Context, n int) error
 
@@ -210,6 +218,7 @@ type Store interface {
 	// here for a blob of one chunk, and for others as they are read.
 	//   - ErrCopyUnknown if none of the locations is here (read the record again, GC R14)
 	//   - *DamageError (is ErrCopyDamaged) if the copy is not what was published
+	//   - ErrUnreachable if a store of several nodes could ask no holder that has the copy
 	//   - ErrRange if the blob has no such bytes
 	Open(ctx context.Context, b Blob, offset, length int64) (Reader, error)
 

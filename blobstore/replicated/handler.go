@@ -1,0 +1,238 @@
+package replicated
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/seed-16d79997/zot/blobstore"
+)
+
+// A connection on which nothing moves for so long is given up, so that a node that vanished holds nothing
+// here. A sender ends its stretch long before when it has nothing to send.
+const (
+	maxSilence = 30 * time.Second
+	maxWait    = 2 * time.Minute // for a reader, who may have a slow client
+)
+
+// Handler answers what other nodes ask of this one: everything below /store/. Whoever reaches it must have
+// proved to be a node of the cluster. What is not understood is refused with 400, and no request makes it
+// panic; errors are answered as JSON that the asking node turns into the same error.
+func (s *Store) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /store/usage", s.answering(s.serveUsage))
+	mux.Handle("GET /store/uploads/{id}", s.answering(s.serveUpload))
+	mux.Handle("PATCH /store/uploads/{id}", s.answering(s.serveAppend))
+	mux.Handle("PUT /store/uploads/{id}", s.answering(s.serveFinish))
+	mux.Handle("POST /store/uploads/{id}", s.answering(s.servePublish))
+	mux.Handle("DELETE /store/uploads/{id}", s.answering(s.serveRemove))
+	mux.HandleFunc("GET /store/blobs/{digest}", s.serveBlob)
+	mux.HandleFunc("POST /store/fetch", s.serveFetch)
+	mux.Handle("/store/", s.answering(func(http.ResponseWriter, *http.Request) (any, error) {
+		return nil, fmt.Errorf("%w: there is nothing of this name", errBadRequest)
+	}))
+	return mux
+}
+
+// answering writes what a function returns.
+func (s *Store) answering(f func(http.ResponseWriter, *http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := f(w, r)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v) // whoever asked is gone then
+	})
+}
+
+func (s *Store) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	f, status := describe(err)
+	if status == http.StatusInternalServerError {
+		s.log.Error("request of a node failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(f) // whoever asked is gone then
+}
+
+func (s *Store) serveUsage(_ http.ResponseWriter, r *http.Request) (any, error) {
+	if err := parseQuery(r.URL.RawQuery).end(); err != nil {
+		return nil, err
+	}
+	u, err := s.Usage(r.Context())
+	return usageAnswer{Total: u.Total, Free: u.Free}, err
+}
+
+// uploadOf is the upload that a request without parameters is about.
+func uploadOf(r *http.Request) (blobstore.UploadID, error) {
+	q := parseQuery(r.URL.RawQuery)
+	id := q.uploadID(r.PathValue("id"))
+	return id, q.end()
+}
+
+func (s *Store) serveUpload(_ http.ResponseWriter, r *http.Request) (any, error) {
+	id, err := uploadOf(r)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.Upload(r.Context(), id)
+	return uploadAnswer{Offset: u.Offset, Active: u.Active, Writing: u.Writing, Finished: u.Finished}, err
+}
+
+// serveAppend takes a stretch of an upload that lies on another node, and verifies the whole if its trailer
+// says that these were the last bytes.
+func (s *Store) serveAppend(w http.ResponseWriter, r *http.Request) (any, error) {
+	q := parseQuery(r.URL.RawQuery)
+	id, hint := q.uploadID(r.PathValue("id")), q.hint()
+	offset, at := q.number("offset"), blobstore.Time(q.number("at"))
+	if err := q.end(); err != nil {
+		return nil, err
+	}
+	if offset == 0 {
+		err := s.Local.CreateUpload(r.Context(), id, hint, at)
+		if err != nil && !errors.Is(err, blobstore.ErrUploadExists) {
+			return nil, err
+		}
+	}
+	end, err := s.Local.Append(r.Context(), id, offset, newPatientBody(w, r), at)
+	if err != nil {
+		return nil, err
+	}
+	if d := r.Trailer.Get(digestTrailer); d != "" {
+		end, err = s.finishHere(r.Context(), id, d)
+	}
+	return uploadAnswer{Offset: end}, err
+}
+
+// finishHere verifies an upload of this node's store for another node.
+func (s *Store) finishHere(ctx context.Context, id blobstore.UploadID, want string) (int64, error) {
+	q := &query{}
+	d := q.digest(want)
+	if err := q.end(); err != nil {
+		return 0, err
+	}
+	return s.Local.Finish(ctx, id, d)
+}
+
+func (s *Store) serveFinish(_ http.ResponseWriter, r *http.Request) (any, error) {
+	q := parseQuery(r.URL.RawQuery)
+	id, d := q.uploadID(r.PathValue("id")), q.digest(q.text("digest"))
+	if err := q.end(); err != nil {
+		return nil, err
+	}
+	end, err := s.Local.Finish(r.Context(), id, d)
+	return uploadAnswer{Offset: end}, err
+}
+
+func (s *Store) servePublish(_ http.ResponseWriter, r *http.Request) (any, error) {
+	id, err := uploadOf(r)
+	if err != nil {
+		return nil, err
+	}
+	at, err := s.publishHere(r.Context(), id)
+	return copyAnswer{Copy: at.Copy.String()}, err
+}
+
+// publishHere makes a copy in this node's store, and gives the upload up. Nobody else knows its id, so that
+// nothing of it need be kept; what cannot be removed is swept.
+func (s *Store) publishHere(ctx context.Context, id blobstore.UploadID) (blobstore.Location, error) {
+	at, err := s.Local.Publish(ctx, id)
+	if err != nil {
+		return blobstore.Location{}, err
+	}
+	if len(at) != 1 {
+		return blobstore.Location{}, fmt.Errorf("the store of one node made %d copies", len(at))
+	}
+	if err := s.Local.RemoveUpload(ctx, id); err != nil {
+		s.log.Warn("upload of a stored copy is left behind", "upload", id.String(), "error", err)
+	}
+	return at[0], nil
+}
+
+func (s *Store) serveRemove(_ http.ResponseWriter, r *http.Request) (any, error) {
+	id, err := uploadOf(r)
+	if err != nil {
+		return nil, err
+	}
+	return nothing{}, s.Local.RemoveUpload(r.Context(), id)
+}
+
+// serveBlob sends a piece of a copy. Its first chunk is checked before the answer begins, so that a damaged
+// one is an error like any other; what is found later stands in the trailer.
+func (s *Store) serveBlob(w http.ResponseWriter, r *http.Request) {
+	q := parseQuery(r.URL.RawQuery)
+	b := blobstore.Blob{Digest: q.digest(r.PathValue("digest")), Size: q.number("size")}
+	b.Locations = []blobstore.Location{{Incarnation: s.Incarnation(), Copy: q.copyID("copy", q.text("copy"))}}
+	offset, length := q.number("offset"), q.number("length")
+	if err := q.end(); err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	stream, err := s.Local.Open(r.Context(), b, offset, length)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	defer func() { _ = stream.Close() }() // it was only read
+	buf := s.takeChunk()
+	defer s.chunks.Put(buf)
+	n, err := stream.Read(*buf)
+	if n == 0 && err != nil && err != io.EOF { //nolint:errorlint // a wrapped one is no regular end
+		s.refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Trailer", errorTrailer)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := sendRest(w, stream, *buf, n, err); err != nil {
+		f, _ := describe(err)
+		w.Header().Set(errorTrailer, f.encode())
+	}
+}
+
+// sendRest writes the n bytes that are in buf, then the rest of a stream. It returns the stream's error: that
+// of the connection the other end sees for itself.
+func sendRest(w http.ResponseWriter, stream io.Reader, buf []byte, n int, err error) error {
+	deadline := http.NewResponseController(w)
+	defer func() { _ = deadline.SetWriteDeadline(time.Time{}) }() // the next answer on this connection is no slower for it
+	for {
+		_ = deadline.SetWriteDeadline(time.Now().Add(maxWait)) // some connections of tests have none
+		if _, werr := w.Write(buf[:n]); werr != nil {
+			return nil
+		}
+		if err == io.EOF { //nolint:errorlint // a wrapped one is no regular end
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		n, err = stream.Read(buf)
+	}
+}
+
+func (s *Store) takeChunk() *[]byte { return s.chunks.Get().(*[]byte) }
+
+// patientBody is the body of a request, with a limit on how long the other end may say nothing.
+type patientBody struct {
+	body    io.Reader
+	control *http.ResponseController
+}
+
+func newPatientBody(w http.ResponseWriter, r *http.Request) patientBody {
+	return patientBody{r.Body, http.NewResponseController(w)}
+}
+
+// Read reads. After the end there is no limit: it would end the request while the bytes are made durable.
+func (b patientBody) Read(p []byte) (int, error) {
+	_ = b.control.SetReadDeadline(time.Now().Add(maxSilence)) // some connections of tests have none
+	n, err := b.body.Read(p)
+	if err != nil {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}

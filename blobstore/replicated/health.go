@@ -1,0 +1,154 @@
+package replicated
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed-16d79997/zot/blobstore"
+)
+
+// lately is how many rounds of questions an answer stands for.
+const lately = 3
+
+// fullFrom is the share of a disk, in percent, that is in use when a store takes no more pushes by itself
+// (DESIGN 9, /readyz?for=write).
+const fullFrom = 85
+
+// health is what is known of how the nodes are.
+type health struct {
+	mu    sync.Mutex
+	nodes map[blobstore.Incarnation]condition
+}
+
+// condition is how one node is.
+type condition struct {
+	answered time.Time // last, if it did not fail since
+	usage    blobstore.Usage
+}
+
+// hasRoom reports whether a store is less than fullFrom full.
+func hasRoom(u blobstore.Usage) bool { return u.Total > 0 && u.Free > u.Total/100*(100-fullFrom) }
+
+func newHealth() *health { return &health{nodes: map[blobstore.Incarnation]condition{}} }
+
+func (h *health) answers(i blobstore.Incarnation, u blobstore.Usage) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nodes[i] = condition{time.Now(), u}
+}
+
+// fails notes that a node did not answer. The next answer to a question mends that.
+func (h *health) fails(i blobstore.Incarnation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.nodes[i]
+	c.answered = time.Time{}
+	h.nodes[i] = c
+}
+
+func (h *health) of(i blobstore.Incarnation) condition {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.nodes[i]
+}
+
+// keep forgets the nodes that are not in m.
+func (h *health) keep(m Membership) {
+	known := map[blobstore.Incarnation]bool{m.Self.Incarnation: true}
+	for _, o := range m.Others {
+		known[o.Incarnation] = true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.nodes {
+		if !known[i] {
+			delete(h.nodes, i)
+		}
+	}
+}
+
+// Run asks the other members again and again how they are, and owns what goes on between calls: the senders,
+// and the removal of what they leave behind. While it does not run, nothing is sent to other nodes. It
+// returns when ctx has ended and all of that with it, or an error if the store runs already.
+func (s *Store) Run(ctx context.Context) error {
+	return s.tasks.serve(ctx, func(ctx context.Context) {
+		tick := time.NewTicker(s.timing.Poll)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			s.poll(ctx)
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	})
+}
+
+// poll asks every member once, all at the same time.
+func (s *Store) poll(ctx context.Context) {
+	m, err := s.cluster.Membership()
+	if err != nil {
+		s.log.Warn("members are not known", "error", err)
+		return
+	}
+	s.health.keep(m)
+	ctx, cancel := context.WithTimeout(ctx, s.timing.Poll)
+	defer cancel()
+	var all errgroup.Group
+	all.Go(func() error { s.ask(ctx, m.Self.Incarnation, s.Local.Usage); return nil })
+	for _, o := range m.Others {
+		all.Go(func() error {
+			s.ask(ctx, o.Incarnation, func(ctx context.Context) (blobstore.Usage, error) {
+				return s.peers.usage(ctx, o.Incarnation)
+			})
+			return nil
+		})
+	}
+	_ = all.Wait() // nil
+}
+
+// ask asks one node how full it is, and notes the answer.
+func (s *Store) ask(ctx context.Context, i blobstore.Incarnation, usage func(context.Context) (blobstore.Usage, error)) {
+	u, err := usage(ctx)
+	was := s.reachable(i)
+	if err == nil {
+		s.health.answers(i, u)
+	} else {
+		s.health.fails(i)
+	}
+	if is := s.reachable(i); is != was {
+		s.log.Info("node changed", "node", i.String(), "reachable", is, "error", err)
+	}
+}
+
+// Reachable reports whether a node has answered lately. This node itself always has.
+func (s *Store) Reachable(i blobstore.Incarnation) bool {
+	return i == s.Incarnation() || s.reachable(i)
+}
+
+func (s *Store) reachable(i blobstore.Incarnation) bool {
+	c := s.health.of(i)
+	return !c.answered.IsZero() && time.Since(c.answered) < lately*s.timing.Poll
+}
+
+// WithRoom returns how many members, this one too, have answered lately that they have room for pushes.
+func (s *Store) WithRoom() int {
+	m, err := s.cluster.Membership()
+	if err != nil {
+		return 0
+	}
+	members := m.Others
+	if m.Counts {
+		members = append([]Member{m.Self}, members...)
+	}
+	n := 0
+	for _, member := range members {
+		if s.reachable(member.Incarnation) && hasRoom(s.health.of(member.Incarnation).usage) {
+			n++
+		}
+	}
+	return n
+}
