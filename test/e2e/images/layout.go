@@ -139,6 +139,16 @@ func (l *Layout) Tag(name string, d ocispec.Descriptor) {
 	l.write(ocispec.ImageIndexFile, l.index)
 }
 
+// Read is what was added, for what is small.
+func (l *Layout) Read(d digest.Digest) []byte {
+	l.t.Helper()
+	text, err := os.ReadFile(l.path(d))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return text
+}
+
 // Digests are those of all that is in a layout, this one or one that a client wrote.
 func Digests(t testing.TB, dir string) map[digest.Digest]bool {
 	t.Helper()
