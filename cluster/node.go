@@ -366,6 +366,22 @@ func (n *Node) up(ctx context.Context) error {
 // Leads reports whether this node is a ready leader.
 func (n *Node) Leads() bool { return n.tenures.ready() != nil }
 
+// Leader returns whom this node takes for the leader, itself too, and false if nobody. It is a hint: the
+// leader may have changed since.
+func (n *Node) Leader() (entry.Incarnation, bool) {
+	select {
+	case <-n.started:
+	default:
+		return entry.Incarnation{}, false
+	}
+	leader, _ := n.raft.LeaderWithID()
+	if leader == "" {
+		return entry.Incarnation{}, false
+	}
+	i, _, err := parseAddress(leader)
+	return i, err == nil
+}
+
 // Incarnation is this node's identity.
 func (n *Node) Incarnation() entry.Incarnation { return n.config.Incarnation }
 

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
@@ -21,7 +19,6 @@ import (
 const (
 	probeTimeout = time.Second     // for one round on behalf of a probe
 	roundAge     = 5 * time.Second // a node may take writes if a round succeeded so lately
-	writeAge     = time.Second     // so long one answer about writes is good: it asks every node
 	fullShare    = 0.85            // of the disk; beyond it writes are no longer welcome
 )
 
@@ -30,7 +27,13 @@ type membership interface {
 	Waiting() string
 	ReadIndex(ctx context.Context) error
 	NoQuorum() bool
-	Status(ctx context.Context) (cluster.Status, error)
+}
+
+// depot is the blob store, as far as the node's health depends on it.
+type depot interface {
+	Check(ctx context.Context) error
+	// WithRoom is how many members, this one among them, were alive lately and had room for a push.
+	WithRoom() int
 }
 
 // record is what the state says of this node.
@@ -44,23 +47,20 @@ type record interface {
 type health struct {
 	node   membership
 	self   record
+	store  depot
 	stale  bool                    // whether reads are answered without a quorum
 	filled func() (float64, error) // share of the disk that is used
 
 	draining atomic.Bool
 	caughtUp atomic.Bool // one round since the start has been applied
 
-	writes singleflight.Group // one question to all nodes, whoever asks
-
 	mu        sync.Mutex
 	lastRound time.Time // when a round succeeded
-	asked     time.Time // when verdict was found
-	verdict   error     // about writes
 }
 
-func newHealth(node membership, self record, c config.Config) *health {
+func newHealth(node membership, self record, store depot, c config.Config) *health {
 	return &health{
-		node: node, self: self, stale: c.Cluster.Reads != string(cluster.Strict),
+		node: node, self: self, store: store, stale: c.Cluster.Reads != string(cluster.Strict),
 		filled: func() (float64, error) { return usedShare(c.Storage.RootDirectory) },
 	}
 }
@@ -141,6 +141,9 @@ func (h *health) ready(ctx context.Context) error {
 	if err := h.started(); err != nil {
 		return err
 	}
+	if err := h.store.Check(ctx); err != nil {
+		return fmt.Errorf("the blob store is not to be had: %w", err)
+	}
 	node, _, err := h.self.Record()
 	switch {
 	case err != nil:
@@ -171,34 +174,11 @@ func (h *health) round(ctx context.Context) error {
 	return nil
 }
 
-// writable fails unless this node can take a push. The answer is shared for a moment: to find it every
-// node is asked, and who asks has not logged in.
+// writable fails unless this node can take a push.
 func (h *health) writable(ctx context.Context) error {
 	if err := h.ready(ctx); err != nil {
 		return err
 	}
-	if fresh, verdict := h.known(); fresh {
-		return verdict
-	}
-	_, err, _ := h.writes.Do("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 4*probeTimeout) // it is for all who ask
-		defer cancel()
-		err := h.findWritable(ctx)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.asked, h.verdict = time.Now(), err
-		return nil, err
-	})
-	return err
-}
-
-func (h *health) known() (fresh bool, verdict error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return time.Since(h.asked) < writeAge, h.verdict
-}
-
-func (h *health) findWritable(ctx context.Context) error {
 	h.mu.Lock()
 	late := time.Since(h.lastRound) > roundAge
 	h.mu.Unlock()
@@ -214,27 +194,12 @@ func (h *health) findWritable(ctx context.Context) error {
 	case share > fullShare:
 		return fmt.Errorf("the disk is filled to %.0f %%, more than %.0f %%", 100*share, 100*fullShare)
 	}
-	return h.enoughLive(ctx)
-}
-
-// enoughLive fails unless as many members are alive as a push needs copies.
-func (h *health) enoughLive(ctx context.Context) error {
 	need, err := h.self.Need()
 	if err != nil {
 		return fmt.Errorf("the state cannot be read: %w", err)
 	}
-	status, err := h.node.Status(ctx)
-	if err != nil {
-		return fmt.Errorf("the cluster cannot be asked for its members: %w", err)
-	}
-	live := 0
-	for _, m := range status.Members {
-		if m.State == entry.Member.String() && m.Applied != nil {
-			live++
-		}
-	}
-	if live < need {
-		return fmt.Errorf("%d members are alive, a push needs %d", live, need)
+	if with := h.store.WithRoom(); with < need {
+		return fmt.Errorf("%d members are alive and have room, a push needs %d", with, need)
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
 )
 
@@ -19,14 +18,14 @@ type patient struct {
 	waiting  string
 	round    error
 	noQuorum bool
-	status   cluster.Status
+	offline  error // of the blob store
+	withRoom int   // members
 	unknown  bool // to the state
 	state    entry.NodeState
 	broken   error // the state cannot be read
 	fenced   string
 	need     int
 	rounds   atomic.Int32
-	statuses atomic.Int32
 }
 
 func (p *patient) Waiting() string { return p.waiting }
@@ -38,10 +37,9 @@ func (p *patient) ReadIndex(context.Context) error {
 
 func (p *patient) NoQuorum() bool { return p.noQuorum }
 
-func (p *patient) Status(context.Context) (cluster.Status, error) {
-	p.statuses.Add(1)
-	return p.status, nil
-}
+func (p *patient) Check(context.Context) error { return p.offline }
+
+func (p *patient) WithRoom() int { return p.withRoom }
 
 func (p *patient) Record() (entry.Node, bool, error) {
 	return entry.Node{State: p.state}, !p.unknown, p.broken
@@ -52,14 +50,7 @@ func (p *patient) Fenced() string { return p.fenced }
 func (p *patient) Need() (int, error) { return p.need, nil }
 
 // sound is a member of three, two of which answer; a push needs two.
-func sound() *patient {
-	applied := uint64(7)
-	alive := cluster.MemberStatus{State: "member", Applied: &applied}
-	return &patient{
-		state: entry.Member, need: 2,
-		status: cluster.Status{Members: []cluster.MemberStatus{alive, alive, {State: "member"}, {State: "joining", Applied: &applied}}},
-	}
-}
+func sound() *patient { return &patient{state: entry.Member, need: 2, withRoom: 2} }
 
 // probe asks h and returns the status code and what it says is missing.
 func probe(t *testing.T, h *health, path string) (int, string) {
@@ -109,12 +100,13 @@ func TestHealth(t *testing.T) {
 		}, []string{write}, "alone"},
 		"disk nearly full":  {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0.86, nil } }, []string{write}, "86 %"},
 		"disk does not say": {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0, errors.New("EIO") } }, []string{write}, "EIO"},
-		"too few members":   {func(p *patient, _ *health) { p.need = 3 }, []string{write}, "2 members are alive, a push needs 3"},
+		"too few members":   {func(p *patient, _ *health) { p.need = 3 }, []string{write}, "2 members are alive and have room, a push needs 3"},
+		"store offline":     {func(p *patient, _ *health) { p.offline = errors.New("no marker") }, []string{read, write}, "no marker"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := sound()
-			h := &health{node: p, self: p, stale: true, filled: func() (float64, error) { return 0.84, nil }}
+			h := &health{node: p, self: p, store: p, stale: true, filled: func() (float64, error) { return 0.84, nil }}
 			test.change(p, h)
 			for _, path := range []string{live, start, read, write} {
 				want := http.StatusOK
@@ -131,24 +123,24 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// One round since the start is enough for pulls, and what asks every node is not repeated at each probe.
+// One round since the start is enough for pulls, and one in a while for pushes.
 func TestHealthAsksRarely(t *testing.T) {
 	t.Parallel()
 	p := sound()
-	h := &health{node: p, self: p, stale: true, filled: func() (float64, error) { return 0, nil }}
+	h := &health{node: p, self: p, store: p, stale: true, filled: func() (float64, error) { return 0, nil }}
 	for range 10 {
 		probe(t, h, "/readyz")
 		probe(t, h, "/readyz?for=write")
 	}
-	if p.rounds.Load() != 1 || p.statuses.Load() > 2 {
-		t.Errorf("%d rounds and %d questions to all nodes for twenty probes", p.rounds.Load(), p.statuses.Load())
+	if p.rounds.Load() != 1 {
+		t.Errorf("%d rounds for twenty probes", p.rounds.Load())
 	}
 }
 
 func TestHealthOfUnknownThings(t *testing.T) {
 	t.Parallel()
 	p := sound()
-	h := &health{node: p, self: p}
+	h := &health{node: p, self: p, store: p}
 	if code, missing := probe(t, h, "/readyz?for=lunch"); code != http.StatusBadRequest || !strings.Contains(missing, "lunch") {
 		t.Errorf("%d %q", code, missing)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/disk"
+	"github.com/seed-16d79997/zot/blobstore/replicated"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
@@ -35,31 +36,58 @@ func openStore(h *home, c config.Config) (*disk.Store, error) {
 	return s, nil
 }
 
-// openRegistry makes the registry of a cluster of one. A node that has others does not serve blobs: the 201
-// of a push promises copies on several. The caller closes what is returned, if there is no error.
-func openRegistry(s setting, h *home, state *fsm.State, node *cluster.Node, lines [][]byte) (http.Handler, func() error, error) {
-	if !s.config.Cluster.Alone {
-		return http.NotFoundHandler(), func() error { return nil }, nil
-	}
-	store, err := openStore(h, s.config)
-	if err != nil {
-		return nil, nil, err
-	}
-	registry, err := newRegistry(state, store, node, lines, s.log.Named("api"))
-	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
-	}
-	return registry, store.Close, nil
+// registry is what this node serves to clients, and the store below it.
+type registry struct {
+	*api.Registry
+
+	disk   *disk.Store
+	store  *replicated.Store // copies on this disk and on those of other nodes
+	others *others
 }
 
-func newRegistry(state *fsm.State, store blobstore.Store, node *cluster.Node, lines [][]byte, log hclog.Logger) (*api.Registry, error) {
-	keys, err := uploadKeys(lines)
+// openRegistry makes the node's registry and opens its store. The caller closes it.
+func openRegistry(s setting, h *home, state *fsm.State, node *cluster.Node, n *network, lines [][]byte) (*registry, error) {
+	local, err := openStore(h, s.config)
 	if err != nil {
 		return nil, err
 	}
+	r := &registry{disk: local, others: newOthers(state, h.Incarnation, n)}
+	if err := r.connect(state, node, lines, s.log); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// connect puts the registry upon the store.
+func (r *registry) connect(state *fsm.State, node *cluster.Node, lines [][]byte, log hclog.Logger) (err error) {
+	r.store, err = replicated.New(replicated.Config{
+		Local: r.disk, Members: r.others, Transport: r.others.transport, Logger: log.Named("blobs"),
+	})
+	if err != nil {
+		return err
+	}
 	c := api.DefaultConfig()
-	c.UploadKeys = keys
-	return api.New(c, api.Deps{Proposer: proposals{node}, Consistency: node, State: state, Blobs: store, Logger: log})
+	if c.UploadKeys, err = uploadKeys(lines); err != nil {
+		return err
+	}
+	r.Registry, err = api.New(c, api.Deps{
+		Proposer: proposals{node}, Consistency: node, State: state, Blobs: r.store,
+		Peers: registries{r.others, node, r.store}, Logger: log.Named("api"),
+	})
+	return err
+}
+
+// forOthers is what other nodes ask of this one.
+func (r *registry) forOthers() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/store/", r.store.Handler())
+	return below(r.Forwarded(), mux)
+}
+
+// Close closes the store. Nothing uses it any more.
+func (r *registry) Close() error {
+	r.others.transport.CloseIdleConnections()
+	return r.disk.Close()
 }
 
 // uploadKeys are made from what the nodes share, so that each believes the upload ids of the others.

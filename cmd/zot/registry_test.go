@@ -4,7 +4,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -37,18 +41,72 @@ func TestRegistryOfOneNode(t *testing.T) {
 	}
 }
 
-// A node that has others does not take blobs, for it could not keep what a 201 promises.
-func TestNoRegistryBesideOthers(t *testing.T) {
+// What was pushed to one node is there on each, at once, and an upload goes on at any.
+func TestRegistryOfThreeNodes(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 2)
-	file := configIn(t, shortDir(t), fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"listen": "127.0.0.1:%s", "advertise": "127.0.0.1:%s"}`, ports[0], ports[1], ports[1]))
-	stop := started(t, file)
-	if code, body := answers(t.Context(), ports[0], "/v2/"); code != http.StatusNotFound {
-		t.Errorf("%d %s", code, body)
+	at, stop := three(t)
+	layer := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("layer")))
+	begun := sent(t, http.MethodPost, at[0]+"/v2/team/app/blobs/uploads/", "", http.StatusAccepted)
+	begun = sent(t, http.MethodPatch, at[1]+begun, "lay", http.StatusAccepted)
+	sent(t, http.MethodPut, at[2]+begun+"?digest="+layer, "er", http.StatusCreated)
+	manifest := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",` +
+		`"config":{"mediaType":"application/x","digest":"` + layer + `","size":5},"layers":[]}`
+	for round := range 6 {
+		tag := fmt.Sprintf("/v2/team/app/manifests/%d", round)
+		sent(t, http.MethodPut, at[round%3]+tag, manifest, http.StatusCreated)
+		for _, node := range at {
+			for path, want := range map[string]string{tag: manifest, "/v2/team/app/blobs/" + layer: "layer"} {
+				if code, body := got(t, node+path); code != http.StatusOK || body != want {
+					t.Errorf("%s%s: %d %q, want %q", node, path, code, body, want)
+				}
+			}
+		}
+		sent(t, http.MethodDelete, at[(round+1)%3]+tag, "", http.StatusAccepted)
+		for _, node := range at {
+			if code, body := got(t, node+tag); code != http.StatusNotFound {
+				t.Errorf("%s%s was deleted: %d %q", node, tag, code, body)
+			}
+		}
 	}
-	if err := stop(); err != nil {
-		t.Error(err)
+	stop(0)
+	other := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("other")))
+	sent(t, http.MethodPost, at[1]+"/v2/team/app/blobs/uploads/?digest="+other, "other", http.StatusCreated)
+	if code, body := got(t, at[2]+"/v2/team/app/blobs/"+other); code != http.StatusOK || body != "other" {
+		t.Errorf("with two of three: %d %q", code, body)
 	}
+}
+
+// three runs three nodes in this process and returns where they serve, and what stops one.
+func three(t *testing.T) (at []string, stop func(n int)) {
+	t.Helper()
+	ports, dir := freePorts(t, 6), shortDir(t)
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, []byte(strings.Repeat("secret", 8)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	members := fmt.Sprintf(`["127.0.0.1:%s", "127.0.0.1:%s", "127.0.0.1:%s"]`, ports[3], ports[4], ports[5])
+	stops := make([]func() error, 3)
+	var starting sync.WaitGroup
+	for n := range 3 {
+		root := filepath.Join(dir, strconv.Itoa(n))
+		file := configIn(t, root, fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"name": "three", "node": "n%d", "listen": "127.0.0.1:%s", `+
+			`"advertise": "127.0.0.1:%s", "members": %s, "secretFile": %q}`, ports[n], n, ports[3+n], ports[3+n], members, secret))
+		at = append(at, "http://127.0.0.1:"+ports[n])
+		starting.Go(func() { stops[n] = started(t, file) })
+	}
+	starting.Wait()
+	return at, func(n int) {
+		if err := stops[n](); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// got asks for a URL.
+func got(t *testing.T, url string) (int, string) {
+	t.Helper()
+	port, path, _ := strings.Cut(strings.TrimPrefix(url, "http://127.0.0.1:"), "/")
+	return answers(t.Context(), port, "/"+path)
 }
 
 // sent sends a body and returns the Location of the answer, which must have this status.

@@ -81,16 +81,20 @@ func run(ctx context.Context, s setting) (err error) {
 		return err
 	}
 	open.add(node.Close)
-	registry, closeStore, err := openRegistry(s, home, state, node, lines)
+	registry, err := openRegistry(s, home, state, node, others, lines)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeStore()) }() // requests use it until they have drained
+	defer func() { err = errors.Join(err, registry.Close()) }() // requests use it until they have drained
 	if err := home.Seal(); err != nil {                     // its files are all there now
 		return fmt.Errorf("make the directory the node's: %w", err)
 	}
-	health := newHealth(node, self{state, home.Incarnation}, c)
+	health := newHealth(node, self{state, home.Incarnation}, registry.store, c)
 	stores := storesOf(c)
+	own, err := ownJobs(state, stores, registry, node, log)
+	if err != nil {
+		return err
+	}
 
 	// All of it together, in the order in which it ends.
 	log.Info("node starts", "node", c.Cluster.Node, "incarnation", home.Incarnation.String(), "version", s.version,
@@ -100,9 +104,7 @@ func run(ctx context.Context, s setting) (err error) {
 	var p parts
 	p.add(ctx, "signals", func(end context.Context) error { return untilAsked(end, ctx, s.signals, func() { wake(reload) }) })
 	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry, health, s) })
-	p.add(ctx, "jobs", func(ctx context.Context) error {
-		return jobs.Run(ctx, log, compareStores(state, stores, node.Leads, log))
-	})
+	p.add(ctx, "jobs", func(ctx context.Context) error { return jobs.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
 		return node.WhileLeader(ctx, func(ctx context.Context, proposer cluster.Proposer) {
 			if err := jobs.Run(ctx, log, setStores(state, stores, proposer, log)); err != nil {
@@ -110,6 +112,10 @@ func run(ctx context.Context, s setting) (err error) {
 			}
 		})
 	})
+	if others != nil {
+		p.add(ctx, "others", func(ctx context.Context) error { return serveOthers(ctx, others, registry.forOthers(), log) })
+	}
+	p.add(ctx, "store", registry.store.Run)
 	p.add(ctx, "admin", func(ctx context.Context) error { return serveAdmin(ctx, admin, node, state, log) })
 	p.add(ctx, "node", node.Run)
 	if others != nil {

@@ -72,12 +72,17 @@ done
 "$zot" cluster status --config deploy/local/node1.json
 cat <<'END'
 
-The nodes serve on http://127.0.0.1:5001, :5002 and :5003. In another terminal, try:
+The nodes serve on 127.0.0.1:5001, :5002 and :5003. In another terminal, push to one and pull from another:
+
+  tar c README.md | docker import - 127.0.0.1:5001/team/app:1
+  docker push 127.0.0.1:5001/team/app:1
+  docker pull 127.0.0.1:5003/team/app:1
+
+See who leads, and have another lead:
 
   export ZOT_CONFIG=deploy/local/node1.json
   bin/zot cluster status
   bin/zot cluster transfer node2
-  curl 'http://127.0.0.1:5003/readyz?for=write'
 
 Ctrl-C stops all three. What they know is kept in .local; 'make clean' removes it.
 END
