@@ -15,12 +15,9 @@ import (
 // storesEvery is how often a node compares the numbers of its stores with those of the state.
 const storesEvery = time.Minute
 
-// gcDelay is how long what nobody refers to is kept.
-const gcDelay = time.Hour
-
 // storesOf are the stores as the configuration has them.
 func storesOf(c config.Config) []fsm.SetStore {
-	return []fsm.SetStore{{Name: fsm.DefaultStore, GCDelay: gcDelay, Replicas: c.Cluster.Replicas, WriteAcks: c.Cluster.WriteAcks}}
+	return []fsm.SetStore{{Name: fsm.DefaultStore, GCDelay: c.Storage.GCDelay, Replicas: c.Cluster.Replicas, WriteAcks: c.Cluster.WriteAcks}}
 }
 
 // differing returns those stores that the state knows by other numbers, or not yet; known says which.
@@ -75,6 +72,7 @@ func compareStores(state *fsm.State, stores []fsm.SetStore, leads func() bool, l
 			}
 			warned[want.Name] = have
 			log.Warn("this node's file has other numbers than the cluster goes by: make the files alike", "store", want.Name,
+				"gc_delay_seconds", want.GCDelay.Seconds(), "cluster_gc_delay_seconds", have.GCDelay.Seconds(),
 				"replicas", want.Replicas, "cluster_replicas", have.Replicas, "write_acks", want.WriteAcks, "cluster_write_acks", have.WriteAcks)
 		}
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -42,7 +43,7 @@ func TestStores(t *testing.T) {
 	logger := hclog.New(&hclog.LoggerOptions{Output: &log})
 	cluster := &alone{State: state}
 	of := func(replicas, acks int) []fsm.SetStore {
-		return storesOf(config.Config{Cluster: config.Cluster{Replicas: replicas, WriteAcks: acks}})
+		return storesOf(config.Config{Storage: config.Storage{GCDelay: time.Minute}, Cluster: config.Cluster{Replicas: replicas, WriteAcks: acks}})
 	}
 	leads := false
 	compare := compareStores(state, of(5, 3), func() bool { return leads }, logger)
@@ -67,7 +68,7 @@ func TestStores(t *testing.T) {
 	}
 	if err := state.View(func(v fsm.View) error {
 		s, known := v.Store(fsm.DefaultStore)
-		if !known || s.Numbers.Replicas != 3 || s.Numbers.WriteAcks != 2 || s.GCDelay != gcDelay {
+		if !known || s.Numbers.Replicas != 3 || s.Numbers.WriteAcks != 2 || s.GCDelay != time.Minute {
 			t.Errorf("the state has %+v, %t", s, known)
 		}
 		return nil

@@ -19,39 +19,82 @@ const (
 	headerTimeout = 5 * time.Second
 	idleTimeout   = 2 * time.Minute
 	inFlight      = 30 * time.Second // how long requests that were begun may take when the node stops
+	maxHeader     = 64 << 10         // of a request; the largest real ones carry a token
+
+	// What a client may send ahead over HTTP/2, where a push has one connection for all its layers: a layer
+	// that has to wait must not use up what the others have.
+	windowConn   = 3 << 20
+	windowStream = 512 << 10
 )
 
+// clientListener is the port that clients use, with or without TLS.
+type clientListener struct {
+	net.Listener
+	certificates *certificates // nil without TLS
+}
+
 // listenHTTP binds the port that clients use.
-func listenHTTP(ctx context.Context, c config.HTTP) (net.Listener, error) {
-	port := c.Port
-	if port == "" {
-		port = "0"
+func listenHTTP(ctx context.Context, c config.HTTP) (*clientListener, error) {
+	l := &clientListener{}
+	var err error
+	if c.TLS.On() {
+		if l.certificates, err = openCertificates(c.TLS); err != nil {
+			return nil, err
+		}
 	}
-	address := net.JoinHostPort(c.Address, port)
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s (http.address, http.port): %w", address, err)
+	if l.Listener, err = lc.Listen(ctx, "tcp", c.Listen()); err != nil {
+		return nil, fmt.Errorf("listen on %s (http.address, http.port): %w", c.Listen(), err)
 	}
 	return l, nil
 }
 
-// newServer is a server that logs what goes wrong with connections where nobody has to read it.
+// reload has new certificates looked for now.
+func (l *clientListener) reload() {
+	if l.certificates != nil {
+		wake(l.certificates.asked)
+	}
+}
+
+// serve answers until the server is shut down, and meanwhile looks for new certificates.
+func (l *clientListener) serve(ctx context.Context, server *http.Server, log hclog.Logger) error {
+	if l.certificates == nil {
+		return server.Serve(l.Listener)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { // waited for below
+		defer close(watched)
+		l.certificates.watch(ctx, log)
+	}()
+	server.TLSConfig = l.certificates.server()
+	err := server.ServeTLS(l.Listener, "", "")
+	cancel()
+	<-watched
+	return err
+}
+
+// newServer is a server that logs what goes wrong with connections where nobody has to read it. A whole
+// request may take any time, for a layer may be of any size; who is silent in the middle of one is cut off
+// by its handler.
 func newServer(handler http.Handler, log hclog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		HTTP2:             &http.HTTP2Config{MaxReceiveBufferPerConnection: windowConn, MaxReceiveBufferPerStream: windowStream},
 		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 }
 
 // serveClients answers on l, by the registry what is its, until ctx ends. If the node was asked to stop it then first says that it is
 // not ready, and goes on until load balancers have noticed; a further signal cuts every wait short.
-func serveClients(ctx context.Context, l net.Listener, registry http.Handler, h *health, s setting) error {
-	server := newServer(below(registry, h.handler()), s.log.Named("http"))
+func serveClients(ctx context.Context, l *clientListener, registry http.Handler, h *health, s setting) error {
+	log := s.log.Named("http")
+	server := newServer(below(registry, h.handler()), log)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }() // waited for below
+	go func() { served <- l.serve(context.WithoutCancel(ctx), server, log) }() // waited for below; it ends with the server
 	select {
 	case err := <-served:
 		return err

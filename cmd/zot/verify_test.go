@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	files, one, two := tlsFiles(t), pair(t, 1), pair(t, 2)
+	put(t, files.Cert, one.cert)
+	put(t, files.Key, two.key)
+	secret := filepath.Join(dir, "secret")
+	put(t, secret, line("a"), "hunter2")
+	good := configIn(t, dir, `, "http": {"realm": "zot"}`)
+	bad := configIn(t, dir, fmt.Sprintf(`, "htpp": {}, "http": {"port": 70000, "tls": {"cert": %q, "key": %q}},
+		"cluster": {"members": ["zot-0", "zot-1:7373", "zot-2:7373"], "advertise": ":1", "secretFile": %q}`, files.Cert, files.Key, secret))
+	missing := configIn(t, dir, `, "http": {"tls": {"cert": "/nowhere/cert", "key": "/nowhere/key"}}`)
+
+	for name, test := range map[string]struct {
+		args []string
+		want called
+	}{
+		"valid": {[]string{good}, called{0, "note: http.realm: is a key of zot that this version does not act on yet\n" + good + " is valid\n", ""}},
+		"all problems at once": {[]string{bad}, called{1, "", "zot: " + bad + ": 6 problems\n" +
+			"  htpp: unknown key; did you mean \"http\"?\n" +
+			"  http.port: \"70000\" is no port; give a number from 0 to 65535, 0 for any free port\n" +
+			"  cluster.advertise: \":1\" has no host; write it as \"zot-0.zot:7373\"\n" +
+			"  cluster.members[0]: \"zot-0\" is no host:port; write it as \"zot-0.zot:7373\", or \"dns:zot.prod.svc:7373\" for a name that leads to all nodes\n" +
+			"  http.tls: cert and key: tls: private key does not match public key; give a certificate and its key in PEM, the certificate first if the file has a chain\n" +
+			"  cluster.secretFile: " + secret + ": line 2 has 7 characters, at least 32 are needed; make one with `openssl rand -hex 32` and give it to every node\n"}},
+		"files that are not there": {[]string{missing}, called{1, "", "zot: " + missing + ": 2 problems\n" +
+			"  http.tls.cert: open /nowhere/cert: no such file or directory\n" +
+			"  http.tls.key: open /nowhere/key: no such file or directory\n"}},
+		"on another machine": {[]string{"--file-alone", missing}, called{0, missing + " is valid\n", ""}},
+		"no file":            {[]string{"/nowhere/c.json"}, called{1, "", "zot: /nowhere/c.json: read the configuration: open /nowhere/c.json: no such file or directory\n"}},
+		"which file":         {nil, called{2, "", "zot: accepts 1 arg(s), received 0\nRun 'zot verify --help' for usage.\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := call(append([]string{"verify"}, test.args...)...); got != test.want {
+				t.Errorf("got\n%+v\nwant\n%+v", got, test.want)
+			}
+		})
+	}
+}
+
+// Every example of zot's is valid. Of the files that they name none is there, which is the one thing that is
+// wrong with them on this machine.
+func TestVerifyExamples(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../test/testdata/zot-examples/config-*.*")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d examples, %v", len(files), err)
+	}
+	withTLS := []string{"config-example.json", "config-example.yaml", "config-ldap.json", "config-tls.json"}
+	for _, file := range files {
+		if got := call("verify", "--file-alone", file); got.code != exitDone || got.stderr != "" {
+			t.Errorf("%+v", got)
+		}
+		got := call("verify", file)
+		if named := slices.Contains(withTLS, filepath.Base(file)); named != (got.code == exitFailed) {
+			t.Errorf("%+v", got)
+		}
+		if got.code == exitFailed && !strings.HasPrefix(got.stderr, "zot: "+file+": 2 problems\n  http.tls.cert: open ") {
+			t.Errorf("%+v", got)
+		}
+	}
+}
