@@ -23,9 +23,8 @@ type answer struct {
 	idle      time.Duration
 	base      string // of Locations
 	requestID string
-	forwarded bool   // another node sent the request: it is answered here, whatever else
-	begun     bool   // the status has been sent
-	onBegin   func() // is called before that; may be nil
+	forwarded bool // another node sent the request: it is answered here, whatever else
+	begun     bool // the status has been sent
 	quiet     quiet
 }
 
@@ -64,24 +63,14 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // WriteHeader begins the answer, unless the status only says that there will be one.
 func (a *answer) WriteHeader(status int) {
-	if status >= http.StatusOK {
-		a.begin()
-	}
+	a.begun = a.begun || status >= http.StatusOK
 	a.wait()
 	a.ResponseWriter.WriteHeader(status)
 }
 
-// begin notes that there is no way back.
-func (a *answer) begin() {
-	if !a.begun && a.onBegin != nil {
-		a.onBegin()
-	}
-	a.begun = true
-}
-
 // Write fails if the client takes nothing for too long.
 func (a *answer) Write(b []byte) (int, error) {
-	a.begin()
+	a.begun = true
 	a.wait()
 	return a.ResponseWriter.Write(b)
 }
@@ -89,7 +78,7 @@ func (a *answer) Write(b []byte) (int, error) {
 // ReadFrom lets a file go out by sendfile. A store calls it for each piece that it has checked, so the
 // time to take one is bounded like that of a Write.
 func (a *answer) ReadFrom(r io.Reader) (int64, error) {
-	a.begin()
+	a.begun = true
 	a.wait()
 	return io.Copy(a.ResponseWriter, r)
 }

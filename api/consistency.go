@@ -44,7 +44,7 @@ func (g *Registry) readDigest(w *answer, r *http.Request, look func(v fsm.View) 
 	cancel()
 	switch {
 	case err == nil:
-		return g.look(w, stale, look)
+		return g.look(w, r, stale, look)
 	case r.Context().Err() != nil:
 		return unavailable(err)
 	case g.state.View(look) == nil:
@@ -66,14 +66,19 @@ func (g *Registry) readAfter(w *answer, r *http.Request, patience time.Duration,
 	if err != nil {
 		return err
 	}
-	return g.look(w, stale, look)
+	return g.look(w, r, stale, look)
 }
 
-func (g *Registry) look(w *answer, stale bool, look func(v fsm.View) error) error {
-	if stale {
-		w.markStale()
+func (g *Registry) look(w *answer, r *http.Request, stale bool, look func(v fsm.View) error) error {
+	err := g.state.View(look)
+	if !stale {
+		return err
 	}
-	return g.state.View(look)
+	w.markStale()
+	if err != nil {
+		return g.askOthers(w, r, err)
+	}
+	return nil
 }
 
 // await waits for a round. If it takes long the leader is asked to answer the request, whose answer must not
@@ -89,7 +94,7 @@ func (g *Registry) await(w *answer, r *http.Request, patience time.Duration, rou
 			return stale, nil
 		}
 		if leader, known := g.peers.Leader(); known {
-			if err = g.forwardWithin(w, w, r, leader, handOver); errors.Is(err, errAnswered) {
+			if err = g.ask(w, r, leader, handOver); errors.Is(err, errAnswered) || w.begun {
 				return false, err
 			}
 			g.log.Debug("leader does not answer a read", "request_id", w.requestID, "error", err)

@@ -63,17 +63,6 @@ func (g *Registry) forward(w *answer, out http.ResponseWriter, r *http.Request, 
 	return fmt.Errorf("forward to node %s: %w", to, err)
 }
 
-// forwardWithin is forward for a request without a body, which can be answered otherwise if the answer does not
-// begin in time.
-func (g *Registry) forwardWithin(w *answer, out http.ResponseWriter, r *http.Request, to blobstore.Incarnation, limit time.Duration) error {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	t := time.AfterFunc(limit, cancel)
-	defer t.Stop()
-	w.onBegin = func() { t.Stop() } // an answer that has begun takes its time
-	return g.forward(w, out, r.WithContext(ctx), to)
-}
-
 // sending is a body on its way to another node. It knows whether it was the client who broke off. Whoever sends
 // it may still do so for a moment when the answer is there.
 type sending struct {
