@@ -16,6 +16,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 CONFORMANCE_VERSION := v0.0.0-20260831232431-97274622c111
+DISTRIBUTION_VERSION := v3.1.2
 
 # Each fuzz target runs so long; each bout of faults so long; so many random commands are compared with the model.
 FUZZTIME ?= 5s
@@ -94,6 +95,11 @@ kill: build ## kill and stop nodes while clients push and pull, KILL_RUNS times 
 bench: ## run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem $(UNITS)
 
+.PHONY: speed
+speed: build $(BIN)/distribution-$(DISTRIBUTION_VERSION) ## compare one node and three with CNCF distribution; SPEED="-only 'GET 1' -rounds 3" for less
+	@mkdir -p $(RESULTS)
+	$(GO) run ./test/speed -zot $(BIN)/zot -distribution $(BIN)/distribution-$(DISTRIBUTION_VERSION) -three $(SPEED) | tee $(RESULTS)/speed.txt
+
 .PHONY: cover
 cover: ## measure what the tests cover, into results/
 	@mkdir -p $(RESULTS)
@@ -144,6 +150,10 @@ $(BIN)/golangci-lint-%:
 $(BIN)/conformance-%:
 	GOBIN=$(BIN) $(GO) install github.com/opencontainers/distribution-spec/conformance@$*
 	mv $(BIN)/conformance $@
+
+$(BIN)/distribution-%:
+	GOBIN=$(BIN) $(GO) install github.com/distribution/distribution/v3/cmd/registry@$*
+	mv $(BIN)/registry $@
 
 $(BIN)/govulncheck-%:
 	GOBIN=$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$*
