@@ -6,6 +6,7 @@
 package e2e_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/seed-16d79997/zot/test/e2e/harness"
@@ -13,6 +14,8 @@ import (
 
 // ours is the balancer's configuration that users are given.
 const ours = "../../deploy/haproxy/haproxy.cfg"
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // start runs three nodes, and a balancer before them that sends each request to another.
 func start(t *testing.T) ([]*harness.Node, *harness.Balancer) {

@@ -47,30 +47,52 @@ func Balance(t testing.TB, file string, nodes ...*Node) *Balancer {
 }
 
 // readdress puts other addresses into a configuration, and a section "global" that runs anywhere.
-// Servers beyond the addresses are left out.
+// Servers beyond the addresses are left out of each backend.
 func readdress(config, listen string, servers []string) string {
 	out := []string{"global", "    log stdout format raw local0", "    maxconn 2000"}
-	section := ""
+	section, server := "", 0
 	for line := range strings.Lines(config) {
 		line = strings.TrimRight(line, "\r\n")
 		words := strings.Fields(line)
 		if len(words) > 0 && line[0] != ' ' && line[0] != '\t' && line[0] != '#' {
-			section = words[0]
+			section, server = words[0], 0
 		}
 		switch {
 		case section == "global" || len(words) == 0:
 			continue
 		case words[0] == "bind":
 			line = "    bind " + listen
-		case words[0] == "server" && len(servers) == 0:
+		case words[0] == "server" && server == len(servers):
 			continue
 		case words[0] == "server":
-			words[2], servers = servers[0], servers[1:]
+			words[2] = servers[server]
+			server++
 			line = "    " + strings.Join(words, " ")
 		}
 		out = append(out, line)
 	}
 	return strings.Join(out, "\n") + "\n"
+}
+
+// WaitState waits until HAProxy has noticed that a server of the first backend is "UP" or "DOWN".
+func (b *Balancer) WaitState(t testing.TB, server, state string) {
+	t.Helper()
+	Until(t, fmt.Sprintf("haproxy takes %s for %s", server, state), func(context.Context) error {
+		text, err := os.ReadFile(b.process.log)
+		if err != nil {
+			return err
+		}
+		last := "UP" // before the first change
+		for _, m := range regexp.MustCompile(`Server zot/(\S+) is (UP|DOWN)`).FindAllStringSubmatch(string(text), -1) {
+			if m[1] == server {
+				last = m[2]
+			}
+		}
+		if last != state {
+			return fmt.Errorf("it is %s", last)
+		}
+		return nil
+	})
 }
 
 // Request is one request that went through the balancer.

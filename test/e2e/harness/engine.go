@@ -17,9 +17,8 @@ type Engine struct {
 	host string // DOCKER_HOST of an engine of the test's own; "" for the one that docker finds
 }
 
-// StartEngine finds the Docker engine that runs, or runs one until the test ends. One of the test's own
-// keeps what it keeps in a directory of its own, and leaves the firewall and the routing of the machine
-// as they are.
+// StartEngine finds the Docker engine that runs, or runs one until the test ends, with a directory of
+// its own. Main sees to it that it changes nothing else.
 func StartEngine(t testing.TB) *Engine {
 	t.Helper()
 	if _, err := exec.LookPath("docker"); err != nil {
@@ -30,7 +29,7 @@ func StartEngine(t testing.TB) *Engine {
 		return e
 	}
 	dockerd, err := exec.LookPath("dockerd")
-	if err != nil || os.Geteuid() != 0 {
+	if err != nil || os.Getenv(inNamespace) == "" {
 		t.Fatal("no Docker engine runs, and this user cannot run one: start it, or be root and run make e2e-deps")
 	}
 	dir, err := os.MkdirTemp("", "zot-engine-") //nolint:usetesting // a socket in it must have a short path
@@ -45,7 +44,7 @@ func StartEngine(t testing.TB) *Engine {
 	e.host = "unix://" + filepath.Join(dir, "docker.sock")
 	p := begin(t, "dockerd", syscall.SIGTERM, exec.CommandContext(outlasting(t), dockerd, //nolint:gosec // installed by make e2e-deps
 		"--host", e.host, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"),
-		"--log-level", "warn", "--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"))
+		"--log-level", "warn"))
 	Until(t, "the Docker engine answers", func(ctx context.Context) error {
 		select {
 		case <-p.Ended():
