@@ -16,6 +16,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 CONFORMANCE_VERSION := v0.0.0-20260831232431-97274622c111
+CRANE_VERSION := v0.22.1
 DISTRIBUTION_VERSION := v3.1.2
 
 # Each fuzz target runs so long; each bout of faults so long; so many random commands are compared with the model.
@@ -30,7 +31,7 @@ CRASH_SEEDS ?= 100
 POWER_CUTS ?= 200
 
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
-APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|kill|model)(/|$$)
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|kill|model)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
 ##@ Build
@@ -72,8 +73,18 @@ fuzz: ## fuzz each target for FUZZTIME (5s)
 	done
 
 .PHONY: conformance
-conformance: build $(BIN)/conformance-$(CONFORMANCE_VERSION) ## run the distribution specification's own program against one node
+conformance: build $(BIN)/conformance-$(CONFORMANCE_VERSION) ## run the distribution specification's own program against one node, and three behind HAProxy
 	ZOT=$(BIN)/zot CONFORMANCE=$(BIN)/conformance-$(CONFORMANCE_VERSION) RESULTS=$(RESULTS) $(GO) test -count 1 -timeout $(TEST_TIMEOUT) ./test/conformance
+
+.PHONY: e2e-deps
+e2e-deps: $(BIN)/crane-$(CRANE_VERSION) ## install what e2e needs: haproxy, skopeo and the Docker engine with apt, crane with Go
+	@test/e2e/deps.sh install
+
+.PHONY: e2e
+e2e: ## push and pull with the Docker engine, skopeo and crane, at three nodes behind HAProxy and in containers
+	@test/e2e/deps.sh check
+	@$(MAKE) build $(BIN)/crane-$(CRANE_VERSION)
+	ZOT=$(BIN)/zot CRANE=$(BIN)/crane-$(CRANE_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/e2e/...
 
 .PHONY: crash
 crash: ## crash each write of ours at each of its steps, and cut the power of whole nodes (needs root)
@@ -140,7 +151,7 @@ clean: ## remove what was built and what tests left; tools stay
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The version is in the name, so that a new pin builds a new tool.
 $(BIN)/golangci-lint-%:
@@ -154,6 +165,10 @@ $(BIN)/conformance-%:
 $(BIN)/distribution-%:
 	GOBIN=$(BIN) $(GO) install github.com/distribution/distribution/v3/cmd/registry@$*
 	mv $(BIN)/registry $@
+
+$(BIN)/crane-%:
+	GOBIN=$(BIN) $(GO) install github.com/google/go-containerregistry/cmd/crane@$*
+	mv $(BIN)/crane $@
 
 $(BIN)/govulncheck-%:
 	GOBIN=$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$*

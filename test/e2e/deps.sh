@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# What `make e2e` needs beside Go: says what is missing (check), or installs it with apt (install).
+set -euo pipefail
+
+# Command and Debian package. The Docker engine needs iptables for the names of its containers, and for the
+# ports that it publishes.
+needed=(
+	"haproxy haproxy"
+	"skopeo skopeo"
+	"docker docker.io"
+	"dockerd docker.io"
+	"containerd containerd"
+	"runc runc"
+	"iptables iptables"
+)
+
+# engine succeeds if a Docker engine answers.
+engine() { command -v docker >/dev/null && docker version >/dev/null 2>&1; }
+
+# missing prints the packages that are not there, one a line. Who has an engine that runs needs none of its parts.
+missing() {
+	local entry command package
+	for entry in "${needed[@]}"; do
+		read -r command package <<<"$entry"
+		case $command in
+			dockerd | containerd | runc | iptables) engine && continue ;;
+		esac
+		PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || echo "$package"
+	done | sort -u
+}
+
+check() {
+	local packages
+	mapfile -t packages < <(missing)
+	if ((${#packages[@]} > 0)); then
+		echo "The end-to-end tests need these Debian packages: ${packages[*]}" >&2
+		echo "'make e2e-deps' installs them (as root), or use your system's own way to get the same programs." >&2
+		exit 1
+	fi
+	if ! engine && ((EUID != 0)); then
+		echo "No Docker engine answers. Start one, or be root: then the tests run one of their own." >&2
+		exit 1
+	fi
+}
+
+install() {
+	local packages
+	mapfile -t packages < <(missing)
+	if ((${#packages[@]} == 0)); then
+		echo "haproxy, skopeo and docker are installed"
+	else
+		if ! command -v apt-get >/dev/null; then
+			echo "There is no apt-get here. Install by other means: ${packages[*]}" >&2
+			exit 1
+		fi
+		local root=()
+		((EUID == 0)) || root=(sudo)
+		echo "installing with apt-get: ${packages[*]}"
+		"${root[@]}" apt-get update -qq
+		"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+	fi
+	if engine; then
+		echo "a Docker engine answers: the tests use it"
+	else
+		echo "no Docker engine answers: the tests run one of their own, apart from the rest of the machine, and stop it"
+	fi
+}
+
+case ${1:-} in
+	check | install) "$1" ;;
+	*)
+		echo "usage: $0 check|install" >&2
+		exit 2
+		;;
+esac
