@@ -16,7 +16,7 @@ import (
 // A node that fetches a blob shows that it is at work every so often, and is taken for dead after a longer
 // silence: to make the bytes durable takes a while at the end.
 const (
-	showEvery   = 2 * time.Second
+	showEvery    = 2 * time.Second
 	fetchSilence = time.Minute
 )
 

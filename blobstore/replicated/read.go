@@ -108,7 +108,9 @@ func outcome(sources []*source) error {
 type unreachable struct{ cause error }
 
 // Error is for people.
-func (e *unreachable) Error() string { return blobstore.ErrUnreachable.Error() + ": " + e.cause.Error() }
+func (e *unreachable) Error() string {
+	return blobstore.ErrUnreachable.Error() + ": " + e.cause.Error()
+}
 
 // Is makes the error ErrUnreachable, and what says that this node's own store could not look.
 func (e *unreachable) Is(target error) bool {

@@ -115,9 +115,19 @@ func DefaultTiming() Timing {
 func (t Timing) orDefault() Timing {
 	d := DefaultTiming()
 	for _, v := range []struct{ have, want *time.Duration }{
-		{&t.Poll, &d.Poll}, {&t.Stall, &d.Stall}, {&t.Answer, &d.Answer}, {&t.Retry, &d.Retry}, {&t.Idle, &d.Idle},
-		{&t.Finish, &d.Finish}, {&t.GraceMin, &d.GraceMin}, {&t.GraceMax, &d.GraceMax}, {&t.FirstByte, &d.FirstByte},
-		{&t.Silence, &d.Silence}, {&t.Patience, &d.Patience}, {&t.Find, &d.Find}, {&t.Tidy, &d.Tidy},
+		{&t.Poll, &d.Poll},
+		{&t.Stall, &d.Stall},
+		{&t.Answer, &d.Answer},
+		{&t.Retry, &d.Retry},
+		{&t.Idle, &d.Idle},
+		{&t.Finish, &d.Finish},
+		{&t.GraceMin, &d.GraceMin},
+		{&t.GraceMax, &d.GraceMax},
+		{&t.FirstByte, &d.FirstByte},
+		{&t.Silence, &d.Silence},
+		{&t.Patience, &d.Patience},
+		{&t.Find, &d.Find},
+		{&t.Tidy, &d.Tidy},
 	} {
 		if *v.have == 0 {
 			*v.have = *v.want
