@@ -1,4 +1,5 @@
-// Package conformance_test runs the distribution specification's own program against the built binary.
+// Package conformance_test runs the distribution specification's own program against the built binary:
+// one node, and three nodes behind a load balancer that sends each request to another one.
 //
 // `make conformance` builds both and says where they are, in ZOT and CONFORMANCE. Start with
 // TestOneNode; what the program found in detail is under RESULTS.
@@ -6,127 +7,62 @@ package conformance_test
 
 import (
 	"bytes"
-	"context"
-	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
-)
 
-// patience is how long a node may take to be ready, and to stop.
-const patience = 30 * time.Second
+	"github.com/seed-16d79997/zot/test/e2e/harness"
+)
 
 // versions are those of the specification that nothing may fail in: the newest release, and what comes.
 func versions() []string { return []string{"1.1", "dev"} }
 
 func TestOneNode(t *testing.T) {
-	program, binary := os.Getenv("CONFORMANCE"), os.Getenv("ZOT")
-	if program == "" || binary == "" {
-		t.Skip("CONFORMANCE and ZOT do not say where the two programs are: run make conformance")
-	}
+	program := harness.Program(t, "CONFORMANCE")
 	for _, version := range versions() {
 		t.Run(version, func(t *testing.T) {
-			address := startNode(t, binary)
-			results := filepath.Join(os.Getenv("RESULTS"), "conformance-"+version)
-			cmd := exec.CommandContext(t.Context(), program)
-			cmd.Dir = t.TempDir()
-			cmd.Env = append(os.Environ(),
-				"OCI_REGISTRY="+address, "OCI_TLS=disabled", "OCI_VERSION="+version,
-				"OCI_REPO1=conformance/one", "OCI_REPO2=conformance/two", "OCI_RESULTS_DIR="+results)
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v\n%s\nall of it is in %s", err, failures(out), results)
-			}
-			if !bytes.Contains(out, []byte("Conformance Test/sha512 blobs: Pass")) || !bytes.Contains(out, []byte("Conformance Result: Pass")) {
-				t.Fatalf("the program did not say that it passed, or left sha512 out:\n%s", out)
-			}
+			node := harness.Start(t, 1)[0]
+			conform(t, program, node.Address, version, "conformance-"+version)
 		})
 	}
 }
 
-// failures are the lines that tell what went wrong, among the many that do not.
-func failures(out []byte) string {
-	var found []string
-	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, ": FAIL") || strings.Contains(line, ": Error") || strings.Contains(line, "..:") {
-			found = append(found, strings.TrimRight(line, "\n"))
-		}
+func TestThreeNodes(t *testing.T) {
+	program := harness.Program(t, "CONFORMANCE")
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		t.Skip("haproxy is not installed, so nothing was run against three nodes: make e2e-deps installs it")
 	}
-	return strings.Join(found, "\n")
-}
-
-// startNode runs a node until the test ends, and returns where it listens.
-func startNode(t *testing.T, binary string) string {
-	t.Helper()
-	root, address := t.TempDir(), freeAddress(t)
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(root, "config.json")
-	config := fmt.Sprintf(`{"storage": {"rootDirectory": %q}, "http": {"address": %q, "port": %q}}`, filepath.Join(root, "data"), host, port)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer // read after the process has ended
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "serve", file)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = patience
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Process.Signal(syscall.SIGTERM) // the second cuts the wait for load balancers short
-		if err := cmd.Wait(); err != nil && t.Failed() {
-			t.Logf("the node ended with %v:\n%s", err, log.String())
-		}
-	})
-	waitReady(t, "http://"+address+"/readyz")
-	return address
-}
-
-// waitReady asks until the node is ready.
-func waitReady(t *testing.T, url string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	retry := time.NewTicker(50 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err == nil {
-			_ = response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
-			t.Fatalf("the node is not ready: %v", err)
-		}
+	for _, version := range versions() {
+		t.Run(version, func(t *testing.T) {
+			nodes := harness.Start(t, 3)
+			balancer := harness.Balance(t, "../../deploy/haproxy/haproxy.cfg", nodes...)
+			conform(t, program, balancer.Address, version, "conformance-three-"+version)
+			balancer.EveryServer(t, nodes)
+		})
 	}
 }
 
-// freeAddress is an address at which nobody listens now.
-func freeAddress(t *testing.T) string {
+// conform runs the program against a registry, and fails unless all of it passes.
+func conform(t *testing.T, program, address, version, name string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding waits for nobody
-	if err != nil {
-		t.Fatal(err)
+	dir := filepath.Join(os.Getenv("RESULTS"), name)
+	if os.Getenv("RESULTS") == "" {
+		dir = t.TempDir()
 	}
-	defer l.Close() //nolint:errcheck // it was only asked for its number
-	return l.Addr().String()
+	cmd := exec.CommandContext(t.Context(), program) //nolint:gosec // what make has built
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(),
+		"OCI_REGISTRY="+address, "OCI_TLS=disabled", "OCI_VERSION="+version,
+		"OCI_REPO1=conformance/one", "OCI_REPO2=conformance/two", "OCI_RESULTS_DIR="+dir)
+	out, err := cmd.CombinedOutput()
+	found, unread := failures(filepath.Join(dir, "junit.xml"))
+	switch {
+	case err != nil && unread != nil:
+		t.Fatalf("%v\n%s\nno report: %v", err, out, unread)
+	case err != nil || unread != nil || found != "":
+		t.Fatalf("%v, %v\n%s\nall of it is in %s", err, unread, found, dir)
+	case !bytes.Contains(out, []byte("Conformance Test/sha512 blobs: Pass")) || !bytes.Contains(out, []byte("Conformance Result: Pass")):
+		t.Fatalf("the program did not say that it passed, or left sha512 out:\n%s", out)
+	}
 }

@@ -39,7 +39,7 @@ func TestArtifactWithSubject(t *testing.T) {
 	for _, n := range nodes {
 		refers(t, n, image, "")
 	}
-	everyServer(t, balancer, nodes)
+	balancer.EveryServer(t, nodes)
 }
 
 // refers asks a node what refers to a subject.

@@ -61,7 +61,7 @@ func TestCrane(t *testing.T) {
 	crane(t, "delete", at+"one:1-1") // the tag alone
 	nowhere(t, nodes, "crane/one", "1-1")
 	same(t, "beside what was deleted", everywhere(t, nodes, "crane/one", "1.1"), in(t, one.Dir))
-	everyServer(t, balancer, nodes)
+	balancer.EveryServer(t, nodes)
 }
 
 // mounts copies an image into another repository: no layer is pushed again.

@@ -87,7 +87,7 @@ func TestDocker(t *testing.T) {
 
 	again(t, engine, nodes, balancer, app, id, parts)
 	manyForDocker(t, engine, nodes, balancer)
-	everyServer(t, balancer, nodes)
+	balancer.EveryServer(t, nodes)
 }
 
 // again pushes what is there already: to the same repository the layers are found by HEAD, and mounted

@@ -51,5 +51,5 @@ func TestLargeLayer(t *testing.T) {
 	if got := strings.Join(crane(t, "validate", "--remote", last.Address+"/large/docker:1"), " "); !strings.HasPrefix(got, "PASS") {
 		t.Error(got)
 	}
-	everyServer(t, balancer, nodes)
+	balancer.EveryServer(t, nodes)
 }

@@ -1,8 +1,6 @@
 package e2e_test
 
 import (
-	"maps"
-	"net/http"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -98,20 +96,5 @@ func TestSkopeo(t *testing.T) {
 	nowhere(t, nodes, "skopeo/one", "1")
 	nowhere(t, nodes, "skopeo/one", image.Digest.String())
 	same(t, "beside what was deleted", everywhere(t, nodes, "skopeo/one", index.Digest.String()), in(t, many.Dir))
-	everyServer(t, balancer, nodes)
-}
-
-// everyServer sees to it that the balancer has spread the requests, and that none failed.
-func everyServer(t *testing.T, balancer *harness.Balancer, nodes []*harness.Node) {
-	t.Helper()
-	servers := map[string]int{}
-	for _, r := range balancer.Requests(t) {
-		servers[r.Server]++
-		if r.Status >= http.StatusInternalServerError {
-			t.Errorf("%s %s: status %d from %s", r.Method, r.Path, r.Status, r.Server)
-		}
-	}
-	if len(servers) != len(nodes) {
-		t.Errorf("requests per server: %v", maps.Clone(servers))
-	}
+	balancer.EveryServer(t, nodes)
 }

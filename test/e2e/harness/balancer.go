@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,6 +125,22 @@ func requests(log string) []Request {
 		}
 	}
 	return all
+}
+
+// EveryServer sees to it that each node has got requests, and that none of them failed.
+func (b *Balancer) EveryServer(t testing.TB, nodes []*Node) {
+	t.Helper()
+	servers := map[string]int{}
+	for _, r := range b.Requests(t) {
+		servers[r.Server]++
+		if r.Status >= http.StatusInternalServerError {
+			t.Errorf("%s %s: status %d from %s", r.Method, r.Path, r.Status, r.Server)
+		}
+	}
+	delete(servers, "<NOSRV>") // clients that try TLS first
+	if len(servers) != len(nodes) {
+		t.Errorf("requests per server: %v, want some at each of %d", servers, len(nodes))
+	}
 }
 
 // WaitRequest waits until a request like the wanted one stands in the log: a method, a part of the

@@ -131,7 +131,7 @@ func Program(t testing.TB, variable string) string {
 	t.Helper()
 	path := os.Getenv(variable)
 	if path == "" {
-		t.Skipf("%s does not say where the program is: run make e2e", variable)
+		t.Skipf("%s does not say where the program is: make conformance and make e2e build it", variable)
 	}
 	return path
 }
