@@ -61,8 +61,12 @@ func (a *answer) withdraw() {
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// WriteHeader begins the answer, unless the status only says that there will be one.
+// WriteHeader begins the answer, unless the status only says that there will be one. That another node asks for the
+// body is nothing to tell: the server says so by itself when it is read.
 func (a *answer) WriteHeader(status int) {
+	if status == http.StatusContinue {
+		return
+	}
 	a.begun = a.begun || status >= http.StatusOK
 	a.wait()
 	a.ResponseWriter.WriteHeader(status)
