@@ -39,7 +39,7 @@ func TestContainers(t *testing.T) {
 			same(t, "pulled from the other", in(t, pull(t, others[1].Address, "containers/"+who+":1")), in(t, during.Dir))
 			cutOff(t, away.Node, before.Read(image.Digest), image)
 
-			balancer.WaitState(t, away.Name, "DOWN")
+			balancer.WaitState(t, "zot/"+away.Name, "DOWN")
 			push(t, during, "one", balancer.Address, "containers/"+who+":2")
 			same(t, "pulled through the balancer", in(t, pull(t, balancer.Address, "containers/app:before")), in(t, before.Dir))
 			if who == "leader" {
@@ -48,7 +48,7 @@ func TestContainers(t *testing.T) {
 
 			away.Connect(t)
 			harness.WaitWritable(t, nodes...)
-			balancer.WaitState(t, away.Name, "UP")
+			balancer.WaitState(t, "zot/"+away.Name, "UP")
 			same(t, "before", everywhere(t, nodes, "containers/app", "before"), in(t, before.Dir))
 			if who == "leader" {
 				nowhere(t, nodes, "containers/"+who, "1")

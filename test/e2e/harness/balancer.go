@@ -75,7 +75,7 @@ func readdress(config, listen string, servers []string) string {
 	return strings.Join(out, "\n") + "\n"
 }
 
-// WaitState waits until HAProxy has noticed that a server of the first backend is "UP" or "DOWN".
+// WaitState waits until HAProxy has noticed that a server, written as backend/server, is "UP" or "DOWN".
 func (b *Balancer) WaitState(t testing.TB, server, state string) {
 	t.Helper()
 	Until(t, fmt.Sprintf("haproxy takes %s for %s", server, state), func(context.Context) error {
@@ -84,7 +84,7 @@ func (b *Balancer) WaitState(t testing.TB, server, state string) {
 			return err
 		}
 		last := "UP" // before the first change
-		for _, m := range regexp.MustCompile(`Server zot/(\S+) is (UP|DOWN)`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`Server (\S+) is (UP|DOWN)`).FindAllStringSubmatch(string(text), -1) {
 			if m[1] == server {
 				last = m[2]
 			}
