@@ -64,29 +64,35 @@ func (p *Peer) receive(ctx context.Context, raw net.Conn) {
 	leave := p.lobby.enter(raw)
 	go func() { // Run waits for it in conns.wait
 		defer end()
-		conn, stream, err := p.admit(ctx, raw)
+		conn, take, err := p.admit(ctx, raw)
 		if err != nil {
 			farewell(raw, err)
 			p.report("refused when called", raw.RemoteAddr().String(), err)
 		}
 		leave()
 		if err == nil {
-			stream.deliver(conn)
+			take(conn)
 		}
 	}()
 }
 
-// admit does the acceptor's part of TLS and hello, within handshakeTimeout. It leaves closing raw to its caller
-// when it fails.
-func (p *Peer) admit(ctx context.Context, raw net.Conn) (*conn, *Stream, error) {
+// admit does the acceptor's part of TLS and hello, within handshakeTimeout, and says who takes the connection then.
+// It leaves closing raw to its caller when it fails.
+func (p *Peer) admit(ctx context.Context, raw net.Conn) (*conn, func(*conn), error) {
 	if err := raw.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return nil, nil, err
 	}
 	session := tls.Server(raw, p.serverTLS())
 	if err := session.HandshakeContext(ctx); err != nil {
+		if session.ConnectionState().NegotiatedProtocol == JoinProtocol {
+			return nil, nil, err // a machine whose token is another cluster's: nothing is wrong with a secretFile
+		}
 		return nil, nil, p.explain(err, raw.RemoteAddr().String())
 	}
 	state := session.ConnectionState()
+	if state.NegotiatedProtocol == JoinProtocol {
+		return p.meet(ctx, raw, session)
+	}
 	stream := p.stream(state.NegotiatedProtocol)
 	if stream == nil {
 		return nil, nil, fmt.Errorf("protocol %q is not served here", state.NegotiatedProtocol)
@@ -100,7 +106,7 @@ func (p *Peer) admit(ctx context.Context, raw net.Conn) (*conn, *Stream, error) 
 		return nil, nil, p.explain(err, raw.RemoteAddr().String())
 	}
 	conn, err := p.hold(raw, session, other)
-	return conn, stream, err
+	return conn, stream.deliver, err
 }
 
 // deliver hands a connection to Accept. If nobody takes it the dialer must see a closed connection, not a silent one.

@@ -25,13 +25,18 @@ type trust struct {
 	certificate *tls.Certificate
 	pool        *x509.CertPool
 	reason      Reason // what a certificate that does not verify means
+	host        *host  // for machines that have nothing but a token
 }
 
 func newTrust(secrets []secret, node string, own *ownCertificates) (*trust, error) {
-	if own != nil {
-		return &trust{secrets: secrets, certificate: own.certificate, pool: own.pool, reason: Certificate}, nil
+	host, err := newHost(secrets[0], node)
+	if err != nil {
+		return nil, err
 	}
-	t := &trust{secrets: secrets, pool: x509.NewCertPool(), reason: Secret}
+	if own != nil {
+		return &trust{secrets: secrets, certificate: own.certificate, pool: own.pool, reason: Certificate, host: host}, nil
+	}
+	t := &trust{secrets: secrets, pool: x509.NewCertPool(), reason: Secret, host: host}
 	for i, s := range secrets {
 		authority, key, err := s.authority()
 		if err != nil {
@@ -127,8 +132,11 @@ func (t *trust) verify(state tls.ConnectionState) error {
 func (p *Peer) serverTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			trust := p.trust.Load()
+			if p.joins(hello) {
+				return trust.host.tls(), nil
+			}
 			return &tls.Config{
 				MinVersion:             tls.VersionTLS13,
 				Certificates:           []tls.Certificate{*trust.certificate},

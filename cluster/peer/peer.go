@@ -4,7 +4,8 @@
 // A connection is handed over only after both sides have proved, bound to that very TLS session, that they hold a
 // line of the same secretFile, and have agreed on the cluster's name and on whose disk answers (hello.go). Whatever
 // differs is named on both sides as a *RefusedError. Certificates are derived from the secret unless the operator
-// brings his own (secrets.go, certificates.go).
+// brings his own (secrets.go, certificates.go). A new machine gets the secret for a token (token.go; invite.go is the
+// node's side, join.go the machine's), which is the one way past the hello and leads nowhere else.
 //
 // On top of that lie streams (stream.go: a listener and a dialer for each protocol, Raft's among them), small calls
 // over HTTP (api.go), and gossip (gossip.go), which only suggests addresses.
@@ -78,6 +79,9 @@ type Peer struct {
 	mu      sync.Mutex
 	streams map[string]*Stream
 
+	spend    atomic.Pointer[Spend] // nil: nobody is taken in
+	spending chan struct{}         // holds one element while it is called
+
 	api      *api
 	conns    *tracker
 	lobby    *lobby
@@ -103,6 +107,7 @@ func New(config Config) (*Peer, error) {
 		network:  config.Network,
 		logger:   config.Logger,
 		streams:  make(map[string]*Stream),
+		spending: make(chan struct{}, 1),
 		conns:    newTracker(),
 		lobby:    newLobby(maxPending),
 		refusals: newLimiter(),

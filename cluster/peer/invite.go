@@ -1,0 +1,116 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// HTTP says where clients are served.
+type HTTP struct {
+	Address string
+	Port    string // "" or "0": the kernel chooses
+	TLS     ServerTLS
+}
+
+// Listen is where to listen, as host:port.
+func (c *HTTP) Listen() string {
+	port := c.Port
+	if port == "" {
+		port = "0"
+	}
+	return net.JoinHostPort(bare(c.Address), port)
+}
+
+// bare is an address without the brackets of an IPv6 one.
+func bare(address string) string {
+	if inside, ok := strings.CutPrefix(address, "["); ok {
+		return strings.TrimSuffix(inside, "]")
+	}
+	return address
+}
+
+func readHTTP(s *section, c *HTTP) {
+	s.word("address", &c.Address)
+	s.text("port", &c.Port)
+	s.section("tls", func(s *section) {
+		s.text("cert", &c.TLS.Cert)
+		s.text("key", &c.TLS.Key)
+		s.text("cacert", &c.TLS.ClientCA)
+	})
+	c.TLS.ClientMust = c.TLS.ClientCA != "" && !mayComeWithout(s.object)
+	s.later(laterInHTTP())
+	s.ignored("compat") // Docker's manifests are always taken
+}
+
+// mayComeWithout reports whether the section "http" lets clients in that have no certificate: with a
+// password, or as nobody in particular.
+func mayComeWithout(http *object) bool {
+	if path, ok := http.find("auth", "htpasswd", "path").(string); ok && path != "" {
+		return true
+	}
+	return grantsAnonymous(http.find("accessControl"))
+}
+
+func grantsAnonymous(value any) bool {
+	switch v := value.(type) {
+	case *object:
+		for _, m := range v.members {
+			if actions, ok := m.value.([]any); ok && len(actions) > 0 && strings.EqualFold(m.name, "anonymousPolicy") {
+				return true
+			}
+			if grantsAnonymous(m.value) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, grantsAnonymous)
+	}
+	return false
+}
+
+func checkHTTP(c *Config, r *reader) {
+	h := &c.HTTP
+	if err := checkHost(bare(h.Address)); err != nil {
+		r.problem("http.address", `write it as "0.0.0.0", "::" or a host name; the port goes to http.port`, "%v", err)
+	}
+	if err := checkPort(h.Port); h.Port != "" && err != nil {
+		r.problem("http.port", "give a number from 0 to 65535, 0 for any free port", "%v", err)
+	}
+	switch t := h.TLS; {
+	case t.On() || t == ServerTLS{}:
+	case t.Cert == "" && t.Key == "":
+		r.note("http.tls.cacert", "says nothing without cert and key: clients are served without TLS")
+	default:
+		r.note("http.tls", "needs both cert and key: with one of them clients are served without TLS")
+	}
+	if !c.Cluster.Alone && collide(h.Listen(), c.Cluster.Listen) {
+		r.problem("cluster.listen", "give one of them another port", "%s is where clients are served", c.Cluster.Listen)
+	}
+}
+
+func checkHost(host string) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if strings.ContainsAny(host, ":/ \t[]") {
+		return fmt.Errorf("%q is no address", host)
+	}
+	return nil
+}
+
+// collide reports whether two listeners want the same port of the same address.
+func collide(a, b string) bool {
+	aHost, aPort, aErr := net.SplitHostPort(a)
+	bHost, bPort, bErr := net.SplitHostPort(b)
+	n, err := strconv.Atoi(aPort)
+	if errors.Join(aErr, bErr, err) != nil || n == 0 || aPort != bPort {
+		return false
+	}
+	every := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	return aHost == bHost || every(aHost) || every(bHost)
+}
