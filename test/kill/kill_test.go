@@ -179,8 +179,7 @@ func (b *bout) form(ctx context.Context) bool {
 
 // load has workers at work until the nemesis has done its plan.
 func (b *bout) load(ctx context.Context) {
-	setUp := b.worker(0)
-	images, ok := setUp.probed(ctx)
+	images, ok := b.worker(0).setUp(ctx)
 	if !ok {
 		return
 	}
@@ -189,9 +188,7 @@ func (b *bout) load(ctx context.Context) {
 		w := b.worker(i + 1)
 		working.Go(func() { w.work(ctx) })
 	}
-	writer, reader := b.worker(workers+1), b.worker(workers+2)
-	working.Go(func() { writer.writes(ctx, images) })
-	working.Go(func() { reader.reads(ctx) })
+	working.Go(func() { b.probe(ctx, images) })
 	b.torment(ctx)
 	b.over.Store(true)
 	working.Wait()

@@ -2,43 +2,54 @@ package kill_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"sync"
 	"time"
 )
 
 const (
 	probeRepository = "kill/probe"
-	probeTag        = "latest"
+	probeTags       = 8
 	probeImages     = 64
-	probePause      = 30 * time.Millisecond
+	probeEvery      = 100 * time.Millisecond
 )
 
-// writes moves a tag again and again, so that it shows how long the cluster takes no writes. Each move is of
-// the history as any other.
-func (w *worker) writes(ctx context.Context, images []*image) {
-	w.figures.worked("a write", true)
-	for i := 0; ctx.Err() == nil && !w.isOver(); i++ {
-		if !w.putManifest(ctx, probeRepository, images[i%len(images)], probeTag) {
+// probe begins a write and a read every so often, whatever became of those before: so it shows how long the
+// cluster takes none. Each is of the history as any other. It returns when all have ended after the load.
+func (b *bout) probe(ctx context.Context, images []*image) {
+	var probing sync.WaitGroup
+	defer probing.Wait()
+	b.figures.worked("a write", true)
+	b.figures.worked("a read", true)
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for i := 0; !b.isOver(); i++ {
+		w := b.worker(1000 + i)
+		w.hasty = true // what shows is how long the cluster takes, not how long a client waits
+		tag := probeTag(i)
+		probing.Go(func() {
+			if w.putManifest(ctx, probeRepository, images[i%len(images)], tag) {
+				b.figures.worked("a write", false)
+			}
+		})
+		probing.Go(func() {
+			if _, ok := w.readManifest(ctx, http.MethodGet, key{probeRepository, tag}, read); ok {
+				b.figures.worked("a read", false)
+			}
+		})
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
 			return
 		}
-		w.figures.worked("a write", false)
-		wait(ctx, probePause)
 	}
 }
 
-// reads reads the same tag again and again.
-func (w *worker) reads(ctx context.Context) {
-	w.figures.worked("a read", true)
-	for ctx.Err() == nil && !w.isOver() {
-		if _, ok := w.readManifest(ctx, http.MethodGet, key{probeRepository, probeTag}, read); ok {
-			w.figures.worked("a read", false)
-		}
-		wait(ctx, probePause)
-	}
-}
+func probeTag(i int) string { return fmt.Sprintf("p%d", i%probeTags) }
 
-// probed pushes what the probes need: one blob, which all their images share, and the first of them.
-func (w *worker) probed(ctx context.Context) ([]*image, bool) {
+// setUp pushes what the probe needs: one blob, which all its images share.
+func (w *worker) setUp(ctx context.Context) ([]*image, bool) {
 	config := w.gallery.newBlob(500)
 	if !w.pushBlob(ctx, probeRepository, config, true) {
 		return nil, false
@@ -47,5 +58,5 @@ func (w *worker) probed(ctx context.Context) ([]*image, bool) {
 	for range probeImages {
 		images = append(images, w.gallery.add([]*content{config}))
 	}
-	return images, w.putManifest(ctx, probeRepository, images[0], probeTag)
+	return images, true
 }

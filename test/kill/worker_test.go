@@ -24,12 +24,13 @@ func tags() []string { return []string{"t0", "t1", "t2", "t3", "t4"} }
 // worker is one client.
 type worker struct {
 	*bout
-	id  int
-	rng *rand.Rand
+	id    int
+	rng   *rand.Rand
+	hasty bool // never waits for a node that is stopped
 }
 
 // waits draws whether the client waits for a node that is stopped, or gives up.
-func (w *worker) waits() bool { return w.rng.IntN(2) == 0 }
+func (w *worker) waits() bool { return !w.hasty && w.rng.IntN(2) == 0 }
 
 // work does one thing after the other until the load ends. What is begun is finished.
 func (w *worker) work(ctx context.Context) {
