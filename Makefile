@@ -87,10 +87,10 @@ e2e: ## push and pull with the Docker engine, skopeo and crane, at three nodes b
 	ZOT=$(BIN)/zot CRANE=$(BIN)/crane-$(CRANE_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/e2e/...
 
 .PHONY: crash
-crash: ## crash each write of ours at each of its steps, and cut the power of whole nodes (needs root)
+crash: build ## crash each write of ours at each of its steps, and cut the power of whole nodes (needs root)
 	@mkdir -p $(RESULTS)
 	$(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) -run '^TestCrash' ./fsm ./cluster -args -crash-seeds $(CRASH_SEEDS) | tee $(RESULTS)/crash.txt
-	POWER_CUTS=$(POWER_CUTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/crash/... | tee -a $(RESULTS)/crash.txt
+	ZOT=$(BIN)/zot POWER_CUTS=$(POWER_CUTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/crash/... | tee -a $(RESULTS)/crash.txt
 	@awk '/[0-9] crash points/ {match($$0, /[0-9]+ crash points/); n += substr($$0, RSTART)} \
 		END {print n " crash points in all"; exit n < 10000}' $(RESULTS)/crash.txt
 

@@ -123,9 +123,7 @@ type Usage struct {
 // compared with its sum or digest before. An error after the first byte means that the rest is not to be
 // had here: whoever sends the bytes on must break off visibly.
 //
-// WriteTo gives a writer that has ReadFrom the file itself, a checked piece at a time, so that a plain TCP
-// connection gets it by sendfile. For a connection with TLS hide ReadFrom, and the checked bytes are
-// written from memory, which saves the second read.
+// WriteTo writes the checked bytes from the memory in which they were checked, a large piece at a time.
 type Reader interface {
 	io.ReadCloser
 	io.WriterTo

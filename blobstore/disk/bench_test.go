@@ -92,14 +92,6 @@ func BenchmarkSend(b *testing.B) {
 			_, err = r.WriteTo(w)
 			return errors.Join(err, r.Close())
 		}},
-		{"checked-from-memory", func(w *net.TCPConn) error {
-			r, err := s.Open(b.Context(), blob, 0, -1)
-			if err != nil {
-				return err
-			}
-			_, err = r.WriteTo(struct{ io.Writer }{w})
-			return errors.Join(err, r.Close())
-		}},
 		{"unchecked", func(w *net.TCPConn) error {
 			f, err := os.Open(copyPath(c, at[0].Copy))
 			if err != nil {

@@ -27,7 +27,7 @@ type Files interface {
 	Usage() (total, free int64, err error)
 }
 
-// File is an open file. Where it is an *os.File, streams reach a TCP connection by sendfile.
+// File is an open file.
 type File interface {
 	io.ReadSeeker
 	io.ReaderAt

@@ -8,8 +8,9 @@ import (
 )
 
 // reader is a stream of a copy with sums. No byte leaves it before the chunk that it is in was read and
-// compared: by Read from the memory in which that was done, by WriteTo from the file, whose pages the kernel
-// has from that very reading.
+// compared, and it leaves from the memory in which that was done. Sendfile would hand the kernel's pages on
+// by reference: what changes between the check and the wire, or is read from the disk a second time, would
+// go out unchecked in an answer that looks complete.
 type reader struct {
 	store *Store
 	id    blobstore.CopyID
@@ -39,38 +40,19 @@ func (r *reader) Read(p []byte) (int, error) {
 
 // WriteTo writes what is left of the stream, chunk by chunk.
 func (r *reader) WriteTo(w io.Writer) (written int64, err error) {
-	to, fromFile := w.(io.ReaderFrom)
 	for r.at < r.end {
 		chunk, err := r.checked()
 		if err != nil {
 			return written, err
 		}
-		var n int64
-		if fromFile {
-			r.drop() // whoever reads slowly holds no chunk in memory
-			n, err = r.send(to, int64(len(chunk)))
-		} else {
-			n, err = writeAll(w, chunk)
-		}
+		n, err := writeAll(w, chunk)
 		r.at += n
 		written += n
 		if err != nil {
-			return written, err
+			return written, r.fail(err)
 		}
 	}
 	return written, r.failed
-}
-
-// send lets the kernel send the next n bytes of the file.
-func (r *reader) send(to io.ReaderFrom, n int64) (int64, error) {
-	if _, err := r.file.Seek(r.at, io.SeekStart); err != nil {
-		return 0, r.fail(r.store.damaged(r.id, r.at/blobstore.ChunkSize, err))
-	}
-	sent, err := to.ReadFrom(&io.LimitedReader{R: r.file, N: n})
-	if err == nil && sent < n {
-		err = r.store.damaged(r.id, r.at/blobstore.ChunkSize, errSize)
-	}
-	return sent, r.fail(err)
 }
 
 func writeAll(w io.Writer, p []byte) (int64, error) {

@@ -44,7 +44,7 @@ func TestRegistryOfOneNode(t *testing.T) {
 // What was pushed to one node is there on each, at once, and an upload goes on at any.
 func TestRegistryOfThreeNodes(t *testing.T) {
 	t.Parallel()
-	at, stop := three(t)
+	at, _, stop := three(t)
 	layer := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("layer")))
 	begun := sent(t, http.MethodPost, at[0]+"/v2/team/app/blobs/uploads/", "", http.StatusAccepted)
 	begun = sent(t, http.MethodPatch, at[1]+begun, "lay", http.StatusAccepted)
@@ -76,8 +76,9 @@ func TestRegistryOfThreeNodes(t *testing.T) {
 	}
 }
 
-// three runs three nodes in this process and returns where they serve, and what stops one.
-func three(t *testing.T) (at []string, stop func(n int)) {
+// three runs three nodes in this process and returns where they serve, their root directories, and what stops
+// one.
+func three(t *testing.T) (at, roots []string, stop func(n int)) {
 	t.Helper()
 	ports, dir := freePorts(t, 6), shortDir(t)
 	secret := filepath.Join(dir, "secret")
@@ -91,11 +92,11 @@ func three(t *testing.T) (at []string, stop func(n int)) {
 		root := filepath.Join(dir, strconv.Itoa(n))
 		file := configIn(t, root, fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"name": "three", "node": "n%d", "listen": "127.0.0.1:%s", `+
 			`"advertise": "127.0.0.1:%s", "members": %s, "secretFile": %q}`, ports[n], n, ports[3+n], ports[3+n], members, secret))
-		at = append(at, "http://127.0.0.1:"+ports[n])
+		at, roots = append(at, "http://127.0.0.1:"+ports[n]), append(roots, root)
 		starting.Go(func() { stops[n] = started(t, file) })
 	}
 	starting.Wait()
-	return at, func(n int) {
+	return at, roots, func(n int) {
 		if err := stops[n](); err != nil {
 			t.Error(err)
 		}
