@@ -120,7 +120,11 @@ func (b body) Read(p []byte) (int, error) {
 	defer b.w.quiet.hearing()()
 	_ = b.w.control.SetReadDeadline(time.Now().Add(b.w.idle)) // a reader that has no deadlines, in a test, needs none
 	n, err := b.Reader.Read(p)
-	if err == nil || errors.Is(err, io.EOF) { // at the end the server takes the deadline away
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF): // who waits for an answer need not send; to read behind the end sets the deadline too
+		_ = b.w.control.SetReadDeadline(time.Time{})
 		return n, err
 	}
 	return n, fmt.Errorf("%w: %w", errBody, err)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -69,20 +70,21 @@ type sending struct {
 	body
 	close io.Closer
 
-	mu     sync.Mutex
-	closed bool
-	err    error // of the client, from before it was closed
+	mu   sync.Mutex
+	over bool  // it ended, or was closed
+	err  error // of the client, from before that
 }
 
 // Read is as body's.
 func (s *sending) Read(p []byte) (int, error) {
 	n, err := s.body.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // a wrapped one is no regular end
+	if err != nil {
 		s.mu.Lock()
-		if !s.closed {
+		defer s.mu.Unlock()
+		if errors.Is(err, errBody) && !s.over {
 			s.err = err
 		}
-		s.mu.Unlock()
+		s.over = true
 	}
 	return n, err
 }
@@ -93,11 +95,15 @@ func (s *sending) broken() error {
 	return s.err
 }
 
-// Close reads some of what nobody wanted, and does not wait for a client that sends nothing.
+// Close reads some of what nobody wanted, and does not wait for a client that sends nothing. A client that has
+// sent all waits itself.
 func (s *sending) Close() error {
 	s.mu.Lock()
-	s.closed = true
+	over := s.over
+	s.over = true
 	s.mu.Unlock()
-	_ = s.w.control.SetReadDeadline(time.Now().Add(s.w.idle / 2)) // as end
+	if !over {
+		_ = s.w.control.SetReadDeadline(time.Now().Add(s.w.idle / 2)) // as end
+	}
 	return s.close.Close()
 }

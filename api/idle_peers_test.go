@@ -1,0 +1,90 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// through makes a cluster that waits little for its clients, an upload that is node 0's, and an address of node 1.
+func through(t *testing.T, options ...option) (c *members, at, address string) {
+	t.Helper()
+	c = join(t, append(options, func(n *node) { n.config.Idle = idle })...).serve()
+	at = c.nodes[0].must(http.StatusNoContent, call{method: http.MethodGet, path: c.nodes[0].begin()}).Header().Get("Location")
+	server := httptest.NewServer(c.nodes[1])
+	t.Cleanup(server.Close)
+	return c, at, server.Listener.Addr().String()
+}
+
+// A client that sends nothing in the middle of a body is cut off by the node that it talks to, and the owner goes on
+// with what it has got.
+func TestSilentClientOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	c, at, address := through(t)
+	text := strings.Repeat("x", 1<<20)
+	_, answers := connect(t, address, fmt.Sprintf("PATCH %s HTTP/1.1\r\nHost: zot\r\nContent-Length: %d\r\n\r\n%s", at, 2*len(text), text))
+	if have := statuses(t, answers); len(have) != 1 || have[0] != http.StatusBadRequest {
+		t.Errorf("statuses %v", have)
+	}
+	status := c.nodes[2].must(http.StatusNoContent, call{method: http.MethodGet, path: at})
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for writing := true; writing; { // until the owner, too, knows that nothing more comes
+		<-tick.C
+		u, err := c.nodes[0].blobs.Upload(t.Context(), c.nodes[0].uploadID(status))
+		if err != nil {
+			t.Fatal(err)
+		}
+		writing = u.Writing
+	}
+	status = c.nodes[2].must(http.StatusNoContent, call{method: http.MethodGet, path: at})
+	var taken int
+	if _, err := fmt.Sscanf(status.Header().Get("Range"), "0-%d", &taken); err != nil || taken == 0 {
+		t.Fatalf("Range %q", status.Header().Get("Range"))
+	}
+	at = status.Header().Get("Location")
+	c.nodes[2].must(http.StatusCreated, call{method: http.MethodPut, path: withDigest(at, text), body: text[taken+1:]})
+}
+
+// The answer to a body that nobody wants comes before the body, also from elsewhere.
+func TestUnwantedBodyForAnotherNode(t *testing.T) {
+	t.Parallel()
+	_, at, address := through(t)
+	_, answers := connect(t, address, "PATCH "+at+" HTTP/1.1\r\nHost: zot\r\nContent-Length: 100\r\nContent-Range: 5-104\r\n\r\nabc")
+	if have := statuses(t, answers); len(have) != 1 || have[0] != http.StatusRequestedRangeNotSatisfiable {
+		t.Errorf("statuses %v", have)
+	}
+}
+
+// A client that waits for an answer from elsewhere is not one that sends nothing.
+func TestWaitingClientOfAnotherNode(t *testing.T) {
+	t.Parallel()
+	for name, sent := range map[string]string{
+		"length is said":     "Content-Length: 3\r\n\r\nabc",
+		"length is not said": "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, at, address := through(t, func(n *node) { n.store = &thoughtful{Store: n.store, finish: 3 * idle} })
+			_, answers := connect(t, address, "PUT "+withDigest(at, "abc")+" HTTP/1.1\r\nHost: zot\r\n"+sent)
+			if have := statuses(t, answers); len(have) != 1 || have[0] != http.StatusCreated {
+				t.Errorf("statuses %v", have)
+			}
+			c.expectBlob("abc")
+		})
+	}
+}
+
+// An owner that dies while bytes go to it takes nobody with it.
+func TestOwnerDiesMeanwhile(t *testing.T) {
+	t.Parallel()
+	c, at, _ := through(t)
+	end := occupy(t, c.nodes[1], call{method: http.MethodPatch, path: at, body: strings.Repeat("x", 1<<20)})
+	c.nodes[0].served.CloseClientConnections()
+	if status := end(); status != http.StatusServiceUnavailable {
+		t.Errorf("status %d", status)
+	}
+}
