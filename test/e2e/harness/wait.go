@@ -31,11 +31,12 @@ func Until(t testing.TB, goal string, what func(ctx context.Context) error) {
 	}
 }
 
-// WaitWritable waits until each node says that it takes pushes.
+// WaitWritable waits until all nodes say, one after the other, that they take pushes. Each for itself is not
+// enough: the first node of a new cluster says so while it is the only member, and then waits for the others.
 func WaitWritable(t testing.TB, nodes ...*Node) {
 	t.Helper()
-	for _, n := range nodes {
-		Until(t, n.Name+" takes pushes", func(ctx context.Context) error {
+	Until(t, "all take pushes", func(ctx context.Context) error {
+		for _, n := range nodes {
 			if n.process != nil {
 				select {
 				case <-n.process.Ended():
@@ -43,9 +44,12 @@ func WaitWritable(t testing.TB, nodes ...*Node) {
 				default:
 				}
 			}
-			return Probe(ctx, n.URL("/readyz?for=write"))
-		})
-	}
+			if err := Probe(ctx, n.URL("/readyz?for=write")); err != nil {
+				return fmt.Errorf("%s: %w", n.Name, err)
+			}
+		}
+		return nil
+	})
 }
 
 // Probe asks for a URL, and fails unless the answer is 200.
