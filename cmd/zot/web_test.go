@@ -196,6 +196,8 @@ func TestCertificatesAreWatched(t *testing.T) {
 	t.Parallel()
 	files, one, two := tlsFiles(t), pair(t, 1), pair(t, 2)
 	one.in(t, files)
+	files.ClientCA = filepath.Join(t.TempDir(), "ca")
+	put(t, files.ClientCA, one.cert)
 	synctest.Test(t, func(t *testing.T) {
 		c, err := openCertificates(files)
 		if err != nil {
@@ -222,6 +224,11 @@ func TestCertificatesAreWatched(t *testing.T) {
 		later(certificatePoll)
 		if number() != 2 || strings.Count(said.String(), "certificate changed") != 1 {
 			t.Errorf("certificate %d after a change:\n%s", number(), &said)
+		}
+		put(t, files.ClientCA, two.cert)
+		later(certificatePoll)
+		if strings.Count(said.String(), "certificate changed") != 2 {
+			t.Errorf("another CA of clients:\n%s", &said)
 		}
 		put(t, files.Cert, one.cert) // and not yet its key
 		later(10 * certificatePoll)

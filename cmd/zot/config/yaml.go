@@ -53,7 +53,7 @@ func (r *yamlReader) value(n *yaml.Node, depth int) (any, error) {
 	case yaml.DocumentNode:
 		return r.value(n.Content[0], depth)
 	case yaml.AliasNode:
-		return r.value(n.Alias, depth+1) // one step, or an anchor around an alias of itself would have no end
+		return r.value(n.Alias, depth)
 	case yaml.SequenceNode:
 		return r.list(n, depth+1)
 	case yaml.MappingNode:
