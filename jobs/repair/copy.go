@@ -28,9 +28,6 @@ func (r *repairer) repair(ctx context.Context, d fsm.Digest, counting int, b *bu
 		if ctx.Err() != nil {
 			return
 		}
-		if r.nodes.is(to) {
-			continue // another blob's copy failed there meanwhile
-		}
 		b.begin()
 		if err = r.copyTo(ctx, to, d, p.blob, b); !errors.Is(err, errTarget) {
 			break

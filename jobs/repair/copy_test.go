@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -199,25 +200,31 @@ func TestTargetThatRefuses(t *testing.T) {
 	}
 }
 
-// Where no other target is left, the others wait with it, and are not tried one by one.
+// Where no other target is left, the others wait with it, and are not tried one by one. That several fail on
+// it at the same time makes the wait no longer.
 func TestOnlyTargetRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2, 2)
 	for n := range 40 {
 		w.push(fmt.Sprint(n), 1)
 	}
-	w.publishing = func(context.Context, blobstore.Incarnation) error { return blobstore.ErrNoSpace }
+	const atOnce = 3
+	var together sync.WaitGroup
+	together.Add(atOnce)
+	w.publishing = func(context.Context, blobstore.Incarnation) error {
+		together.Done()
+		together.Wait()
+		return blobstore.ErrNoSpace
+	}
 	w.run()
-	if n := w.count("fetch"); n > 3 {
+	if n := w.count("fetch"); n != atOnce {
 		t.Errorf("%d fetches", n)
 	}
 	if n := strings.Count(w.said.String(), "WARN"); n != 1 {
 		t.Errorf("%d warnings in %s", n, w.said.String())
 	}
 	w.publishing = nil
-	for range 3 {
-		w.run()
-	}
+	w.run()
 	for n := range 40 {
 		w.expect(fmt.Sprint(n), 1, 2)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -90,6 +91,11 @@ func TestCopiesOfALeavingNodeAreCopiedAway(t *testing.T) {
 		}
 		w.holders(text)
 	}
+	made := w.count("fetch")
+	w.run() // its locations are still recorded
+	if n := w.count("fetch"); n != made {
+		t.Errorf("%d copies too many", n-made)
+	}
 }
 
 func TestSoleCopyOfALeavingNodeWithOneReplica(t *testing.T) {
@@ -167,12 +173,19 @@ func TestOtherStoresAreNotRepaired(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2, 2)
 	apply(w, fsm.SetStore{Name: "other", GCDelay: 1 << 40, Replicas: 2, WriteAcks: 1})
-	apply(w, fsm.BlobStored{
-		Repository: "o/o", Store: "other", Digest: packed("bytes"), Size: 5, Locations: w.write("bytes", 1), Stamp: w.state.Position().Time,
-	})
+	for n := range 250 {
+		text := fmt.Sprint(n)
+		apply(w, fsm.BlobStored{
+			Repository: "o/o", Store: "other", Digest: packed(text), Size: int64(len(text)), Locations: w.write(text, 1), Stamp: w.state.Position().Time,
+		})
+	}
 	apply(w, fsm.RetireNode{Incarnation: entry.Incarnation(node(1))})
 	w.push("mine", 2)
-	w.run()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := w.job.Do(ctx); err != nil {
+		t.Error(err)
+	}
 	if len(w.events) != 0 {
 		t.Errorf("did %v", w.events)
 	}

@@ -128,12 +128,15 @@ func (s *sweeper) stillUnknown(ids []blobstore.CopyID, marked bool) (unknown []b
 // can record it any more. With the node's own time in its place, one that lags would take an upload's
 // copies for old ones.
 func (s *sweeper) mark(ctx context.Context) error {
+	if err := s.round(ctx); err != nil {
+		return err // before a listing of millions, which would be for nothing
+	}
 	found, end, err := s.list(ctx)
 	if err != nil {
 		return fmt.Errorf("list copies: %w", err)
 	}
-	if err := s.Consistency.ReadIndex(ctx); err != nil {
-		return fmt.Errorf("mark unknown copies: %w", err)
+	if err := s.round(ctx); err != nil {
+		return err
 	}
 	next := marks{taken: true, after: end}
 	for len(found) > 0 {
@@ -152,6 +155,13 @@ func (s *sweeper) mark(ctx context.Context) error {
 		s.marks = next
 	}
 	return err
+}
+
+func (s *sweeper) round(ctx context.Context) error {
+	if err := s.Consistency.ReadIndex(ctx); err != nil {
+		return fmt.Errorf("mark unknown copies: %w", err)
+	}
+	return nil
 }
 
 // list returns copies that the state does not know now, and where the next listing begins. Those that it

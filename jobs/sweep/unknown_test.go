@@ -101,7 +101,7 @@ func TestNodeThatLagsTakesNoNewCopyForAnOldOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	late := w.write("bytes")
-	w.round = func() error { // all others have had this hour already
+	w.round = func() error { // all others have had these hours already
 		w.pass(time.Hour)
 		late.Stamp = w.now()
 		return nil
@@ -136,7 +136,14 @@ func TestNothingIsMarkedWithoutARound(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	old := copyOf(w.write("bytes"))
-	w.round = func() error { return errors.New("no quorum") }
+	rounds, listings := 0, 0
+	w.blobs.listing = func() { listings++ }
+	w.round = func() error {
+		if rounds++; rounds == 1 { // it ends while the copies are listed
+			return nil
+		}
+		return errors.New("no quorum")
+	}
 	for range 3 {
 		if err := w.all[unknown].Do(t.Context()); err == nil {
 			t.Fatal("no error")
@@ -144,6 +151,9 @@ func TestNothingIsMarkedWithoutARound(t *testing.T) {
 		w.pass(hold)
 	}
 	w.expect(old, true, fsm.CopyUnknown)
+	if listings != 1 {
+		t.Errorf("listed %d times", listings)
+	}
 	w.round = nil
 	w.run(unknown)
 	w.expect(old, true, fsm.CopyUnknown)
