@@ -274,6 +274,34 @@ func TestCutOffLeaderNeverAnswersFresh(t *testing.T) {
 	}
 }
 
+// Rule: a write that was forwarded to a leader which then falls silent goes on at the next one, under the same
+// request id, and does not wait as long as the old one is silent.
+func TestForwardedWriteOutlivesItsLeader(t *testing.T) {
+	c := sim.Started(t, 3, sim.Options{})
+	old := c.Leader()
+	others := c.Others(old)
+	for _, o := range others {
+		if err := set(t.Context(), o, 1); err != nil { // connections stand
+			t.Fatal(err)
+		}
+	}
+	for _, o := range others { // silent, as on a line that is cut: nobody hangs up
+		c.Network.Hold(old.Name, o.Name, true)
+	}
+	// The old leader still hears, and may append; nobody hears it say so.
+	var writing sync.WaitGroup
+	for i, o := range others {
+		writing.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // an election takes a fraction of it
+			defer cancel()
+			if err := set(ctx, o, 2+i); err != nil {
+				t.Errorf("write at %s: %v", o.Name, err)
+			}
+		})
+	}
+	writing.Wait()
+}
+
 // pauseFor lets time pass in which something must not happen.
 func pauseFor(t testing.TB, d time.Duration) { <-soon(t, d).Done() }
 

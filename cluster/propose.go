@@ -13,6 +13,9 @@ import (
 	"github.com/seed-16d79997/zot/cluster/peer"
 )
 
+// errReplaced ends a call to a leader when there is another.
+var errReplaced = errors.New("another node leads")
+
 // proposeTimeout bounds a proposal whose caller set no deadline.
 const proposeTimeout = 30 * time.Second
 
@@ -98,7 +101,36 @@ func (n *Node) attempt(ctx context.Context, id entry.RequestID, payload []byte) 
 	case who == serverID(n.config.Incarnation):
 		return n.lead(ctx, id, payload, 0)
 	default:
+		ctx, end := n.untilReplaced(ctx, leader)
+		defer end()
 		return n.forward(ctx, leader, id, payload)
+	}
+}
+
+// untilReplaced is ctx that ends when this node knows another leader: one that is silent, on a line that was
+// cut, would be waited for as long as TCP waits. The request may have been appended there; under its id it
+// is proposed to the other leader. The caller calls end.
+func (n *Node) untilReplaced(ctx context.Context, leader raft.ServerAddress) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() { // waited for by end
+		defer close(watched)
+		for {
+			changed := n.tenures.watch()
+			if now, _ := n.raft.LeaderWithID(); now != leader && now != "" {
+				cancel(errReplaced)
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-watched
 	}
 }
 
