@@ -88,10 +88,8 @@ func (b *bout) auditNode(ctx context.Context, n *node, w *worker) map[key]value 
 	}
 	found := map[key]value{}
 	for _, k := range b.keys() {
-		q := request{what: "audit of manifests", method: http.MethodGet, target: "/v2/" + k.repo + "/manifests/" + k.name}
-		r := b.sendTo(ctx, l, q, true)
-		if r.cut != nil || r.isStale() {
-			b.fail("no answer, or an old one, while all is well: %s", r)
+		r := b.fresh(ctx, l, request{what: "audit of manifests", method: http.MethodGet, target: "/v2/" + k.repo + "/manifests/" + k.name})
+		if r == nil {
 			return nil
 		}
 		saw, ok := w.readReply(r, k, settling)
@@ -115,6 +113,24 @@ func (b *bout) auditNode(ctx context.Context, n *node, w *worker) map[key]value 
 		}
 	}
 	return found
+}
+
+// fresh repeats a request until its answer is not marked stale: what a digest names may be answered at once by a
+// node that has to wait for its turn on a busy machine. Nil if the run is over.
+func (b *bout) fresh(ctx context.Context, l *life, q request) *reply {
+	for began := time.Now(); ; {
+		r := b.sendTo(ctx, l, q, true)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case r.cut != nil, r.isStale() && time.Since(began) > patience:
+			b.fail("no answer, or an old one, while all is well: %s", r)
+			return nil
+		case !r.isStale():
+			return r
+		}
+		wait(ctx, 50*time.Millisecond)
+	}
 }
 
 // auditBlob pulls the first bytes of a blob.
