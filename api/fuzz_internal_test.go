@@ -107,15 +107,24 @@ func FuzzUploadID(f *testing.F) {
 	u := upload{id: [16]byte{1, 2, 3}, owner: [16]byte{4, 5}, begun: 1234, algorithm: digest.SHA512, offset: 1 << 40} // the same in all workers
 	f.Add("a/b", s.sign("a/b", u))
 	f.Add("a/b", "")
-	f.Add("a/b", strings.Repeat("A", 56))
+	f.Add("a/b", strings.Repeat("A", 88))
+	forged := signer{[][]byte{[]byte("a key of somebody else")}}
+	stolen := u
+	stolen.owner = [16]byte{6}
+	f.Add("a/b", forged.sign("a/b", stolen))
+	f.Add("a/b", s.sign("a/b", upload{})[:50]+s.sign("a/b", u)[50:])
+	f.Add("x/y", s.sign("a/b", u))
 	f.Fuzz(func(t *testing.T, repository, text string) {
 		if got, err := s.verify(repository, text); err == nil && (repository != "a/b" || got != u) {
 			t.Errorf("%q is taken for %+v of %q", text, got, repository)
 		} else if err != nil && !errors.Is(err, errUploadID) {
 			t.Error(err)
 		}
-		if got, err := s.verify(repository, s.sign(repository, u)); err != nil || got != u {
-			t.Errorf("%+v, %v", got, err)
+		fresh := newUpload(u.begun, digest.SHA256)
+		for _, one := range []upload{u, fresh, stolen} {
+			if got, err := s.verify(repository, s.sign(repository, one)); err != nil || got != one {
+				t.Errorf("%+v, %v", got, err)
+			}
 		}
 		older := signer{s.keys[1:]}
 		if _, err := s.verify(repository, older.sign(repository, u)); err != nil {
