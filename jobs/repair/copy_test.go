@@ -79,7 +79,7 @@ func TestBlobThatIsCollectedMeanwhile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2, 2)
 	w.push("bytes", 1)
-	w.fetching = func(_ context.Context, _ blobstore.Incarnation, b blobstore.Blob) error {
+	w.fetching = func(context.Context, blobstore.Incarnation, blobstore.Blob) error {
 		w.collect("bytes")
 		return nil
 	}
@@ -98,7 +98,7 @@ func TestBlobThatIsPushedMeanwhile(t *testing.T) {
 	w := newWorld(t, 3, 2)
 	w.push("bytes", 1)
 	w.fetching = func(_ context.Context, to blobstore.Incarnation, _ blobstore.Blob) error {
-		w.push("bytes", 1, int(5-to[0])) // the other one that has none
+		w.push("bytes", 1, int(5-to[0])) //nolint:contextcheck // somebody else's push, to the other node that has no copy
 		return nil
 	}
 	w.run()

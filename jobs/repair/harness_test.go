@@ -263,7 +263,7 @@ func (w *world) PublishAt(ctx context.Context, to blobstore.Incarnation, id blob
 
 // write makes a copy of a text on each of some nodes.
 func (w *world) write(text string, on ...int) (locations []fsm.Location) {
-	ctx, d := context.Background(), digest.FromString(text)
+	ctx, d := w.t.Context(), digest.FromString(text)
 	for _, n := range on {
 		s, id := w.store(node(n)), blobstore.UploadID(blobstore.NewCopyID())
 		err := s.CreateUpload(ctx, id, "", 1)

@@ -81,7 +81,7 @@ func TestManyDoomedCopies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var all []blobstore.CopyID
-	for n := range 650 {
+	for n := range 305 {
 		all = append(all, w.doom(fmt.Sprint(n)))
 	}
 	w.blobs.stuck[all[0]] = true
