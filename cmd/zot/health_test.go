@@ -20,7 +20,7 @@ type patient struct {
 	noQuorum bool
 	offline  error // of the blob store
 	withRoom int   // members
-	unknown  bool // to the state
+	unknown  bool  // to the state
 	state    entry.NodeState
 	broken   error // the state cannot be read
 	fenced   string

@@ -208,4 +208,3 @@ func serveOthers(ctx context.Context, n *network, handler http.Handler, log hclo
 		return shutDown(context.WithoutCancel(ctx), server, served, othersGrace) // ctx has ended
 	}
 }
-

@@ -80,27 +80,33 @@ func TestRegistryOfThreeNodes(t *testing.T) {
 // one.
 func three(t *testing.T) (at, roots []string, stop func(n int)) {
 	t.Helper()
+	at, roots, stop, _ = threeAgain(t)
+	return at, roots, stop
+}
+
+// threeAgain is three, with what starts one again that was stopped.
+func threeAgain(t *testing.T) (at, roots []string, stop, start func(n int)) {
+	t.Helper()
 	ports, dir := freePorts(t, 6), shortDir(t)
 	secret := filepath.Join(dir, "secret")
-	if err := os.WriteFile(secret, []byte(strings.Repeat("secret", 8)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	put(t, secret, strings.Repeat("secret", 8))
 	members := fmt.Sprintf(`["127.0.0.1:%s", "127.0.0.1:%s", "127.0.0.1:%s"]`, ports[3], ports[4], ports[5])
-	stops := make([]func() error, 3)
+	files, stops := make([]string, 3), make([]func() error, 3)
+	start = func(n int) { stops[n] = started(t, files[n]) }
 	var starting sync.WaitGroup
 	for n := range 3 {
 		root := filepath.Join(dir, strconv.Itoa(n))
-		file := configIn(t, root, fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"name": "three", "node": "n%d", "listen": "127.0.0.1:%s", `+
+		files[n] = configIn(t, root, fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"name": "three", "node": "n%d", "listen": "127.0.0.1:%s", `+
 			`"advertise": "127.0.0.1:%s", "members": %s, "secretFile": %q}`, ports[n], n, ports[3+n], ports[3+n], members, secret))
 		at, roots = append(at, "http://127.0.0.1:"+ports[n]), append(roots, root)
-		starting.Go(func() { stops[n] = started(t, file) })
+		starting.Go(func() { start(n) })
 	}
 	starting.Wait()
 	return at, roots, func(n int) {
 		if err := stops[n](); err != nil {
 			t.Error(err)
 		}
-	}
+	}, start
 }
 
 // got asks for a URL.
@@ -127,4 +133,23 @@ func sent(t *testing.T, method, url, body string, status int) string {
 		t.Fatalf("%s %s: %s, want %d", method, url, response.Status, status)
 	}
 	return response.Header.Get("Location")
+}
+
+// A node that takes the place of one whose disk was lost gets copies of what was there.
+func TestRepairAfterALostDisk(t *testing.T) {
+	t.Parallel()
+	at, roots, stop, start := threeAgain(t)
+	layer := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("layer")))
+	sent(t, http.MethodPost, at[0]+"/v2/team/app/blobs/uploads/?digest="+layer, "layer", http.StatusCreated)
+	stop(2)
+	if err := os.RemoveAll(roots[2]); err != nil {
+		t.Fatal(err)
+	}
+	start(2)
+	eventually(t, "the blob has three copies again", func() bool { return len(copiesIn(t, roots[2])) == 1 })
+	stop(0)
+	stop(1)
+	if code, body := got(t, at[2]+"/v2/team/app/blobs/"+layer); code != http.StatusOK || body != "layer" {
+		t.Errorf("%d %q", code, body)
+	}
 }

@@ -86,7 +86,7 @@ func run(ctx context.Context, s setting) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }() // requests use it until they have drained
-	if err := home.Seal(); err != nil {                     // its files are all there now
+	if err := home.Seal(); err != nil {                         // its files are all there now
 		return fmt.Errorf("make the directory the node's: %w", err)
 	}
 	health := newHealth(node, self{state, home.Incarnation}, registry.store, c)
@@ -107,9 +107,7 @@ func run(ctx context.Context, s setting) (err error) {
 	p.add(ctx, "jobs", func(ctx context.Context) error { return jobs.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
 		return node.WhileLeader(ctx, func(ctx context.Context, proposer cluster.Proposer) {
-			if err := jobs.Run(ctx, log, setStores(state, stores, proposer, log)); err != nil {
-				log.Error("the leader's jobs do not run", "error", err)
-			}
+			leadersJobs(ctx, state, stores, registry, node, proposer, log)
 		})
 	})
 	if others != nil {

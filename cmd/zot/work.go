@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
+
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
+	"github.com/seed-16d79997/zot/jobs/repair"
 	"github.com/seed-16d79997/zot/jobs/sweep"
 )
 
@@ -18,4 +21,17 @@ func ownJobs(state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster
 		return nil, err
 	}
 	return append(all, compareStores(state, stores, node.Leads, log)), nil
+}
+
+// leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
+func leadersJobs(ctx context.Context, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) {
+	copies, err := repair.New(repair.Deps{
+		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Logger: log.Named("repair"),
+	})
+	if err == nil {
+		err = jobs.Run(ctx, log, setStores(state, stores, p, log), copies)
+	}
+	if err != nil {
+		log.Error("the leader's jobs do not run", "error", err)
+	}
 }
