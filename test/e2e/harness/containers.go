@@ -22,6 +22,10 @@ type Container struct {
 	id, peers string
 }
 
+// peersDomain makes the names of the nodes on their own network others than their host names, which the
+// engine's name server knows on both.
+const peersDomain = ".peers"
+
 // StartContainers runs a cluster of count nodes in containers of an image that is made from the binary
 // under test as a user would, and returns them when all take pushes.
 func StartContainers(t testing.TB, engine *Engine, dockerfile string, count int) []*Container {
@@ -29,13 +33,14 @@ func StartContainers(t testing.TB, engine *Engine, dockerfile string, count int)
 	label := "zot-e2e=" + strconv.Itoa(os.Getpid()) + "-" + strings.ToLower(filepath.Base(t.Name()))
 	engine.RemoveAtEnd(t, label)
 	image := engine.Feed(t, buildContext(t, dockerfile, Program(t, "ZOT")), "build", "--quiet", "--label", label, "-")
-	clients := engine.Run(t, "network", "create", "--label", label, name(label, "clients"))
+	// Without icc=false the nodes could reach each other there too.
+	clients := engine.Run(t, "network", "create", "--opt", "com.docker.network.bridge.enable_icc=false", "--label", label, name(label, "clients"))
 	peers := engine.Run(t, "network", "create", "--internal", "--label", label, name(label, "peers"))
 	dir := t.TempDir()
 	secret := Secret(t, dir)
 	var members []string
 	for i := range count {
-		members = append(members, "zot-"+strconv.Itoa(i)+":7373")
+		members = append(members, "zot-"+strconv.Itoa(i)+peersDomain+":7373")
 	}
 	file := filepath.Join(dir, "config.json") // one for all: each node is called as its host is
 	WriteConfig(t, file, "/var/lib/zot", "0.0.0.0:5000", map[string]any{
@@ -69,7 +74,7 @@ func (c *Container) Disconnect(t testing.TB) {
 // Connect undoes Disconnect.
 func (c *Container) Connect(t testing.TB) {
 	t.Helper()
-	c.engine.Run(t, "network", "connect", "--alias", c.Name, c.peers, c.id)
+	c.engine.Run(t, "network", "connect", "--alias", c.Name+peersDomain, c.peers, c.id)
 }
 
 // Leader is the name of the node that leads, as this one knows.

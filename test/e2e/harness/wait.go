@@ -18,15 +18,19 @@ func Until(t testing.TB, goal string, what func(ctx context.Context) error) {
 	defer cancel()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
+	var last error // not that there was no more time
 	for {
 		err := what(ctx)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: not within a minute: %v", goal, err)
+			t.Fatalf("%s: not within a minute: %v", goal, last)
 		}
 	}
 }
