@@ -13,6 +13,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+// repairs is how long all copies that are missing may take to be made.
+const repairs = 2 * time.Minute
+
 // audit asks every node, when all live again and nobody writes any more, for all that there should be: every
 // tag, every manifest and every blob that was acknowledged.
 func (b *bout) audit(ctx context.Context) {
@@ -36,16 +39,41 @@ func (b *bout) audit(ctx context.Context) {
 			}
 		}
 	}
-	if status, err := b.rack.nodes[0].status(ctx); err == nil {
-		b.figures.count("blobs at the end", fmt.Sprintf("damaged %d, below replicas %d, others", status.Blobs.Damaged, status.Blobs.BelowReplicas))
+	b.repaired(ctx)
+}
+
+// repaired waits until each blob has as many copies as it should have: those that were pushed while a node was
+// down have fewer.
+func (b *bout) repaired(ctx context.Context) {
+	below := -1
+	for began := time.Now(); ctx.Err() == nil; wait(ctx, 200*time.Millisecond) {
+		s, err := b.rack.nodes[0].status(ctx)
+		switch {
+		case err != nil:
+			continue
+		case s.Blobs.Damaged > 0:
+			b.fail("%d blobs are damaged", s.Blobs.Damaged)
+			return
+		case s.Blobs.BelowReplicas == 0:
+			b.figures.took("from the audit to all copies", time.Since(began))
+			return
+		case time.Since(began) > repairs:
+			b.fail("%d blobs have still too few copies %s after all nodes have returned", s.Blobs.BelowReplicas, repairs)
+			return
+		}
+		if below < 0 {
+			below = s.Blobs.BelowReplicas
+			b.say("%d blobs have fewer copies than they should", below)
+		}
 	}
 }
 
 // settled waits until all nodes live, are voting members, and have applied the same.
 func (b *bout) settled(ctx context.Context) bool {
 	began := time.Now()
-	for why := "not asked"; ; wait(ctx, 50*time.Millisecond) {
-		if why = b.unsettled(ctx); why == "" {
+	for ; ; wait(ctx, 50*time.Millisecond) {
+		why := b.unsettled(ctx)
+		if why == "" {
 			b.figures.took("from the last write to one state", time.Since(began))
 			return true
 		}

@@ -80,7 +80,7 @@ func (f *figures) String() string {
 	defer f.mu.Unlock()
 	var b strings.Builder
 	for _, what := range slices.Sorted(maps.Keys(f.counts)) {
-		fmt.Fprintf(&b, "  %-22s", what)
+		fmt.Fprintf(&b, "  %-28s", what)
 		for _, outcome := range slices.Sorted(maps.Keys(f.counts[what])) {
 			fmt.Fprintf(&b, "  %s: %d", outcome, f.counts[what][outcome])
 		}
@@ -89,12 +89,17 @@ func (f *figures) String() string {
 		}
 		fmt.Fprintln(&b)
 	}
+	for _, what := range slices.Sorted(maps.Keys(f.most)) {
+		if f.counts[what] == nil {
+			fmt.Fprintf(&b, "  %-28s  %.2fs at most\n", what, f.most[what].Seconds())
+		}
+	}
 	for _, what := range slices.Sorted(maps.Keys(f.bytes)) {
-		fmt.Fprintf(&b, "  %-22s  %d MB\n", what, f.bytes[what]/1_000_000)
+		fmt.Fprintf(&b, "  %-28s  %d MB\n", what, f.bytes[what]/1_000_000)
 	}
 	for _, what := range slices.Sorted(maps.Keys(f.gaps)) {
 		g := f.gaps[what]
-		fmt.Fprintf(&b, "  %-22s  %.2fs until %s\n", "longest without "+what, g.longest.Seconds(), g.at.UTC().Format(clock))
+		fmt.Fprintf(&b, "  %-28s  %.2fs until %s\n", "longest without "+what, g.longest.Seconds(), g.at.UTC().Format(clock))
 	}
 	return b.String()
 }

@@ -101,7 +101,7 @@ func (b *bout) isOver() bool { return b.over.Load() }
 
 // runBout is one run, and all checks after it.
 func runBout(t *testing.T, s setting, out string) {
-	dir, err := os.MkdirTemp("", "kill") // t.TempDir is too long for the operator's socket
+	dir, err := os.MkdirTemp("", "kill") //nolint:usetesting // t.TempDir is too long for the operator's socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func logsOf(t *testing.T, s setting, out string) string {
 		}
 		return dir
 	}
-	dir, err := os.MkdirTemp("", "kill-logs")
+	dir, err := os.MkdirTemp("", "kill-logs") //nolint:usetesting // t.TempDir does not stay after a failure
 	if err != nil {
 		t.Fatal(err)
 	}

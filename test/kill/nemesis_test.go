@@ -26,12 +26,17 @@ func (f fault) String() string {
 type step struct {
 	fault fault
 	down  time.Duration
+	again time.Duration // how long after its start a killed node is killed once more, ready or not; 0 for not
 	after time.Duration // between the node's return and the next fault
 }
 
 // String is the step in a printed plan.
 func (s step) String() string {
-	return fmt.Sprintf("%s for %.1fs, then %.1fs of peace", s.fault, s.down.Seconds(), s.after.Seconds())
+	again := ""
+	if s.again > 0 {
+		again = fmt.Sprintf(", again %.1fs after its start", s.again.Seconds())
+	}
+	return fmt.Sprintf("%s for %.1fs%s, then %.1fs of peace", s.fault, s.down.Seconds(), again, s.after.Seconds())
 }
 
 const (
@@ -56,8 +61,11 @@ func planOf(rng *rand.Rand) []step {
 	}
 	for i := range plan {
 		plan[i].down = time.Duration(rng.IntN(2000)) * time.Millisecond
-		if plan[i].fault == stopLeader {
+		switch {
+		case plan[i].fault == stopLeader:
 			plan[i].down = stopped
+		case rng.IntN(4) == 0:
+			plan[i].again = time.Duration(1+rng.IntN(800)) * time.Millisecond
 		}
 		plan[i].after = time.Duration(300+rng.IntN(1500)) * time.Millisecond
 	}
@@ -129,8 +137,14 @@ func (b *bout) strike(ctx context.Context, s step, n *node) {
 	}
 	b.rack.kill(n)
 	wait(ctx, s.down)
-	began := time.Now()
 	b.rack.start(ctx, n)
+	if s.again > 0 {
+		wait(ctx, s.again)
+		b.rack.kill(n)
+		b.figures.count("faults", "kill again after the start")
+		b.rack.start(ctx, n)
+	}
+	began := time.Now()
 	if b.rack.living(ctx, n, patience) == nil && ctx.Err() == nil {
 		b.fail("%s is not ready %s after its start:\n%s", n.name, patience, n.lastWords(20))
 	}

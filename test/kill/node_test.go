@@ -121,14 +121,20 @@ func (n *node) signal(s os.Signal) {
 	}
 }
 
-// halt ends the process by a signal, and returns when it has.
+// doom says that the process is to end: it does not come to live any more.
+func (n *node) doom() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.end != nil {
+		n.end.wanted = true
+	}
+}
+
+// halt ends a process that is doomed by a signal, and returns when it has ended.
 func (n *node) halt(s os.Signal) {
 	n.mu.Lock()
 	cmd, e := n.cmd, n.end
 	n.cmd, n.end = nil, nil
-	if e != nil {
-		e.wanted = true
-	}
 	n.mu.Unlock()
 	if cmd == nil {
 		return

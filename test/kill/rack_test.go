@@ -193,6 +193,7 @@ func (r *rack) finish(n *node, killed bool) {
 
 // kill ends a node as kill -9 does.
 func (r *rack) kill(n *node) {
+	n.doom()
 	r.finish(n, true)
 	n.halt(syscall.SIGKILL)
 }
@@ -296,6 +297,7 @@ func (r *rack) leader(ctx context.Context) *node {
 func (r *rack) end(s os.Signal) {
 	var ending sync.WaitGroup
 	for _, n := range r.nodes {
+		n.doom()
 		r.finish(n, true)
 		ending.Go(func() {
 			n.signal(syscall.SIGCONT)

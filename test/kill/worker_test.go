@@ -107,7 +107,7 @@ func (w *worker) putManifest(ctx context.Context, repo string, img *image, names
 		w.history.add(o)
 		for _, name := range names {
 			one := *o
-			one.key.name = name
+			one.name = name
 			w.history.add(&one)
 		}
 		switch {
