@@ -35,41 +35,29 @@ func TestServeOverTLS(t *testing.T) {
 		})
 	}()
 	client := trusting(t, one, nil)
-	send := func(method, path string, body io.Reader) (*http.Response, string) {
-		request, err := http.NewRequestWithContext(t.Context(), method, "https://127.0.0.1:"+port+path, body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return &http.Response{}, err.Error()
-		}
-		defer response.Body.Close() //nolint:errcheck // nothing is written to it
-		b, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		return response, string(b)
+	ask := func(method, path string, body io.Reader) reply {
+		return replyOf(t, client, method, "https://127.0.0.1:"+port+path, body)
 	}
 	eventually(t, "the node is ready", func() bool {
-		response, _ := send(http.MethodGet, "/readyz?for=write", http.NoBody)
-		return response.StatusCode == http.StatusOK
+		return ask(http.MethodGet, "/readyz?for=write", http.NoBody).code == http.StatusOK
 	})
 
 	layer := strings.Repeat("layer", 1<<20) // more than a client may send ahead
 	digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(layer)))
-	begun, said := send(http.MethodPost, "/v2/team/app/blobs/uploads/", http.NoBody)
-	if begun.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s %s", begun.Status, said)
+	begun := ask(http.MethodPost, "/v2/team/app/blobs/uploads/", http.NoBody)
+	if begun.code != http.StatusAccepted {
+		t.Fatalf("%+v", begun)
 	}
 	// A reader of unknown length, as a client has that compresses while it sends.
-	if r, said := send(http.MethodPatch, begun.Header.Get("Location"), io.MultiReader(strings.NewReader(layer))); r.StatusCode != http.StatusAccepted || r.ProtoMajor != 2 {
-		t.Fatalf("%s %s %s", r.Proto, r.Status, said)
-	} else if r, said := send(http.MethodPut, r.Header.Get("Location")+"?digest="+digest, http.NoBody); r.StatusCode != http.StatusCreated {
-		t.Fatalf("%s %s", r.Status, said)
+	sent := ask(http.MethodPatch, begun.location, io.MultiReader(strings.NewReader(layer)))
+	if sent.code != http.StatusAccepted || sent.proto != "HTTP/2.0" {
+		t.Fatalf("%+v", sent)
 	}
-	if r, body := send(http.MethodGet, "/v2/team/app/blobs/"+digest, http.NoBody); r.StatusCode != http.StatusOK || body != layer {
-		t.Errorf("%s, %d bytes", r.Status, len(body))
+	if done := ask(http.MethodPut, sent.location+"?digest="+digest, http.NoBody); done.code != http.StatusCreated {
+		t.Fatalf("%+v", done)
+	}
+	if got := ask(http.MethodGet, "/v2/team/app/blobs/"+digest, http.NoBody); got.code != http.StatusOK || got.body != layer {
+		t.Errorf("%d, %d bytes", got.code, len(got.body))
 	}
 
 	asked := time.Now()
@@ -77,4 +65,28 @@ func TestServeOverTLS(t *testing.T) {
 	if err := <-ended; err != nil || time.Since(asked) > patience/2 {
 		t.Errorf("ended with %v after %s, with a client that keeps its connection", err, time.Since(asked))
 	}
+}
+
+// reply is what came back.
+type reply struct {
+	code                  int // 0 if there is no answer, and body says why
+	proto, location, body string
+}
+
+func replyOf(t *testing.T, client *http.Client, method, url string, body io.Reader) reply {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return reply{body: err.Error()}
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing is written to it
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return reply{response.StatusCode, response.Proto, response.Header.Get("Location"), string(b)}
 }
