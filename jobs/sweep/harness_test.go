@@ -37,17 +37,24 @@ type world struct {
 
 func self() entry.Incarnation { return entry.Incarnation{1} }
 
+// newWorld is a node with a store in memory.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	store, err := memory.New(memory.Config{Incarnation: blobstore.Incarnation(self()), Capacity: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newWorldOn(t, store)
+}
+
+// newWorldOn is a node with a store of any kind.
+func newWorldOn(t *testing.T, store blobstore.Store) *world {
 	t.Helper()
 	state, err := fsm.Open(fsm.Config{Dir: t.TempDir(), Incarnation: self(), NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = state.Close() })
-	store, err := memory.New(memory.Config{Incarnation: blobstore.Incarnation(self()), Capacity: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := &world{t: t, state: state, blobs: &shelf{Store: store, stuck: map[blobstore.CopyID]bool{}}}
 	w.apply(fsm.NodeStarted{Node: entry.Node{Incarnation: self(), Name: "zot-0", Level: 1}})
 	w.apply(fsm.NodeJoined{Incarnation: self()})
@@ -215,7 +222,7 @@ func (w *world) expect(id blobstore.CopyID, file bool, known fsm.CopyState) {
 
 // shelf is a store whose marker can be gone, whose copies can be stuck, and whose listing can take long.
 type shelf struct {
-	*memory.Store
+	blobstore.Store
 	listing func() // called when a listing begins
 
 	mu      sync.Mutex

@@ -174,22 +174,3 @@ func TestUploadThatIsWrittenForDaysStays(t *testing.T) {
 		t.Errorf("the idle upload: %v", err)
 	}
 }
-
-func TestNewRefusesHalfASweeper(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	whole := sweep.Deps{Store: fsm.DefaultStore, Blobs: w.blobs, State: w.state, Consistency: w, Proposer: w}
-	for name, part := range map[string]func(d *sweep.Deps){
-		"no name":        func(d *sweep.Deps) { d.Store = "" },
-		"no store":       func(d *sweep.Deps) { d.Blobs = nil },
-		"no state":       func(d *sweep.Deps) { d.State = nil },
-		"no consistency": func(d *sweep.Deps) { d.Consistency = nil },
-		"no proposer":    func(d *sweep.Deps) { d.Proposer = nil },
-	} {
-		d := whole
-		part(&d)
-		if _, err := sweep.New(d); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-	}
-}
