@@ -1,10 +1,10 @@
 package e2e_test
 
 import (
-	"encoding/json"
+	"bytes"
 	"net/http"
-	"strings"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -12,6 +12,9 @@ import (
 )
 
 const dockerfile = "../../deploy/docker/Dockerfile"
+
+// silence is how long balancers wait for an answer (COMPAT 10).
+const silence = 50 * time.Second
 
 // TestContainers cuts a node off from the others, once one that follows and once the one that leads:
 // the others take pushes and answer pulls, and the one that comes back has it all.
@@ -37,7 +40,7 @@ func TestContainers(t *testing.T) {
 			during, _ := onePlatform(t, 1000+10*uint64(i), 4<<20, 100)
 			push(t, during, "one", others[0].Address, "containers/"+who+":1")
 			same(t, "pulled from the other", in(t, pull(t, others[1].Address, "containers/"+who+":1")), in(t, during.Dir))
-			cutOff(t, away.Node, before.Read(image.Digest), image)
+			cutOff(t, away.Node, before.Read(image.Digest), image, who == "leader")
 
 			balancer.WaitState(t, "zot/"+away.Name, "DOWN")
 			push(t, during, "one", balancer.Address, "containers/"+who+":2")
@@ -87,43 +90,49 @@ func without(nodes []*harness.Node, one *harness.Node) []*harness.Node {
 	return rest
 }
 
-// cutOff sees to it that a node without the others answers what it has, marked as old, and refuses
-// what it cannot know or do.
-func cutOff(t *testing.T, n *harness.Node, manifest []byte, image ocispec.Descriptor) {
+// cutOff sees to it that a node without the others answers what it has, marked as old, and puts off what
+// it cannot know or do, before a balancer gives it up. It takes half a minute to give up a push.
+func cutOff(t *testing.T, n *harness.Node, manifest []byte, image ocispec.Descriptor, pushes bool) {
 	t.Helper()
-	answer := ask(t, http.MethodGet, n.URL("/v2/containers/app/manifests/before"))
-	if err := answer.Body.Close(); err != nil {
-		t.Error(err)
+	type answered struct {
+		method, tag string
+		status      int
 	}
-	if answer.StatusCode != http.StatusOK || answer.Header.Get("X-Zot-Consistency") != "stale" {
-		t.Errorf("%s, cut off: a tag that it has: %s, consistency %q", n.Name, answer.Status, answer.Header.Get("X-Zot-Consistency"))
+	wanted := []answered{
+		{http.MethodGet, "before", http.StatusOK},
+		{http.MethodHead, "before", http.StatusOK},
+		{http.MethodGet, "unknown", http.StatusServiceUnavailable},
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, n.URL("/v2/containers/app/manifests/new"), strings.NewReader(string(manifest)))
-	if err != nil {
-		t.Fatal(err)
+	if pushes {
+		wanted = append(wanted, answered{http.MethodPut, "new", http.StatusServiceUnavailable})
 	}
-	request.Header.Set("Content-Type", image.MediaType)
-	unavailable(t, n, request)
-	request, err = http.NewRequestWithContext(t.Context(), http.MethodGet, n.URL("/v2/containers/app/manifests/unknown"), http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unavailable(t, n, request)
-}
-
-// unavailable sends a request that the node must put off.
-func unavailable(t *testing.T, n *harness.Node, request *http.Request) {
-	t.Helper()
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close() //nolint:errcheck // it is only read
-	var body struct{ Errors []struct{ Code string } }
-	if err := json.NewDecoder(answer.Body).Decode(&body); err != nil {
-		t.Errorf("%s, cut off: %s %s: not JSON: %v", n.Name, request.Method, request.URL.Path, err)
-	}
-	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
-		t.Errorf("%s, cut off: %s %s: %s, Retry-After %q", n.Name, request.Method, request.URL.Path, answer.Status, answer.Header.Get("Retry-After"))
+	for _, want := range wanted {
+		request, err := http.NewRequestWithContext(t.Context(), want.method, n.URL("/v2/containers/app/manifests/"+want.tag), bytes.NewReader(manifest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want.method != http.MethodPut {
+			request.Body, request.ContentLength = http.NoBody, 0
+		}
+		request.Header.Set("Content-Type", image.MediaType)
+		request.Header["Accept"] = accepted()
+		asked := time.Now()
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil {
+			t.Error(err)
+		}
+		took := time.Since(asked)
+		t.Logf("%6.2fs  %s, cut off: %s %s: %s", took.Seconds(), n.Name, want.method, want.tag, answer.Status)
+		stale := answer.Header.Get("X-Zot-Consistency") == "stale"
+		later := answer.Header.Get("Retry-After") != ""
+		if answer.StatusCode != want.status || stale != (want.status == http.StatusOK) || later == stale {
+			t.Errorf("%s, cut off: %s %s: %s, want %d; stale %t, to be tried again %t", n.Name, want.method, want.tag, answer.Status, want.status, stale, later)
+		}
+		if took >= silence {
+			t.Errorf("%s, cut off: %s %s: no answer for %v", n.Name, want.method, want.tag, took)
+		}
 	}
 }
