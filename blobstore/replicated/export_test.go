@@ -14,3 +14,25 @@ func (s *Store) Pushes() int {
 
 // Running reports whether Run has begun.
 func (s *Store) Running() bool { return s.tasks.running() }
+
+// Travel is an error as another node gets it.
+func Travel(err error) error {
+	f, _ := describe(err)
+	return decodeFailure(f.encode())
+}
+
+// Code is what an error is called on the wire.
+func Code(err error) string {
+	f, _ := describe(err)
+	return f.Code
+}
+
+// Fields is what an error says beside its code.
+func Fields(err error) any {
+	f, _ := describe(err)
+	f.Message = ""
+	return f
+}
+
+// DecodeFailure reads an error that came over the wire.
+func DecodeFailure(s string) error { return decodeFailure(s) }

@@ -114,9 +114,10 @@ func (s *Store) poll(ctx context.Context) {
 func (s *Store) ask(ctx context.Context, i blobstore.Incarnation, usage func(context.Context) (blobstore.Usage, error)) {
 	u, err := usage(ctx)
 	was := s.reachable(i)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.health.answers(i, u)
-	} else {
+	case ctx.Err() == nil: // one late answer is no failure; that there is none for long is seen by the time
 		s.health.fails(i)
 	}
 	if is := s.reachable(i); is != was {

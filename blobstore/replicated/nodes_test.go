@@ -58,15 +58,15 @@ type node struct {
 func quick() replicated.Timing {
 	return replicated.Timing{
 		Poll: 50 * time.Millisecond, Stall: 150 * time.Millisecond, Answer: 300 * time.Millisecond, Retry: 20 * time.Millisecond,
-		Idle: 100 * time.Millisecond, Finish: 3 * time.Second, GraceMin: 100 * time.Millisecond, GraceMax: 500 * time.Millisecond,
-		FirstByte: 100 * time.Millisecond, Silence: 150 * time.Millisecond, Patience: time.Second, Find: 500 * time.Millisecond,
+		Idle: 100 * time.Millisecond, Finish: 10 * time.Second, GraceMin: 100 * time.Millisecond, GraceMax: 500 * time.Millisecond,
+		FirstByte: 100 * time.Millisecond, Silence: 150 * time.Millisecond, Patience: 20 * time.Second, Find: 500 * time.Millisecond,
 		Tidy: time.Second,
 	}
 }
 
 // calm is quick for a machine on which nothing is meant to be slow, however busy it is.
 func calm() replicated.Timing {
-	return replicated.Timing{Poll: time.Second, GraceMin: 5 * time.Second, GraceMax: 10 * time.Second, Stall: 10 * time.Second, Answer: 10 * time.Second, FirstByte: 10 * time.Second, Silence: 10 * time.Second}
+	return replicated.Timing{Poll: 10 * time.Second, GraceMin: 5 * time.Second, GraceMax: 10 * time.Second, Stall: 10 * time.Second, Answer: 10 * time.Second, FirstByte: 10 * time.Second, Silence: 10 * time.Second}
 }
 
 // options are how nodes are made.
@@ -336,6 +336,15 @@ func (n *node) cut() {
 		_ = c.Conn.Close()
 	}
 	n.thaw()
+}
+
+// reset makes a node well again.
+func (n *node) reset() {
+	n.thaw()
+	n.revive()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.handler = n.store.Handler()
 }
 
 // revive lets others connect to a node again.

@@ -212,9 +212,7 @@ func (p *push) dismiss(senders []*sender) {
 			s.stop(errDismissed) // it cleans up itself when it has stopped
 			continue
 		}
-		if s.begun {
-			p.store.tasks.start(func(ctx context.Context) { p.store.tidy(ctx, s.to.Incarnation, s.tee) })
-		}
+		p.discard(s)
 	}
 }
 

@@ -45,7 +45,22 @@ type source struct {
 	own      bool
 	err      error // the last
 	gone     bool  // it is of no use any more: there is no copy, or it is damaged
-	failedAt int64 // the offset at which it failed; -1 if it did not. It may serve again behind that
+	failedAt int64 // the offset at which it failed last; -1 if it did not
+	failures int   // at that offset
+}
+
+// eligible reports whether a source may serve at an offset: one that failed may once others have brought the
+// stream further, and one that was only too slow may be waited for when all others are worse.
+func (src *source) eligible(at int64) bool {
+	return !src.gone && (src.failedAt < at || src.failures == 1 && errors.Is(src.err, errSilent))
+}
+
+// failedHere is how often a source failed at an offset.
+func (src *source) failedHere(at int64) int {
+	if src.failedAt < at {
+		return 0
+	}
+	return src.failures
 }
 
 // sources returns the holders of a blob in the order in which they are to be tried.
@@ -72,6 +87,7 @@ func (s *Store) distance(src *source) int {
 
 // fail notes what a source said at an offset.
 func (src *source) fail(at int64, err error) {
+	src.failures = src.failedHere(at) + 1
 	src.err, src.failedAt = err, at
 	src.gone = src.own || errors.Is(err, blobstore.ErrCopyUnknown) || errors.Is(err, blobstore.ErrCopyDamaged) ||
 		errors.Is(err, ErrNodeUnknown)

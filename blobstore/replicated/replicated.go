@@ -97,7 +97,7 @@ type Timing struct {
 	GraceMax  time.Duration // and not more
 	FirstByte time.Duration // a source that has not begun to send is left for the next, if there is one
 	Silence   time.Duration // and one that has stopped
-	Patience  time.Duration // the same two, if there is no other
+	Patience  time.Duration // the same two, if there is no other that has not failed
 	Find      time.Duration // for all answers to FindUpload
 	Tidy      time.Duration // to remove an upload that a peer has no more use for
 }

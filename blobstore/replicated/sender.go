@@ -106,12 +106,14 @@ func (p *push) end(ctx context.Context, s *sender, err error) {
 func (p *push) failed(s *sender, err error, slow bool) {
 	p.store.log.Debug("sending to a node failed", "node", s.to.Incarnation.String(), "bytes", s.sent, "slow", slow, "error", err)
 	s.doubtful = true
-	for _, lost := range []error{
+	for _, useless := range []error{
 		blobstore.ErrUploadUnknown, blobstore.ErrUploadEnded, blobstore.ErrUploadBroken, blobstore.ErrUploadFinished,
 		blobstore.ErrDigestMismatch,
 	} {
-		if errors.Is(err, lost) {
+		if errors.Is(err, useless) {
+			p.discard(s)
 			s.anew()
+			break
 		}
 	}
 	s.failures++
@@ -120,6 +122,14 @@ func (p *push) failed(s *sender, err error, slow bool) {
 	}
 	if slow || s.failures > 1 && isUnreachable(err) {
 		p.store.health.fails(s.to.Incarnation)
+	}
+}
+
+// discard has what a peer holds of the upload removed. The caller holds the mutex.
+func (p *push) discard(s *sender) {
+	to, tee := s.to.Incarnation, s.tee
+	if s.begun {
+		p.store.tasks.start(func(ctx context.Context) { p.store.tidy(ctx, to, tee) })
 	}
 }
 

@@ -26,7 +26,7 @@ type stream struct {
 	failed  error         // the stream is over
 
 	// connect begins to read from a source at an offset. It has the context of the Open.
-	connect func(src *source, at int64, alone bool) (io.ReadCloser, error)
+	connect func(src *source, at int64, patient bool) (io.ReadCloser, error)
 	ended   func() error // of that context
 }
 
@@ -40,11 +40,11 @@ func (s *Store) openStream(ctx context.Context, b blobstore.Blob, offset, length
 		return nil, err
 	}
 	r := &stream{store: s, blob: b, at: offset, end: end, sources: sources, ended: ctx.Err}
-	r.connect = func(src *source, at int64, alone bool) (io.ReadCloser, error) {
+	r.connect = func(src *source, at int64, patient bool) (io.ReadCloser, error) {
 		if src.own {
 			return s.Local.Open(ctx, b, at, end-at)
 		}
-		return s.openAt(ctx, src.at, part{b, at, end - at}, alone)
+		return s.openAt(ctx, src.at, part{b, at, end - at}, patient)
 	}
 	if err := r.next(); err != nil {
 		return nil, err
@@ -61,11 +61,11 @@ func (r *stream) next() error {
 		if err := r.ended(); err != nil {
 			return r.over(err)
 		}
-		src, alone := r.choose()
+		src, patient := r.choose()
 		if src == nil {
 			return r.over(outcome(r.sources))
 		}
-		from, err := r.connect(src, r.at, alone)
+		from, err := r.connect(src, r.at, patient)
 		if err == nil {
 			r.current, r.from = src, from
 			return nil
@@ -77,20 +77,21 @@ func (r *stream) next() error {
 	}
 }
 
-// choose returns the source to read from now, and whether it is the only one left.
-func (r *stream) choose() (*source, bool) {
-	var best *source
+// choose returns the source to read from now, and whether to be patient with it, because there is no other that
+// has not failed here.
+func (r *stream) choose() (best *source, patient bool) {
 	left := 0
 	for _, src := range r.sources {
-		if src.gone || src.failedAt >= r.at {
+		if !src.eligible(r.at) {
 			continue
 		}
 		left++
-		if best == nil || best.failedAt > src.failedAt {
+		if best == nil || src.failedHere(r.at) < best.failedHere(r.at) ||
+			src.failedHere(r.at) == best.failedHere(r.at) && src.failedAt < best.failedAt {
 			best = src
 		}
 	}
-	return best, left == 1
+	return best, best != nil && (left == 1 || best.failedHere(r.at) > 0)
 }
 
 func (r *stream) blame(src *source, err error) {
@@ -140,8 +141,8 @@ func (r *stream) Read(p []byte) (int, error) {
 	}
 }
 
-// WriteTo writes the rest of the stream: what this node has by the local store's own WriteTo, which may let
-// the kernel send it, and what comes from elsewhere from memory.
+// WriteTo writes the rest of the stream: what this node has by the local store's own WriteTo, a chunk at a
+// time, and what comes from elsewhere as it comes.
 func (r *stream) WriteTo(w io.Writer) (written int64, err error) {
 	to := &destination{Writer: w}
 	for r.at < r.end && r.failed == nil {
@@ -166,7 +167,7 @@ func (r *stream) WriteTo(w io.Writer) (written int64, err error) {
 // the source's.
 func (r *stream) hand(to *destination) (n int64, err error) {
 	if local, ok := r.from.(blobstore.Reader); ok && r.current.own {
-		n, err = local.WriteTo(to.forLocal())
+		n, err = local.WriteTo(to)
 		r.at += n
 	} else {
 		n, err = r.copy(to)
@@ -230,33 +231,11 @@ func (d *destination) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// forLocal is the destination for the local store, which looks for ReadFrom.
-func (d *destination) forLocal() io.Writer {
-	if to, ok := d.Writer.(io.ReaderFrom); ok {
-		return fileDestination{d, to}
-	}
-	return d
-}
-
-// fileDestination is one that takes a file. The local store has just read and checked what it hands over: if
-// that cannot be sent now, it is the connection's fault, or nobody can tell.
-type fileDestination struct {
-	*destination
-	to io.ReaderFrom
-}
-
-// ReadFrom hands on to the destination itself, so that the kernel may copy.
-func (d fileDestination) ReadFrom(r io.Reader) (int64, error) {
-	n, err := d.to.ReadFrom(r)
-	d.err = err
-	return n, err
-}
-
 // openAt begins to read a piece of another node's copy. A node that does not begin in time, or stops, is left
-// sooner if there is another.
-func (s *Store) openAt(ctx context.Context, at blobstore.Location, piece part, alone bool) (io.ReadCloser, error) {
+// sooner if there is another to try.
+func (s *Store) openAt(ctx context.Context, at blobstore.Location, piece part, patient bool) (io.ReadCloser, error) {
 	first, silence := s.timing.FirstByte, s.timing.Silence
-	if alone {
+	if patient {
 		first, silence = s.timing.Patience, s.timing.Patience
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
