@@ -56,6 +56,7 @@ func (p *push) claim(u blobstore.Upload, d digest.Digest, m Membership) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.active = max(p.active, u.Active)
+	p.claims++
 	p.want, p.verified, p.ready = d, "", false
 	p.grow(u.Offset)
 	for _, s := range p.senders {

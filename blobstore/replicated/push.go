@@ -33,6 +33,7 @@ type push struct {
 	active   blobstore.Time   // the newest time that a call was given
 	size     int64            // how many bytes can be read
 	want     digest.Digest    // what a Finish said that they hash to; "" while more may come
+	claims   int              // counts the times that want was said
 	verified digest.Digest    // want, once this node's own Finish has succeeded
 	ready    bool             // and enough peers': Publish may come
 	senders  []*sender        // at most one a node

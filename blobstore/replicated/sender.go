@@ -145,16 +145,17 @@ func (p *push) send(ctx context.Context, s *sender) error {
 	}
 	for {
 		step := p.next(s)
+		claim := step.claim
 		switch {
 		case step.done:
 			return nil
 		case step.bytes:
-			err = p.stream(ctx, s, local, step)
+			claim, err = p.stream(ctx, s, local, step)
 		default:
 			err = p.conclude(ctx, s, step)
 		}
 		if errors.Is(err, blobstore.ErrDigestMismatch) {
-			err = p.blame(ctx, step.want, err)
+			err = p.blame(ctx, claim, err)
 		}
 		if err != nil {
 			return err
@@ -194,13 +195,14 @@ type step struct {
 	hint  digest.Algorithm
 	at    blobstore.Time
 	want  digest.Digest
+	claim int
 }
 
 // next says what a sender does next.
 func (p *push) next(s *sender) step {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := step{tee: s.tee, from: s.offset, hint: p.hint, at: p.active, want: p.want}
+	t := step{tee: s.tee, from: s.offset, hint: p.hint, at: p.active, want: p.want, claim: p.claims}
 	if t.hint == "" && p.want != "" {
 		t.hint = p.want.Algorithm()
 	}
@@ -213,14 +215,14 @@ func (p *push) next(s *sender) step {
 }
 
 // stream sends bytes until there are no more for a while, or the upload is whole, which the peer then
-// verifies.
-func (p *push) stream(ctx context.Context, s *sender, local io.ReaderAt, t step) error {
+// verifies. It returns which claim about the whole the peer was told.
+func (p *push) stream(ctx context.Context, s *sender, local io.ReaderAt, t step) (claim int, err error) {
 	trailer := http.Header{digestTrailer: nil}
 	body := &follower{push: p, sender: s, local: local, at: t.from, trailer: trailer, done: ctx.Done()}
 	end, err := p.store.peers.append(ctx, s.to.Incarnation, stretch{
 		id: t.tee, offset: t.from, hint: t.hint, at: t.at, body: body, trailer: trailer,
 	})
-	sent, said := body.close()
+	sent, said, claim := body.close()
 	if err == nil && end != sent {
 		err = fmt.Errorf("it took bytes to %d of %d", end, sent)
 	}
@@ -230,11 +232,11 @@ func (p *push) stream(ctx context.Context, s *sender, local io.ReaderAt, t step)
 		s.offset = sent // it took the bytes, whatever it says that they hash to
 	}
 	if err != nil {
-		return fmt.Errorf("send to a peer: %w", err)
+		return claim, fmt.Errorf("send to a peer: %w", err)
 	}
 	s.finished, s.moved = said, time.Now()
 	p.wake()
-	return nil
+	return claim, nil
 }
 
 // conclude has the peer verify an upload whose bytes it has.
@@ -249,17 +251,18 @@ func (p *push) conclude(ctx context.Context, s *sender, t step) error {
 	return nil
 }
 
-// blame waits until this node has verified its own bytes. If they match, the peer's are wrong, and the error
-// is its; else there is none yet: the client said a wrong digest, or bytes will follow.
-func (p *push) blame(ctx context.Context, want digest.Digest, mismatch error) error {
+// blame waits until this node has verified its own bytes against the claim that a peer's do not match. If they
+// match, the peer's are wrong, and the error is its; else there is none yet: the client said a wrong digest, and
+// may add bytes or say another.
+func (p *push) blame(ctx context.Context, claim int, mismatch error) error {
 	for {
 		p.mu.Lock()
-		claimed, verified, changed := p.want, p.verified, p.changed
+		stands, verified, changed := p.want != "" && p.claims == claim, p.verified != "", p.changed
 		p.mu.Unlock()
 		switch {
-		case claimed != want:
+		case !stands:
 			return nil
-		case verified == want:
+		case verified:
 			return mismatch
 		}
 		select {
@@ -281,6 +284,7 @@ type follower struct {
 
 	at      int64
 	said    digest.Digest // what the trailer says
+	claim   int           // and which claim that is
 	trailer http.Header
 	closed  bool
 }
@@ -338,7 +342,7 @@ func (f *follower) look() (from, to int64, changed <-chan struct{}, err error) {
 		f.sender.sent, f.sender.moved = f.at, time.Now()
 	}
 	if p.want != "" && f.at == p.size {
-		f.said = p.want
+		f.said, f.claim = p.want, p.claims
 		f.trailer.Set(digestTrailer, p.want.String())
 		return 0, 0, nil, io.EOF
 	}
@@ -346,10 +350,10 @@ func (f *follower) look() (from, to int64, changed <-chan struct{}, err error) {
 }
 
 // close ends it, and returns how far it came and what it said last.
-func (f *follower) close() (int64, digest.Digest) {
+func (f *follower) close() (sent int64, said digest.Digest, claim int) {
 	f.push.mu.Lock()
 	defer f.push.mu.Unlock()
 	f.closed = true
 	f.push.wake()
-	return f.at, f.said
+	return f.at, f.said, f.claim
 }

@@ -102,10 +102,14 @@ func (r *stream) blame(src *source, err error) {
 	r.store.log.Debug("source of a blob failed", "digest", r.blob.Digest.String(), "node", src.at.Incarnation.String(), "offset", r.at, "error", err)
 }
 
-// lose gives the current source up.
+// lose gives the current source up. It is not to blame if nobody waits for the stream any more.
 func (r *stream) lose(err error) {
 	_ = r.from.Close() // it failed already
 	r.from = nil
+	if ended := r.ended(); ended != nil {
+		_ = r.over(ended)
+		return
+	}
 	r.blame(r.current, err)
 }
 
