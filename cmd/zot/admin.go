@@ -74,6 +74,11 @@ type operated interface {
 	MoveLeadership(ctx context.Context, name string) error
 }
 
+// inviting is a node that can take new machines in.
+type inviting interface {
+	Invite() (invited, error)
+}
+
 // What the operator asks and is answered, as JSON.
 type (
 	clusterStatus struct {
@@ -87,6 +92,11 @@ type (
 	}
 	transferRequest struct {
 		Node string `json:"node"` // "" for whoever is furthest along
+	}
+	invited struct {
+		Token   string    `json:"token"`
+		Address string    `json:"address"` // of the node to show it to
+		Expires time.Time `json:"expires"`
 	}
 	adminError struct {
 		Error string `json:"error"`
@@ -142,6 +152,9 @@ func adminHandler(node operated, blobs func() (blobHealth, error)) http.Handler 
 		}
 		return struct{}{}, node.MoveLeadership(ctx, r.Node)
 	})
+	if host, ok := node.(inviting); ok {
+		handle("POST /cluster/token", func(context.Context, *json.Decoder) (any, error) { return host.Invite() })
+	}
 	return mux
 }
 

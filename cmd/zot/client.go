@@ -81,11 +81,14 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) err
 	return json.Unmarshal(answer, out)
 }
 
+// errNoNode is for a socket that nobody listens on.
+var errNoNode = errors.New("no node runs")
+
 // unreachable says what can be done about a node that does not answer.
 func (c *client) unreachable(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no node runs at %s: start it with 'zot serve %s', or name its configuration with --config or ZOT_CONFIG", c.socket, c.file)
+		return fmt.Errorf("%w at %s: start it with 'zot serve %s', or name its configuration with --config or ZOT_CONFIG", errNoNode, c.socket, c.file)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s is not yours to open: run this as the user that zot runs as", c.socket)
 	default:

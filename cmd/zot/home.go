@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/seed-16d79997/zot/blobstore/disk"
@@ -16,9 +18,13 @@ import (
 // home is the node's own directory, held by this process alone.
 type home struct {
 	*cluster.Directory
-	path string
-	lock *os.File
+	path    string
+	members []string // whom 'zot cluster join' has left word of, beside the members of the configuration
+	lock    *os.File
 }
+
+// membersName is the file of the node's directory that holds an address a line.
+const membersName = "members"
 
 // openHome finds out who the node of the root directory is, or makes it a new one. The caller closes it.
 //
@@ -31,12 +37,38 @@ func openHome(c config.Config) (*home, error) {
 	if err := h.take(); err != nil {
 		return nil, err
 	}
+	if err := h.readMembers(); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
 	directory, err := cluster.OpenDirectory(h.path, fsm.SystemFiles(), disk.MarkerPath(c.Storage.RootDirectory))
 	if err != nil {
 		return nil, errors.Join(lostDisk(err, c), h.Close())
 	}
 	h.Directory = directory
 	return h, nil
+}
+
+// readMembers fails for a file that is there and not as it should be: a node that does not look for its cluster
+// might begin one of its own.
+func (h *home) readMembers() error {
+	name := filepath.Join(h.path, membersName)
+	content, err := os.ReadFile(name) //nolint:gosec // a path of the node's own directory
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read whom to look for: %w", err)
+	}
+	for line := range strings.Lines(string(content)) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(line); err != nil {
+			return fmt.Errorf("%s: %q is no host:port: mend or remove the line", name, line)
+		}
+		h.members = append(h.members, line)
+	}
+	return nil
 }
 
 // take locks the directory: two processes that both make a new node of it would mix their files.
@@ -64,6 +96,9 @@ func lostDisk(err error, c config.Config) error {
 	switch {
 	case !errors.Is(err, cluster.ErrLostDisk) && !errors.Is(err, fsm.ErrDamaged):
 		return err
+	case hasJoined(c) && !c.Cluster.HasOthers():
+		return fmt.Errorf("%w: what this node has promised is no longer here, so it must not go on under its old identity. "+
+			"Empty %s, and let it join again with a new token: 'zot cluster token' on another node prints how", err, c.Storage.RootDirectory)
 	case c.Cluster.HasOthers():
 		return fmt.Errorf("%w: what this node has promised is no longer here, so it must not go on under its old identity. "+
 			"Empty %s and start it again: it takes its old place in the cluster by itself", err, c.Storage.RootDirectory)
@@ -71,4 +106,10 @@ func lostDisk(err error, c config.Config) error {
 		return fmt.Errorf("%w: there is no other node that has what was here. "+
 			"`zot cluster recover` makes do with what is left, `zot cluster snapshot restore` takes a backup", err)
 	}
+}
+
+// hasJoined reports whether 'zot cluster join' was done here.
+func hasJoined(c config.Config) bool {
+	_, err := os.Stat(filepath.Join(c.Storage.RootDirectory, "node", membersName))
+	return err == nil
 }

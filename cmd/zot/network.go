@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,14 +20,16 @@ const seekEvery = 30 * time.Second
 
 // network is how this node reaches the others.
 type network struct {
-	peer   *peer.Peer
-	gossip *peer.Gossip
-	seeds  seeds
-	hints  atomic.Pointer[map[string]string] // incarnation to address; replaced when gossip changes
+	peer    *peer.Peer
+	gossip  *peer.Gossip
+	address string // under which the others reach this node
+	seeds   seeds
+	hints   atomic.Pointer[map[string]string] // incarnation to address; replaced when gossip changes
 }
 
-// openNetwork binds the port between nodes. The caller runs peer and gossip, or calls giveBack.
-func openNetwork(ctx context.Context, c config.Cluster, incarnation string, lines [][]byte, log hclog.Logger) (*network, error) {
+// openNetwork binds the port between nodes. Others are members beside those of the configuration. The caller runs peer
+// and gossip, or calls giveBack.
+func openNetwork(ctx context.Context, c config.Cluster, incarnation string, lines [][]byte, log hclog.Logger, others ...string) (*network, error) {
 	peerConfig := peer.Config{
 		Cluster: c.Name, Node: c.Node, Incarnation: incarnation, Listen: c.Listen,
 		Secrets: lines, Logger: log.Named("peer"),
@@ -43,7 +46,7 @@ func openNetwork(ctx context.Context, c config.Cluster, incarnation string, line
 		return nil, err
 	}
 	g, err := p.NewGossip(peer.GossipConfig{Advertise: c.Advertise, Logger: log.Named("gossip")})
-	n := &network{peer: p, gossip: g, seeds: seeds(c.Members)}
+	n := &network{peer: p, gossip: g, address: c.Advertise, seeds: seeds(slices.Concat(c.Members, others))}
 	n.hints.Store(&map[string]string{})
 	if err != nil {
 		return nil, errors.Join(err, n.giveBack(ctx))
@@ -92,7 +95,7 @@ func (n *network) seek(ctx context.Context) {
 // seen is where gossip has seen which incarnation; for cluster.Config.Hints.
 func (n *network) seen() map[string]string { return *n.hints.Load() }
 
-// seeds are the members of the configuration.
+// seeds are the members of the configuration, and whom else to look for.
 type seeds []string
 
 // find returns addresses to ask, and the names that lead nowhere now. Names to look up are looked up

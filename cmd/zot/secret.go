@@ -39,31 +39,36 @@ func openSecret(c config.Cluster, dir string, log hclog.Logger) (*secret, error)
 	return s, s.make(fsm.SystemFiles())
 }
 
-// make writes the secret under another name first: half a line would be another secret.
 func (s *secret) make(files fsm.Files) error {
 	var line [32]byte
 	if _, err := rand.Read(line[:]); err != nil {
 		return err
 	}
-	draft := s.own + ".new"
-	w, err := files.Create(draft)
-	if err != nil {
+	if err := replaceFile(files, s.own, hex.EncodeToString(line[:])+"\n"); err != nil {
 		return fmt.Errorf("make a secret: %w", err)
 	}
-	_, err = w.Write([]byte(hex.EncodeToString(line[:]) + "\n"))
+	return nil
+}
+
+// replaceFile writes a file that only its owner may read, under another name first: half a line would be another
+// secret.
+func replaceFile(files fsm.Files, name, content string) error {
+	draft := name + ".new"
+	w, err := files.Create(draft)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write([]byte(content))
 	if err = errors.Join(err, w.Close()); err == nil {
 		err = files.Sync(draft)
 	}
 	if err == nil { // what was not synced must not take its place
-		err = files.Rename(draft, s.own)
+		err = files.Rename(draft, name)
 	}
 	if err == nil {
-		err = files.SyncDir(filepath.Dir(s.own))
+		err = files.SyncDir(filepath.Dir(name))
 	}
-	if err != nil {
-		return fmt.Errorf("make a secret: %w", err)
-	}
-	return nil
+	return err
 }
 
 // lines are those to sign and verify with. A secret of the node's own stays good for verifying beside a
