@@ -34,7 +34,10 @@ type shown struct {
 
 func newPeople() people {
 	return people{
-		map[fsm.SecretHash]fsm.Session{}, map[fsm.SecretHash]fsm.APIKey{}, map[mark]bool{}, map[string]fsm.Progress{},
+		map[fsm.SecretHash]fsm.Session{},
+		map[fsm.SecretHash]fsm.APIKey{},
+		map[mark]bool{},
+		map[string]fsm.Progress{},
 		map[shown]fsm.SecretHash{},
 	}
 }

@@ -182,7 +182,7 @@ func TestJoinProtocolOpensNothingElse(t *testing.T) {
 	for _, protocols := range [][]string{
 		{peer.APIProtocol}, {peer.JoinProtocol, peer.APIProtocol}, {peer.APIProtocol, peer.JoinProtocol}, {"h2"}, nil,
 	} {
-		c, err := tls.Dial("tcp", n.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: protocols}) //nolint:gosec,noctx // a stranger
+		c, err := tls.Dial("tcp", n.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: protocols}) //nolint:noctx // a stranger
 		if err == nil {                                                                                            // the server's verdict on the missing certificate comes after the client's part
 			_ = c.SetDeadline(time.Now().Add(patience))
 			_, err = c.Read(make([]byte, 1))
@@ -193,7 +193,7 @@ func TestJoinProtocolOpensNothingElse(t *testing.T) {
 		}
 	}
 	// With the protocol alone: a hello is not answered, nor is silence waited for longer than for any stranger.
-	c, err := tls.Dial("tcp", n.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{peer.JoinProtocol}}) //nolint:gosec,noctx // a stranger
+	c, err := tls.Dial("tcp", n.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{peer.JoinProtocol}}) //nolint:noctx // a stranger
 	if err != nil {
 		t.Fatal(err)
 	}

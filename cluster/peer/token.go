@@ -43,7 +43,7 @@ var errNoToken = errors.New("not a whole token")
 func newToken(keys Keys, pin [sha256.Size]byte, expires time.Time) string {
 	b := make([]byte, 0, tokenSize)
 	b = append(b, tokenVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(max(0, expires.Unix()))) //nolint:gosec // not negative
+	b = binary.BigEndian.AppendUint64(b, uint64(max(0, expires.Unix())))
 	var id [tokenIDSize]byte
 	_, _ = rand.Read(id[:]) // never fails
 	b = append(b, id[:]...)
@@ -66,7 +66,7 @@ func parseToken(text string) (t token, err error) {
 	if seconds > 1<<40 {
 		return t, fmt.Errorf("%w: its expiry is no date", errNoToken)
 	}
-	t.expires = time.Unix(int64(seconds), 0) //nolint:gosec // bounded above
+	t.expires = time.Unix(int64(seconds), 0) // bounded above
 	rest := bytes.NewReader(b[9:])
 	for _, part := range [][]byte{t.id[:], t.pin[:], t.mac[:]} {
 		_, _ = rest.Read(part) // the length was compared
