@@ -82,7 +82,7 @@ func (p *push) candidate(m Membership, now time.Time, desperate bool) *sender {
 	delete(zones, "")
 	var best *sender
 	var bestRank rank
-	for _, i := range rand.Perm(len(m.Others)) {
+	for _, i := range rand.Perm(len(m.Others)) { //nolint:gosec // spreads load; nothing depends on it
 		o := m.Others[i]
 		s := known[o.Incarnation]
 		if s == nil {

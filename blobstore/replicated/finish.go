@@ -32,7 +32,7 @@ func (s *Store) Finish(ctx context.Context, id blobstore.UploadID, d digest.Dige
 		return 0, fmt.Errorf("finish upload: %w", err)
 	}
 	defer s.release(p)
-	u, err := s.Local.Upload(ctx, id)
+	u, err := s.Upload(ctx, id)
 	if err != nil {
 		return 0, fmt.Errorf("finish upload: %w", err)
 	}

@@ -205,7 +205,7 @@ func sendRest(w http.ResponseWriter, stream io.Reader, buf []byte, n int, err er
 		if _, werr := w.Write(buf[:n]); werr != nil {
 			return nil
 		}
-		if err == io.EOF { //nolint:errorlint // a wrapped one is no regular end
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {

@@ -98,7 +98,7 @@ func (s *Store) poll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.timing.Poll)
 	defer cancel()
 	var all errgroup.Group
-	all.Go(func() error { s.ask(ctx, m.Self.Incarnation, s.Local.Usage); return nil })
+	all.Go(func() error { s.ask(ctx, m.Self.Incarnation, s.Usage); return nil })
 	for _, o := range m.Others {
 		all.Go(func() error {
 			s.ask(ctx, o.Incarnation, func(ctx context.Context) (blobstore.Usage, error) {

@@ -78,7 +78,7 @@ func (p *peers) send(ctx context.Context, to blobstore.Incarnation, method, path
 
 // call sends a request and decodes its answer.
 func (p *peers) call(ctx context.Context, to blobstore.Incarnation, method, path string, query url.Values, v any) error {
-	r, err := p.send(ctx, to, method, path, query, nil, nil)
+	r, err := p.send(ctx, to, method, path, query, nil, nil) //nolint:bodyclose // decodeAnswer closes it
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (p *peers) append(ctx context.Context, to blobstore.Incarnation, s stretch)
 	if s.hint != "" {
 		q.Set("hint", string(s.hint))
 	}
-	r, err := p.send(ctx, to, http.MethodPatch, uploadPath(s.id), q, s.body, s.trailer)
+	r, err := p.send(ctx, to, http.MethodPatch, uploadPath(s.id), q, s.body, s.trailer) //nolint:bodyclose // decodeAnswer closes it
 	if err != nil {
 		return 0, err
 	}

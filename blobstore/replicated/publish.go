@@ -29,7 +29,7 @@ func (s *Store) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore
 	defer s.release(p)
 	peers, ready := p.takeFinished(m)
 	if !ready {
-		_, err := s.Local.Upload(ctx, id)
+		_, err := s.Upload(ctx, id)
 		if err == nil {
 			err = blobstore.ErrUploadNotFinished
 		}

@@ -93,7 +93,7 @@ func (s *Store) CreateUpload(ctx context.Context, id blobstore.UploadID, hint di
 	}
 	p, err := s.hold(id)
 	if err != nil {
-		return nil //nolint:nilerr // the upload is there, and whoever writes to it already does without the hint
+		return nil // the upload is there, and whoever writes to it already does without the hint
 	}
 	defer s.release(p)
 	p.mu.Lock()
@@ -143,7 +143,7 @@ func (t *tap) Read(b []byte) (int, error) {
 
 // follow tells the senders how much there is to send now, and has as many at work as there should be.
 func (p *push) follow(ctx context.Context, m Membership) {
-	u, err := p.store.Local.Upload(ctx, p.id)
+	u, err := p.store.Upload(ctx, p.id)
 	if err != nil || u.Finished || u.Offset < sendFrom {
 		return // what is wrong with the upload the call itself says
 	}

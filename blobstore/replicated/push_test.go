@@ -167,8 +167,10 @@ func TestAPeerThatDiesIsReplaced(t *testing.T) {
 			n.local.(*memory.Store).SetCapacity(1)
 		},
 		"loses the upload": func(n *node) {
-			for u := range n.local.Uploads(context.Background(), blobstore.UploadID{}) {
-				_ = n.local.RemoveUpload(context.Background(), u.ID)
+			for u, err := range n.local.Uploads(context.Background(), blobstore.UploadID{}) {
+				if err == nil {
+					_ = n.local.RemoveUpload(context.Background(), u.ID)
+				}
 			}
 		},
 	} {
@@ -520,8 +522,8 @@ func TestAPauseEndsTheStreamToAPeerAndNothingElse(t *testing.T) {
 	write(t, w, p[:2<<20])
 	n.receivers(t)
 	eventually(t, "the stream has ended", func() bool {
-		for u := range n.all[1].local.Uploads(t.Context(), blobstore.UploadID{}) {
-			return !u.Writing
+		for u, err := range n.all[1].local.Uploads(t.Context(), blobstore.UploadID{}) {
+			return err == nil && !u.Writing
 		}
 		return false
 	})

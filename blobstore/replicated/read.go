@@ -66,7 +66,7 @@ func (src *source) failedHere(at int64) int {
 // sources returns the holders of a blob in the order in which they are to be tried.
 func (s *Store) sources(b blobstore.Blob) []*source {
 	all := make([]*source, 0, len(b.Locations))
-	for _, i := range rand.Perm(len(b.Locations)) {
+	for _, i := range rand.Perm(len(b.Locations)) { //nolint:gosec // spreads load; nothing depends on it
 		l := b.Locations[i]
 		all = append(all, &source{at: l, own: l.Incarnation == s.Incarnation(), failedAt: -1})
 	}

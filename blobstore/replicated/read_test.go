@@ -237,7 +237,7 @@ func TestAWholeBlobWithWrongBytesNeverEnds(t *testing.T) {
 
 func TestWhatIsSaidWhenNothingIsLeft(t *testing.T) {
 	t.Parallel()
-	type holder func(t *testing.T, n *node, copy blobstore.CopyID)
+	type holder func(t *testing.T, n *node, id blobstore.CopyID)
 	dead := func(_ *testing.T, n *node, _ blobstore.CopyID) { n.cut() }
 	gone := func(t *testing.T, n *node, id blobstore.CopyID) { must(t, n.local.RemoveCopies(t.Context(), id)) }
 	damaged := func(t *testing.T, n *node, id blobstore.CopyID) { must(t, n.local.(*memory.Store).Damage(id, 3)) }

@@ -135,7 +135,7 @@ func (p *push) discard(s *sender) {
 
 // send does all that there is to do for now, and returns when there is nothing left.
 func (p *push) send(ctx context.Context, s *sender) error {
-	local, err := p.store.Local.OpenUpload(ctx, p.id)
+	local, err := p.store.OpenUpload(ctx, p.id)
 	if err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func (r *stream) Read(p []byte) (int, error) {
 		if n > 0 || len(p) == 0 {
 			return n, nil // an error comes again
 		}
-		if err == io.EOF { //nolint:errorlint // a wrapped one is no regular end
+		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
@@ -194,7 +194,7 @@ func (r *stream) copy(to io.Writer) (written int64, err error) {
 		if werr != nil {
 			return written, werr
 		}
-		if err == io.EOF { //nolint:errorlint // a wrapped one is no regular end
+		if err == io.EOF {
 			return written, nil
 		}
 		if err != nil {
@@ -244,7 +244,7 @@ func (s *Store) openAt(ctx context.Context, at blobstore.Location, piece part, p
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	watch := time.AfterFunc(first, func() { cancel(errSilent) })
-	r, err := s.peers.open(ctx, at, piece)
+	r, err := s.peers.open(ctx, at, piece) //nolint:bodyclose // remote closes it
 	watch.Stop()
 	if err != nil {
 		cancel(nil)
@@ -283,7 +283,7 @@ func (r *remote) Read(p []byte) (int, error) {
 	switch {
 	case err == nil || r.left == 0:
 		return n, nil
-	case err != io.EOF: //nolint:errorlint // a wrapped one is no regular end
+	case err != io.EOF:
 		return n, r.why(&unreachableError{fmt.Errorf("stream breaks off: %w", err)})
 	}
 	if said := r.answer.Trailer.Get(errorTrailer); said != "" {
