@@ -24,8 +24,9 @@ import (
 
 // options are what the command line says.
 type options struct {
-	zot, distribution string // programs
-	dir               string // what stores lie below; "" is the system's place for what is temporary
+	zot, distribution string   // programs
+	also              []string // other builds of this registry
+	dir               string   // what stores lie below; "" is the system's place for what is temporary
 	only              *regexp.Regexp
 	rounds            int
 	window            time.Duration
@@ -58,6 +59,10 @@ func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("speed", flag.ContinueOnError)
 	flags.StringVar(&o.zot, "zot", "bin/zot", "`program` of this registry")
 	flags.StringVar(&o.distribution, "distribution", "bin/registry", "`program` of CNCF distribution")
+	flags.Func("also", "another `program` of this registry, to see what a change has brought; may be repeated", func(program string) error {
+		o.also = append(o.also, program)
+		return nil
+	})
 	flags.StringVar(&o.dir, "dir", "", "`directory` below which all stores lie")
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds of each kind at each registry")
 	flags.DurationVar(&o.window, "window", time.Second, "for how long requests are begun in a round")

@@ -32,6 +32,11 @@ func contenders(o options) []contender {
 		}},
 		{"zot", func(ctx context.Context, r *registry, dir string) error { return r.startZot(ctx, o.zot, dir, 1) }},
 	}
+	for _, program := range o.also {
+		all = append(all, contender{filepath.Base(program), func(ctx context.Context, r *registry, dir string) error {
+			return r.startZot(ctx, program, dir, 1)
+		}})
+	}
 	if o.three {
 		all = append(all, contender{"zot, 3 nodes", func(ctx context.Context, r *registry, dir string) error {
 			return r.startZot(ctx, o.zot, dir, 3)
