@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
 )
+
+// quiet is how long nothing is written when a new leader has done what it does first.
+const quiet = 2 * time.Second
 
 // takeHash has all nodes note the hash of their states after the load: a new leader has them do so first of
 // all. It remembers the log index that the load came to.
@@ -25,17 +29,35 @@ func (b *bout) takeHash(ctx context.Context) {
 	if b.size == 1 {
 		return // nobody to compare with
 	}
-	if err := b.rack.nodes[0].giveUpLeadership(ctx); err != nil {
-		b.fail("give leadership up: %v", err)
-		return
-	}
-	// What a new leader writes first are its term and the check.
-	for b.settled(ctx) {
-		s, err := b.rack.nodes[0].status(ctx)
-		if err == nil && s.Leader != "" && s.Leader != before.Leader && s.Members[0].Applied != nil && *s.Members[0].Applied >= b.loaded+2 {
+	for began := time.Now(); ctx.Err() == nil; {
+		// It may not be there to be given up, between two leaders: then whoever comes next is a new one.
+		failed := b.rack.nodes[0].giveUpLeadership(ctx)
+		if b.quieted(ctx) > b.loaded+1 { // a new leader writes its term first, and then the check
 			return
 		}
+		if time.Since(began) > 2*patience {
+			b.fail("no new leader has written anything in %s: %v", 2*patience, failed)
+		}
 	}
+}
+
+// quieted waits until nothing is written for a while, and returns the log index that all nodes have applied
+// then; 0 if the run is over.
+func (b *bout) quieted(ctx context.Context) uint64 {
+	for last := uint64(0); b.settled(ctx); {
+		s, err := b.rack.nodes[0].status(ctx)
+		if err != nil || s.Leader == "" || len(s.Members) == 0 || s.Members[0].Applied == nil {
+			wait(ctx, 50*time.Millisecond)
+			continue
+		}
+		if now := *s.Members[0].Applied; now != last {
+			last = now
+		} else {
+			return now
+		}
+		wait(ctx, quiet)
+	}
+	return 0
 }
 
 // remains are what a node that has ended left behind.
