@@ -50,11 +50,11 @@ func (w *worker) one(ctx context.Context) {
 		w.push(ctx, "pushes of new images", repo, w.gallery.newImage(w.rng), tag, false)
 	case draw < 45: // it is there, or in another repository, or it was deleted
 		w.push(ctx, "pushes of old images", repo, old, tag, false)
-	case draw < 50:
+	case draw < 52:
 		w.push(ctx, "pushes of old images", repo, old, tag, true)
-	case draw < 56:
+	case draw < 57:
 		w.delete(ctx, &operation{key: key{repo, tag}, call: call{action: remove}})
-	case draw < 60:
+	case draw < 61:
 		w.delete(ctx, &operation{key: key{repo, old.digest.String()}, call: call{action: remove, value: old.number}})
 	default:
 		w.pullTag(ctx, repo, tag)
@@ -65,10 +65,11 @@ func (w *worker) someTag() (repo, tag string) {
 	return repositories()[w.rng.IntN(len(repositories()))], tags()[w.rng.IntN(len(tags()))]
 }
 
-// push makes an image be in a repository under a tag. Forced uploads small blobs that are there already.
+// push makes an image be in a repository under a tag. Forced uploads blobs that are there already, too: their old
+// copies go then, also from under those who read them.
 func (w *worker) push(ctx context.Context, what, repo string, img *image, tag string, forced bool) {
 	for _, c := range img.blobs {
-		if !w.pushBlob(ctx, repo, c, forced && c.size < 4<<20) {
+		if !w.pushBlob(ctx, repo, c, forced && (c.size < 4<<20 || w.rng.IntN(2) == 0)) {
 			return
 		}
 	}
