@@ -271,7 +271,7 @@ func TestStages(t *testing.T) {
 	self := entry.Incarnation{1}
 	put(t, filepath.Join(root, "node", "incarnation"), self.String(), "")
 	j := &joiner{file: "zot.json", config: config.Config{Storage: config.Storage{RootDirectory: root}, Cluster: config.Cluster{Name: "prod"}}}
-	applied, lag := uint64(30), uint64(10)
+	applied, lag, none := uint64(30), uint64(10), uint64(0)
 	with := func(m cluster.MemberStatus) clusterStatus {
 		other := cluster.MemberStatus{Name: "zot-1", Incarnation: entry.Incarnation{2}, State: "member", Voter: true}
 		m.Name, m.Incarnation = "zot-1", self // the name of one that it replaces
@@ -288,6 +288,7 @@ func TestStages(t *testing.T) {
 		"refused":  {status: clusterStatus{Waiting: "a living node has that name"}, want: stage{text: "the node waits to be admitted: a living node has that name"}},
 		"admitted": {status: with(cluster.MemberStatus{State: "joining"}), want: stage{text: "admitted; the state of the cluster is on its way"}},
 		"behind":   {status: with(cluster.MemberStatus{State: "joining", Applied: &applied, Lag: &lag}), want: stage{text: "admitted, catching up", applied: 30, goal: 40}},
+		"even":     {status: with(cluster.MemberStatus{State: "joining", Applied: &applied, Lag: &none}), want: stage{text: "caught up; it votes when it has kept up for some seconds"}},
 		"voter":    {status: with(cluster.MemberStatus{State: "joining", Voter: true}), want: stage{text: "caught up, votes, and is about to become a member"}},
 		"member":   {status: with(cluster.MemberStatus{State: "member", Voter: true}), want: stage{text: "zot-1 is a member of cluster prod, and votes", over: true}},
 	} {

@@ -73,6 +73,8 @@ func (j *joiner) stage(s clusterStatus, err error) stage {
 		return stage{text: "caught up, votes, and is about to become a member"}
 	case m.Applied == nil || m.Lag == nil:
 		return stage{text: "admitted; the state of the cluster is on its way"}
+	case *m.Lag == 0:
+		return stage{text: "caught up; it votes when it has kept up for some seconds"}
 	default:
 		return stage{text: "admitted, catching up", applied: *m.Applied, goal: *m.Applied + *m.Lag}
 	}
