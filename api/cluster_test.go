@@ -46,6 +46,7 @@ type node struct {
 	served *httptest.Server // answers what the others forward; nil if they call Forwarded as a function
 	hangs  atomic.Bool      // it takes what the others forward, and says nothing
 	sent   atomic.Int64     // how many requests it has forwarded
+	asked  atomic.Int64     // how often it has asked for an upload
 
 	// Guarded by members.mu.
 	applied int
@@ -250,6 +251,7 @@ func (o others) Leader() (blobstore.Incarnation, bool) {
 }
 
 func (o others) FindUpload(ctx context.Context, id blobstore.UploadID) (blobstore.Incarnation, blobstore.Upload, error) {
+	o.asked.Add(1)
 	result := blobstore.ErrUploadUnknown
 	var owner blobstore.Incarnation
 	var longest blobstore.Upload
@@ -289,7 +291,7 @@ func (o others) Forward(w http.ResponseWriter, r *http.Request, to blobstore.Inc
 	}
 	proxy := httputil.ReverseProxy{
 		Rewrite:      func(p *httputil.ProxyRequest) { p.SetURL(target) },
-		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, failed error) { err = failed },
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, failed error) { err = errors.New(failed.Error()) }, // no more than it must say
 		Transport:    n.served.Client().Transport,
 	}
 	proxy.ServeHTTP(w, r)
@@ -411,6 +413,9 @@ func withDigest(location, text string) string {
 // isUnavailable fails the test unless an answer tells to come again.
 func isUnavailable(t testing.TB, answer *httptest.ResponseRecorder) {
 	t.Helper()
+	if answer.Header().Get("X-Request-Id") == "" {
+		t.Error("the answer has no request id")
+	}
 	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || !strings.Contains(answer.Body.String(), "UNAVAILABLE") {
 		t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
 	}

@@ -69,6 +69,31 @@ func TestForwardedAnswer(t *testing.T) {
 	}
 }
 
+// Whoever gets the first bytes of an upload owns it, and asks nobody: a push must not wait for nodes that are down.
+func TestFirstBytesMakeAnOwner(t *testing.T) {
+	t.Parallel()
+	for name, one := range map[string]call{
+		"chunk":              {method: "PATCH", body: "abc"},
+		"chunk with a range": {method: "PATCH", header: []string{"Content-Range: 0-2"}, body: "abc"},
+		"put":                {method: "PUT", body: "abc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := join(t).serve()
+			one.path = withDigest(c.nodes[0].begin(), "abc")
+			c.nodes[2].must(map[string]int{"PATCH": 202, "PUT": 201}[one.method], one)
+			if asked := c.nodes[2].asked.Load(); asked != 0 || c.forwards() != 0 {
+				t.Errorf("the others were asked %d times, %d requests were forwarded", asked, c.forwards())
+			}
+			one.header, one.body = []string{"Content-Range: 3-5"}, "def"
+			c.nodes[1].do(one)
+			if asked := c.nodes[1].asked.Load(); asked != 1 {
+				t.Errorf("the others were asked %d times for later bytes", asked)
+			}
+		})
+	}
+}
+
 // Whoever is asked for the status of an upload that nobody has owns it from then on.
 func TestStatusMakesAnOwner(t *testing.T) {
 	t.Parallel()
