@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/disk"
@@ -52,27 +50,28 @@ func openRegistry(s setting, h *home, state *fsm.State, node *cluster.Node, n *n
 		return nil, err
 	}
 	r := &registry{disk: local, others: newOthers(state, h.Incarnation, n)}
-	if err := r.connect(state, node, lines, s.log); err != nil {
+	if err := r.connect(s, state, node, lines); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
 // connect puts the registry upon the store.
-func (r *registry) connect(state *fsm.State, node *cluster.Node, lines [][]byte, log hclog.Logger) (err error) {
+func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, lines [][]byte) (err error) {
 	r.store, err = replicated.New(replicated.Config{
-		Local: r.disk, Members: r.others, Transport: r.others.transport, Logger: log.Named("blobs"),
+		Local: r.disk, Members: r.others, Transport: r.others.transport, Logger: s.log.Named("blobs"),
 	})
 	if err != nil {
 		return err
 	}
 	c := api.DefaultConfig()
+	c.LocalReads = cluster.Reads(s.config.Cluster.Reads) == cluster.Local
 	if c.UploadKeys, err = uploadKeys(lines); err != nil {
 		return err
 	}
 	r.Registry, err = api.New(c, api.Deps{
 		Proposer: proposals{node}, Consistency: node, State: state, Blobs: r.store,
-		Peers: registries{r.others, node, r.store}, Logger: log.Named("api"),
+		Peers: registries{r.others, node, r.store}, Logger: s.log.Named("api"),
 	})
 	return err
 }

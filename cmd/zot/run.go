@@ -58,7 +58,7 @@ func run(ctx context.Context, s setting) (err error) {
 	defer func() { err = errors.Join(err, open.close()) }()
 	var others *network
 	if !c.Cluster.Alone {
-		others, err = openNetwork(ctx, c.Cluster, home.Incarnation.String(), lines, log)
+		others, err = openNetwork(ctx, c.Cluster, home.Incarnation.String(), lines, log, home.members...)
 		if err != nil {
 			return err
 		}
@@ -102,7 +102,9 @@ func run(ctx context.Context, s setting) (err error) {
 	open.forget()
 	reload := make(chan struct{}, 1)
 	var p parts
-	p.add(ctx, "signals", func(end context.Context) error { return untilAsked(end, ctx, s.signals, func() { wake(reload) }) })
+	p.add(ctx, "signals", func(end context.Context) error {
+		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload() })
+	})
 	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry, health, s) })
 	p.add(ctx, "jobs", func(ctx context.Context) error { return jobs.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
@@ -114,7 +116,7 @@ func run(ctx context.Context, s setting) (err error) {
 		p.add(ctx, "others", func(ctx context.Context) error { return serveOthers(ctx, others, registry.forOthers(), log) })
 	}
 	p.add(ctx, "store", registry.store.Run)
-	p.add(ctx, "admin", func(ctx context.Context) error { return serveAdmin(ctx, admin, node, state, log) })
+	p.add(ctx, "admin", func(ctx context.Context) error { return serveAdmin(ctx, admin, newHost(node, others), state, log) })
 	p.add(ctx, "node", node.Run)
 	if others != nil {
 		p.add(ctx, "hints", others.suggest)

@@ -51,7 +51,7 @@ func threeNodes(t *testing.T) []*process {
 	all := make([]*process, 3)
 	for i := range all {
 		p := &process{t: t, name: fmt.Sprintf("zot-%d", i), root: shortDir(t), port: ports[i]}
-		p.secret = filepath.Join(p.root, "shared-secret")
+		p.secret = filepath.Join(t.TempDir(), "shared-secret")
 		put(t, p.secret, line("a"), "")
 		p.file = configIn(t, p.root, fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"node": %q, "listen": "127.0.0.1:%s",
 			"advertise": "127.0.0.1:%s", "members": [%s], "secretFile": %q}`, ports[i], p.name, ports[3+i], ports[3+i], members, p.secret))
@@ -314,7 +314,7 @@ func testRemove(t *testing.T, all []*process) {
 	if code := gone.end(syscall.SIGTERM); code != exitDone {
 		t.Errorf("the removed node ended with %d", code)
 	}
-	if err := os.RemoveAll(filepath.Join(gone.root, "node")); err != nil {
+	if err := os.RemoveAll(gone.root); err != nil {
 		t.Fatal(err)
 	}
 	gone.start()

@@ -24,7 +24,7 @@ const manifests = 100_000
 func BenchmarkStart(b *testing.B) {
 	p := &process{config: nodeConfig{Dir: b.TempDir(), Name: "n1", Address: freeAddress(b), Control: freeAddress(b)}}
 	p.config.Seeds = []string{p.config.Address}
-	fill(b, p.config)
+	fill(b, p.config, func(fsm.CopyID, string) {})
 	b.Cleanup(p.kill)
 	took, memory := time.Duration(0), 0.0
 	for b.Loop() {
@@ -39,8 +39,9 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(memory/(1<<20), "RssAnon-MiB")
 }
 
-// fill makes the directory of a member of a cluster of one, with all the manifests in its state.
-func fill(b *testing.B, c nodeConfig) {
+// fill makes the directory of a member of a cluster of one, with all the manifests in its state, and calls blob
+// with each copy and its content. It returns who the node is.
+func fill(b *testing.B, c nodeConfig, blob func(id fsm.CopyID, content string)) entry.Incarnation {
 	b.Helper()
 	d, err := cluster.OpenDirectory(c.Dir, fsm.SystemFiles())
 	check(b, err)
@@ -58,11 +59,13 @@ func fill(b *testing.B, c nodeConfig) {
 		repository := fmt.Sprintf("team%d/app%d", i%10, i%500)
 		blobs := make([]fsm.Digest, 3)
 		for k := range blobs {
-			blobs[k] = pack(b, fmt.Sprint("blob ", i, " ", k))
+			content, id := fmt.Sprint("blob ", i, " ", k), fsm.CopyID{byte(i), byte(i >> 8), byte(i >> 16), byte(k)}
+			blobs[k] = pack(b, content)
 			f.do(fsm.BlobStored{
-				Repository: repository, Store: "default", Digest: blobs[k], Size: 1 << 20, Stamp: f.now,
-				Locations: []fsm.Location{{Incarnation: d.Incarnation, Copy: fsm.CopyID{byte(k), byte(i), byte(i >> 8), byte(i >> 16)}}},
+				Repository: repository, Store: "default", Digest: blobs[k], Size: int64(len(content)), Stamp: f.now,
+				Locations: []fsm.Location{{Incarnation: d.Incarnation, Copy: id}},
 			})
+			blob(id, content)
 		}
 		body := fmt.Sprintf("%d %s", i, strings.Repeat("x", 900))
 		f.do(fsm.PutManifest{
@@ -79,6 +82,7 @@ func fill(b *testing.B, c nodeConfig) {
 	check(b, node.Close())
 	check(b, state.Close())
 	check(b, d.Seal())
+	return d.Incarnation
 }
 
 // filler applies commands in batches, without a log.
