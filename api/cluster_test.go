@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -310,9 +311,7 @@ func direct(n *node, w http.ResponseWriter, r *http.Request) error {
 	if err := r.Context().Err(); err != nil {
 		return err
 	}
-	for name, values := range answer.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), answer.Header())
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(answer.Body.Bytes()) // some statuses have none
 	return nil
@@ -355,11 +354,11 @@ func (n *node) push(text string) string {
 	return d
 }
 
-// pushImage pushes an image with configuration "config" to a/b at the node, under a tag.
-func (n *node) pushImage(tag, more string) string {
+// pushImage pushes an image with configuration "config" to a/b:v1 at the node.
+func (n *node) pushImage() string {
 	n.c.t.Helper()
-	body := image(n.push("config"), more)
-	n.must(http.StatusCreated, call{method: http.MethodPut, path: "/v2/a/b/manifests/" + tag, header: []string{"Content-Type: " + typeImage}, body: body})
+	body := image(n.push("config"), "")
+	n.must(http.StatusCreated, call{method: http.MethodPut, path: "/v2/a/b/manifests/v1", header: []string{"Content-Type: " + typeImage}, body: body})
 	return digest.FromString(body).String()
 }
 

@@ -164,7 +164,7 @@ func TestWholeBlobThatFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.must(http.StatusBadRequest, call{method: http.MethodPost, path: "/v2/a/b/blobs/uploads/?digest=" + absent, body: "x"})
-	for u := range w.blobs.Uploads(t.Context(), blobstore.UploadID{}) {
-		t.Errorf("upload %s is left, with %d bytes", u.ID, u.Offset)
+	for u, err := range w.blobs.Uploads(t.Context(), blobstore.UploadID{}) {
+		t.Errorf("upload %s is left, with %d bytes, %v", u.ID, u.Offset, err)
 	}
 }

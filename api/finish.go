@@ -32,7 +32,7 @@ func (g *Registry) finish(w *answer, r *http.Request, q request, u upload, d dig
 	if err != nil {
 		return err
 	}
-	c, err := alive(w, r, func() (*commit, error) { return g.commits.enter(r.Context(), u.id) })
+	c, err := alive(w, r, func(ctx context.Context) (*commit, error) { return g.commits.enter(ctx, u.id) })
 	if err != nil {
 		return unavailable(err) // the client has gone, or another PUT of this upload takes its time
 	}
@@ -61,7 +61,7 @@ func (g *Registry) endUpload(ctx context.Context, id blobstore.UploadID) {
 // store makes a blob of an upload, or repeats to propose the one that was made of it.
 func (g *Registry) store(w *answer, r *http.Request, q request, c *commit, u upload, d digest.Digest, offset int64) error {
 	if c.is(q.repository, d) {
-		_, err := alive(w, r, func() (struct{}, error) { return struct{}{}, g.propose(r.Context(), c) })
+		_, err := alive(w, r, func(ctx context.Context) (struct{}, error) { return struct{}{}, g.propose(ctx, c) })
 		if err == nil || !isSpent(err) {
 			return err
 		}
@@ -70,8 +70,8 @@ func (g *Registry) store(w *answer, r *http.Request, q request, c *commit, u upl
 	if err != nil {
 		return err
 	}
-	_, err = alive(w, r, func() (struct{}, error) {
-		return struct{}{}, g.commit(r.Context(), c, q.repository, u.id, d, size)
+	_, err = alive(w, r, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, g.commit(ctx, c, q.repository, u.id, d, size)
 	})
 	return err
 }

@@ -202,7 +202,10 @@ func TestOwnerIsGone(t *testing.T) {
 	expect(http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 
 	at = c.nodes[0].must(http.StatusAccepted, call{method: http.MethodPatch, path: c.nodes[0].begin(), body: "abc"}).Header().Get("Location")
-	for u := range c.nodes[0].blobs.Uploads(t.Context(), blobstore.UploadID{}) {
+	for u, err := range c.nodes[0].blobs.Uploads(t.Context(), blobstore.UploadID{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := c.nodes[0].blobs.RemoveUpload(t.Context(), u.ID); err != nil {
 			t.Fatal(err)
 		}

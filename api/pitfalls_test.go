@@ -19,9 +19,9 @@ type balanced struct {
 }
 
 // balance makes a cluster behind a balancer.
-func balance(t testing.TB, options ...option) *balanced {
+func balance(t testing.TB) *balanced {
 	t.Helper()
-	return &balanced{members: join(t, options...).serve()}
+	return &balanced{members: join(t).serve()}
 }
 
 // ServeHTTP has the next node answer.
@@ -48,9 +48,9 @@ func (b *balanced) push(repository, text string) string {
 	return digest.FromString(text).String()
 }
 
-func (b *balanced) put(status int, repository, reference, mediaType, body string, header ...string) *httptest.ResponseRecorder {
+func (b *balanced) put(status int, repository, reference, mediaType, body string) *httptest.ResponseRecorder {
 	b.t.Helper()
-	return b.must(status, call{method: http.MethodPut, path: "/v2/" + repository + "/manifests/" + reference, header: append(header, "Content-Type: "+mediaType), body: body})
+	return b.must(status, call{method: http.MethodPut, path: "/v2/" + repository + "/manifests/" + reference, header: []string{"Content-Type: " + mediaType}, body: body})
 }
 
 // everywhere sends a request to each node, and all must answer with this status, and alike.

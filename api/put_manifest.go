@@ -60,11 +60,11 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 
 // record puts a manifest into the state, and its body where it belongs.
 func (g *Registry) record(w *answer, r *http.Request, cmd fsm.PutManifest, d digest.Digest, content []byte) error {
-	_, err := alive(w, r, func() (struct{}, error) {
-		if err := g.place(r.Context(), &cmd, d, content); err != nil {
+	_, err := alive(w, r, func(ctx context.Context) (struct{}, error) {
+		if err := g.place(ctx, &cmd, d, content); err != nil {
 			return struct{}{}, err
 		}
-		_, err := do(r.Context(), g.proposer, cmd)
+		_, err := do(ctx, g.proposer, cmd)
 		return struct{}{}, err
 	})
 	return err

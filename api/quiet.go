@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"time"
@@ -43,7 +44,8 @@ func (q *quiet) left() time.Duration {
 //
 // The sign is "102 Processing" (RFC 2518, 10.1), which a client that does not know it passes over (RFC 9110, 15.2).
 // Not all proxies do. So it is given only to HTTP/1.1 and later, and only when the request would fail without it.
-func alive[T any](w *answer, r *http.Request, work func() (T, error)) (T, error) {
+func alive[T any](w *answer, r *http.Request, work func(ctx context.Context) (T, error)) (T, error) {
+	ctx := r.Context()
 	var result T
 	done := make(chan error, 1)
 	go func() { // waited for below
@@ -54,7 +56,7 @@ func alive[T any](w *answer, r *http.Request, work func() (T, error)) (T, error)
 			}
 			done <- err
 		}()
-		result, err = work()
+		result, err = work(ctx)
 	}()
 	for {
 		t := time.NewTimer(w.quiet.left())

@@ -36,7 +36,7 @@ func TestLaggingNode(t *testing.T) {
 		lagging := c.nodes[2]
 		lagging.lag()
 		defer lagging.hurry()
-		d := c.nodes[1].pushImage("v1", "")
+		d := c.nodes[1].pushImage()
 		config := digest.FromString("config").String()
 		for path, status := range map[string]int{
 			"GET /v2/a/b/manifests/v1":         200,
@@ -55,7 +55,7 @@ func TestLaggingNode(t *testing.T) {
 			"GET /v2/a/b/manifests/" + d + "0": 400,
 		} {
 			method, path, _ := strings.Cut(path, " ")
-			var answer = c.nodes[0].do(call{method: method, path: path})
+			answer := c.nodes[0].do(call{method: method, path: path})
 			took := took(func() {
 				mine := lagging.must(status, call{method: method, path: path})
 				if mine.Body.String() != answer.Body.String() || mine.Header().Get("X-Zot-Consistency") != "" || len(mine.Header().Values("X-Request-Id")) != 1 {
@@ -74,7 +74,7 @@ func TestLaggingNodeHasTheDigest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := join(t)
-		d := c.nodes[0].pushImage("v1", "")
+		d := c.nodes[0].pushImage()
 		c.nodes[2].lag()
 		defer c.nodes[2].hurry()
 		for _, path := range []string{"manifests/" + d, "blobs/" + digest.FromString("config").String()} {
@@ -139,7 +139,7 @@ func TestNotFoundWithoutQuorum(t *testing.T) {
 	lagging := c.nodes[2]
 	lagging.lag()
 	defer lagging.hurry()
-	d := c.nodes[1].pushImage("v1", "")
+	d := c.nodes[1].pushImage()
 	for _, n := range c.nodes {
 		n.set(func(n *node) { n.alone = true })
 	}
@@ -164,7 +164,7 @@ func TestLocalReads(t *testing.T) {
 	c := join(t, func(n *node) { n.config.LocalReads = true }).serve()
 	c.nodes[2].lag()
 	defer c.nodes[2].hurry()
-	c.nodes[1].pushImage("v1", "")
+	c.nodes[1].pushImage()
 	c.nodes[2].set(func(n *node) { n.alone = true })
 	answer := c.nodes[2].must(http.StatusNotFound, call{method: http.MethodGet, path: "/v2/a/b/manifests/v1"})
 	if answer.Header().Get("X-Zot-Consistency") != "stale" || !strings.Contains(answer.Body.String(), "NAME_UNKNOWN") || c.forwards() != 0 {

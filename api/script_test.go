@@ -32,7 +32,7 @@ func TestUploadsOverNodesInAnyOrder(t *testing.T) {
 	})
 	for seed := range uint64(40) {
 		t.Log("seed", seed)
-		chance := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the same at each run
+		chance := rand.New(rand.NewPCG(seed, 0))
 		pick := func() *node { return c.nodes[chance.IntN(3)] }
 		o := &client{t: t, c: c, stores: stores, at: pick().begin()}
 		for range chance.IntN(8) {

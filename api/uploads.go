@@ -139,8 +139,8 @@ func (g *Registry) take(w *answer, r *http.Request, q request, u upload, offset 
 	if err != nil {
 		return 0, err
 	}
-	end, err = alive(w, r, func() (int64, error) {
-		return g.blobs.Append(r.Context(), u.id, offset, bodyOf(w, r), blobstore.Time(now))
+	end, err = alive(w, r, func(ctx context.Context) (int64, error) {
+		return g.blobs.Append(ctx, u.id, offset, bodyOf(w, r), blobstore.Time(now))
 	})
 	if other, ok := errors.AsType[*blobstore.OffsetError](err); ok {
 		g.progress(w, q, u, other.Offset)
@@ -159,7 +159,7 @@ func (g *Registry) uploadStatus(w *answer, r *http.Request, q request, u upload)
 }
 
 // cancelUpload gives an upload up (end-14).
-func (g *Registry) cancelUpload(w *answer, r *http.Request, q request, u upload) error {
+func (g *Registry) cancelUpload(w *answer, r *http.Request, _ request, u upload) error {
 	if _, err := g.ensure(r.Context(), u); err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func refers(t *testing.T, n *harness.Node, subject ocispec.Descriptor, artifactT
 	if artifactType != "" {
 		url += "?artifactType=" + artifactType
 	}
-	answer := ask(t, http.MethodGet, url)
+	answer := ask(t, url)
 	defer answer.Body.Close() //nolint:errcheck // it is only read
 	var index ocispec.Index
 	if err := json.NewDecoder(answer.Body).Decode(&index); err != nil || answer.StatusCode != http.StatusOK {

@@ -36,7 +36,7 @@ func contentAt(t *testing.T, n *harness.Node, repository, reference string) cont
 
 func (c content) read(t *testing.T, n *harness.Node, repository, reference string) {
 	t.Helper()
-	answer := ask(t, http.MethodGet, n.URL("/v2/"+repository+"/manifests/"+reference))
+	answer := ask(t, n.URL("/v2/"+repository+"/manifests/"+reference))
 	defer answer.Body.Close() //nolint:errcheck // it is only read
 	if answer.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s/%s: %s", n.Name, repository, reference, answer.Status)
@@ -70,7 +70,7 @@ func (c content) read(t *testing.T, n *harness.Node, repository, reference strin
 
 func (c content) readBlob(t *testing.T, n *harness.Node, repository string, blob ocispec.Descriptor) {
 	t.Helper()
-	answer := ask(t, http.MethodGet, n.URL("/v2/"+repository+"/blobs/"+blob.Digest.String()))
+	answer := ask(t, n.URL("/v2/"+repository+"/blobs/"+blob.Digest.String()))
 	defer answer.Body.Close() //nolint:errcheck // it is only read
 	if answer.StatusCode != http.StatusOK {
 		t.Fatalf("%s: blob %s of %s: %s", n.Name, blob.Digest, repository, answer.Status)
@@ -101,7 +101,7 @@ func (c content) list() []digest.Digest { return slices.Sorted(maps.Keys(c)) }
 func nowhere(t *testing.T, nodes []*harness.Node, repository, reference string) {
 	t.Helper()
 	for _, n := range nodes {
-		answer := ask(t, http.MethodGet, n.URL("/v2/"+repository+"/manifests/"+reference))
+		answer := ask(t, n.URL("/v2/"+repository+"/manifests/"+reference))
 		if err := answer.Body.Close(); err != nil {
 			t.Error(err)
 		}
@@ -111,10 +111,10 @@ func nowhere(t *testing.T, nodes []*harness.Node, repository, reference string) 
 	}
 }
 
-// ask sends a request without a body. The caller closes the answer's.
-func ask(t *testing.T, method, url string) *http.Response {
+// ask sends a GET. The caller closes the answer's.
+func ask(t *testing.T, url string) *http.Response {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

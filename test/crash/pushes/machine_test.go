@@ -75,7 +75,7 @@ func (m *machine) boot(t *testing.T, seed int64) {
 		t.Fatal(err)
 	}
 	m.fs, m.log, m.ended = fs, &tail{}, make(chan struct{})
-	m.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), harness.Program(t, "ZOT"), "serve", m.file, "--drain-wait", "0s") //nolint:gosec // the program under test
+	m.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), harness.Program(t, "ZOT"), "serve", m.file, "--drain-wait", "0s")
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)

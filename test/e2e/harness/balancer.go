@@ -42,7 +42,7 @@ func Balance(t testing.TB, file string, nodes ...*Node) *Balancer {
 		t.Fatal(err)
 	}
 	// -db: in the foreground, in one process.
-	b.process = begin(t, "haproxy", syscall.SIGTERM, exec.CommandContext(outlasting(t), haproxy, "-db", "-f", own)) //nolint:gosec // installed by make e2e-deps
+	b.process = begin(t, "haproxy", syscall.SIGTERM, exec.CommandContext(outlasting(t), haproxy, "-db", "-f", own))
 	Until(t, "haproxy passes requests on", func(ctx context.Context) error { return Probe(ctx, "http://"+b.Address+"/readyz?for=write") })
 	return b
 }

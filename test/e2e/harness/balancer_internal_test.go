@@ -77,7 +77,7 @@ func TestConfigurationsAreValid(t *testing.T) {
 		t.Skip("haproxy is not installed: run make e2e-deps")
 	}
 	file := filepath.Join("..", "..", "..", "deploy", "haproxy", "haproxy.cfg")
-	if out, err := exec.CommandContext(t.Context(), haproxy, "-c", "-f", file).CombinedOutput(); err != nil { //nolint:gosec // found on the path
+	if out, err := exec.CommandContext(t.Context(), haproxy, "-c", "-f", file).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 	text, err := os.ReadFile(file)

@@ -21,6 +21,7 @@ type Engine struct {
 // its own. Main sees to it that it changes nothing else.
 func StartEngine(t testing.TB) *Engine {
 	t.Helper()
+	Program(t, "ZOT") // nothing is started for a test that will be skipped
 	if _, err := exec.LookPath("docker"); err != nil {
 		t.Fatal("docker is not installed: run make e2e-deps")
 	}
@@ -42,7 +43,7 @@ func StartEngine(t testing.TB) *Engine {
 		}
 	})
 	e.host = "unix://" + filepath.Join(dir, "docker.sock")
-	p := begin(t, "dockerd", syscall.SIGTERM, exec.CommandContext(outlasting(t), dockerd, //nolint:gosec // installed by make e2e-deps
+	p := begin(t, "dockerd", syscall.SIGTERM, exec.CommandContext(outlasting(t), dockerd,
 		"--host", e.host, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "pid"),
 		"--log-level", "warn"))
 	Until(t, "the Docker engine answers", func(ctx context.Context) error {

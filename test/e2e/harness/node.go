@@ -39,7 +39,7 @@ func Start(t testing.TB, count int) []*Node {
 // Serve starts a node that does not run.
 func (n *Node) Serve(t testing.TB) {
 	t.Helper()
-	cmd := exec.CommandContext(outlasting(t), n.binary, "serve", n.file, "--drain-wait", "0s") //nolint:gosec // the program under test
+	cmd := exec.CommandContext(outlasting(t), n.binary, "serve", n.file, "--drain-wait", "0s")
 	n.process = begin(t, n.Name, syscall.SIGTERM, cmd)
 }
 
