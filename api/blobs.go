@@ -1,8 +1,6 @@
 package api
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,9 +11,6 @@ import (
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
 )
-
-// maxLooks is how often a record is read anew whose copies are not where it says (GC R14).
-const maxLooks = 3
 
 // getBlob sends a blob, or a part of it (end-2).
 func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
@@ -97,29 +92,6 @@ func visible(v fsm.View, repository string, d digest.Digest) (blobstore.Blob, er
 		}
 	}
 	return blob, nil
-}
-
-// openBlob opens a part of a blob. Copies that have moved since the record was read are looked for in the
-// newest one (GC R14).
-func (g *Registry) openBlob(ctx context.Context, repository string, blob blobstore.Blob, part span) (blobstore.Reader, error) {
-	for look := 1; ; look++ {
-		stream, err := g.blobs.Open(ctx, blob, part.offset, part.length)
-		switch {
-		case err == nil:
-			return stream, nil
-		case !errors.Is(err, blobstore.ErrCopyUnknown):
-			return nil, fmt.Errorf("open blob %s: %w", blob.Digest, err)
-		case look == maxLooks: // it has a record: this is no 404
-			return nil, unavailable(fmt.Errorf("open blob %s: %w", blob.Digest, err))
-		}
-		err = g.readNew(ctx, func(v fsm.View) (err error) {
-			blob, err = visible(v, repository, blob.Digest)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
 }
 
 // headBlob says whether a blob is there, and promises that it stays until its manifest comes: for half a lease
