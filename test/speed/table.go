@@ -73,6 +73,7 @@ func (t *table) foot() {
 	t.print(`
 Both sync before they answer a push: zot the bytes, their directory, the log and the state; distribution each of
 its files and links, and the directory of each link. It syncs no directory that it makes, nor that of the blob.
+Three nodes share the processors and the disk of this machine, and write each blob as often as it has replicas.
 
 slower: the best round is below distribution's worst. That is so for one node in %d rows.
 `, t.slower)
