@@ -91,8 +91,11 @@ func TestRun(t *testing.T) {
 	for i := range jobs {
 		jobs[i] = get("/right", 7)
 	}
-	result, err := r.run(t.Context(), 4, jobs, time.Minute)
-	if err != nil || result.rate <= 0 || asked[0].Load()+asked[1].Load() != 40 || asked[0].Load()*asked[1].Load() == 0 {
+	if _, err := r.run(t.Context(), 1, jobs[:4], time.Minute); err != nil || asked[0].Load() != 2 || asked[1].Load() != 2 {
+		t.Errorf("%v: one client asked %d and %d times", err, asked[0].Load(), asked[1].Load())
+	}
+	result, err := r.run(t.Context(), 4, jobs[4:], time.Minute)
+	if err != nil || result.rate <= 0 || asked[0].Load()+asked[1].Load() != 40 {
 		t.Errorf("%v, %v, asked %d and %d times", result, err, asked[0].Load(), asked[1].Load())
 	}
 	for name, bad := range map[string]job{"another length": get("/right", 8), "another status": get("/wrong", 0)} {
