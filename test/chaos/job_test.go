@@ -25,10 +25,14 @@ func (b *bout) lead(n *sim.Node, s *seam) {
 		cancel()
 	})
 	err := n.WhileLeader(ctx, func(ctx context.Context, p cluster.Proposer) { b.job(ctx, n, p) })
+	if err == nil {
+		return
+	}
+	<-n.Ended() // the jobs may hear of a failure before the process does, whose end watch judges
 	select {
 	case <-s.failed:
 	default:
-		if err != nil {
+		if n.Err() == nil {
 			b.fail("%s: a job ended with %v", n.Name, err)
 		}
 	}
