@@ -87,7 +87,14 @@ See who leads, and have another lead:
 Ctrl-C stops all three. What they know is kept in .local; 'make clean' removes it.
 END
 
-while alive; do
+# One that ends, because somebody tries that, takes nobody with it.
+while ((${#pids[@]} > 0)); do
 	wait -n "${pids[@]}" || true
+	for n in "${!pids[@]}"; do
+		if ! kill -0 "${pids[$n]}" 2>/dev/null; then
+			unset "pids[$n]"
+			echo "node$n has ended, its log is .local/node$n.log; in another terminal, bin/zot serve deploy/local/node$n.json starts it again"
+		fi
+	done
 done
 exit 1
