@@ -29,10 +29,7 @@ const (
 	othersGrace = 5 * time.Second  // how long what other nodes have begun may take when the node stops: they can go elsewhere
 )
 
-var (
-	errNoSuchNode = errors.New("the state knows no such node")
-	errSilent     = errors.New("the node has stopped answering")
-)
+var errSilent = errors.New("the node has stopped answering")
 
 // others is how the stores and registries of the nodes reach each other: HTTP over connections of the blob
 // protocol, where a URL's host is the incarnation of whoever must answer.
@@ -67,7 +64,7 @@ func (o *others) dial(ctx context.Context, _, address string) (net.Conn, error) 
 		return nil, err
 	}
 	if o.network == nil {
-		return nil, errNoSuchNode
+		return nil, replicated.ErrNodeUnknown
 	}
 	places, err := o.places(who)
 	if err != nil {
@@ -87,20 +84,25 @@ func (o *others) dial(ctx context.Context, _, address string) (net.Conn, error) 
 
 // places are where a node may be found: where the state says, and where gossip has seen it. Who answers
 // proves its incarnation.
-func (o *others) places(who entry.Incarnation) (places []string, err error) {
-	err = o.state.View(func(v fsm.View) error {
-		if node, known := v.Node(who); known {
-			places = append(places, node.Address)
+//
+// It fails with replicated.ErrNodeUnknown if the state has no such node, or not any more.
+func (o *others) places(who entry.Incarnation) ([]string, error) {
+	var node entry.Node
+	err := o.state.View(func(v fsm.View) error {
+		var known bool
+		if node, known = v.Node(who); !known || node.State == entry.Dropped {
+			return fmt.Errorf("%w: %s", replicated.ErrNodeUnknown, who)
 		}
 		return nil
 	})
-	if seen := o.network.seen()[who.String()]; seen != "" && (len(places) == 0 || places[0] != seen) {
+	if err != nil {
+		return nil, err
+	}
+	places := []string{node.Address}
+	if seen := o.network.seen()[who.String()]; seen != "" && seen != node.Address {
 		places = append(places, seen)
 	}
-	if err == nil && len(places) == 0 {
-		err = fmt.Errorf("%w: %s", errNoSuchNode, who)
-	}
-	return places, err
+	return places, nil
 }
 
 // Membership says who may hold copies; for replicated.Config.
@@ -116,7 +118,7 @@ func (o *others) Membership() (m replicated.Membership, err error) {
 				m.Others = append(m.Others, member)
 			}
 		}
-		m.Need = v.Need(fsm.DefaultStore)
+		m.Need, m.Time = v.Need(fsm.DefaultStore), blobstore.Time(v.Time())
 		s, _ := v.Store(fsm.DefaultStore)
 		m.Replicas = max(s.Numbers.Replicas, m.Need)
 		return nil

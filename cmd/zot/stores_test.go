@@ -24,7 +24,7 @@ func (a *alone) Propose(_ context.Context, payload []byte) (entry.Result, error)
 	p := a.Position()
 	return a.Apply([]entry.Entry{{
 		Index: p.Index + 1, Term: 1, Kind: entry.Command, Payload: payload,
-		Envelope: entry.Envelope{Term: 1, Time: p.Time},
+		Envelope: entry.Envelope{Term: 1, Time: p.Time + 1},
 	}})[0], nil
 }
 
