@@ -79,14 +79,6 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.ResponseWriter.Write(b)
 }
 
-// ReadFrom lets a file go out by sendfile. A store calls it for each piece that it has checked, so the
-// time to take one is bounded like that of a Write.
-func (a *answer) ReadFrom(r io.Reader) (int64, error) {
-	a.begun = true
-	a.wait()
-	return io.Copy(a.ResponseWriter, r)
-}
-
 // wait gives the client its time for the next piece. A writer that has no deadlines, in a test, needs none.
 func (a *answer) wait() { _ = a.control.SetWriteDeadline(time.Now().Add(a.idle)) }
 

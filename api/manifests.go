@@ -70,7 +70,7 @@ func (g *Registry) getManifest(w *answer, r *http.Request, q request) error {
 	}
 	defer func() { _ = stream.Close() }() // it was only read
 	w.WriteHeader(http.StatusOK)
-	if _, err := stream.WriteTo(plain(w, r)); err != nil {
+	if _, err := stream.WriteTo(w); err != nil {
 		return fmt.Errorf("send manifest %s: %w", f.Digest, err)
 	}
 	return nil

@@ -29,7 +29,7 @@ type Files interface {
 
 // File is an open file.
 type File interface {
-	io.ReadSeeker
+	io.Reader
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
