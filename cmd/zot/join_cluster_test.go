@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -144,6 +145,42 @@ func TestJoinByToken(t *testing.T) {
 	second.empty(t)
 	second.join(t, first.token(t, second.file))
 	pulled(t, first.port, image(t, second.port, "after"))
+}
+
+// TestNodeThatHoldsCopiesIsRemoved takes nodes that run and hold every blob out of a cluster, one after the other, and
+// loses nothing: what they had is on those that stay.
+func TestNodeThatHoldsCopiesIsRemoved(t *testing.T) {
+	t.Parallel()
+	first, second, third := newMachine(t, "zot-0", ""), newMachine(t, "zot-1", ""), newMachine(t, "zot-2", "")
+	put(t, first.secret, line("a"), "")
+	started(t, first.file)
+	second.join(t, first.token(t, second.file))
+	stopThird := third.join(t, first.token(t, third.file))
+	eventually(t, "all three are members", func() bool {
+		return states(t, third.file) == "zot-0 member votes, zot-1 member votes, zot-2 member votes"
+	})
+	all := map[string]string{}
+	for n, port := range []string{first.port, second.port, third.port} {
+		maps.Copy(all, image(t, port, fmt.Sprint("v", n)))
+	}
+
+	if got := call("cluster", "remove", "zot-2", "--config", second.file); got.code != exitDone {
+		t.Fatalf("%+v", got)
+	}
+	eventually(t, "the third is gone", func() bool { return states(t, first.file) == "zot-0 member votes, zot-1 member votes" })
+	if err := stopThird(); err != nil {
+		t.Error(err)
+	}
+	pulled(t, second.port, all)
+	maps.Copy(all, image(t, second.port, "two"))
+
+	// The first, which may lead; then one is left.
+	if got := call("cluster", "remove", "zot-0", "--config", second.file); got.code != exitDone {
+		t.Fatalf("%+v", got)
+	}
+	eventually(t, "the first is gone", func() bool { return states(t, second.file) == "zot-1 member votes" })
+	pulled(t, second.port, all)
+	pulled(t, second.port, image(t, second.port, "one"))
 }
 
 // wantGiven looks at what a machine was given.

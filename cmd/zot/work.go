@@ -8,6 +8,7 @@ import (
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
+	"github.com/seed-16d79997/zot/jobs/removal"
 	"github.com/seed-16d79997/zot/jobs/repair"
 	"github.com/seed-16d79997/zot/jobs/sweep"
 )
@@ -20,18 +21,39 @@ func ownJobs(state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster
 	if err != nil {
 		return nil, err
 	}
-	return append(all, compareStores(state, stores, node.Leads, log)), nil
+	vouch, err := removal.NewVouch(removal.Deps{Store: fsm.DefaultStore, State: state, Proposer: node, Blobs: r.disk, Logger: log.Named("removal")})
+	if err != nil {
+		return nil, err
+	}
+	return append(all, vouch, compareStores(state, stores, node.Leads, log)), nil
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
 func leadersJobs(ctx context.Context, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) {
-	copies, err := repair.New(repair.Deps{
-		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Logger: log.Named("repair"),
-	})
+	all, err := tenureJobs(state, r, node, p, log)
 	if err == nil {
-		err = jobs.Run(ctx, log, setStores(state, stores, p, log), copies)
+		err = jobs.Run(ctx, log, append(all, setStores(state, stores, p, log))...)
 	}
 	if err != nil {
 		log.Error("the leader's jobs do not run", "error", err)
 	}
+}
+
+func tenureJobs(state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
+	copies, err := repair.New(repair.Deps{
+		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Logger: log.Named("repair"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	leaving := removal.Deps{Store: fsm.DefaultStore, State: state, Proposer: p, Logger: log.Named("removal")}
+	drop, err := removal.NewDrop(leaving)
+	if err != nil {
+		return nil, err
+	}
+	cleared, err := removal.NewClear(leaving)
+	if err != nil {
+		return nil, err
+	}
+	return []jobs.Job{copies, drop, cleared}, nil
 }
