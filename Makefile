@@ -103,8 +103,8 @@ kill: build ## kill and stop nodes while clients push and pull, KILL_RUNS times 
 	ZOT=$(BIN)/zot KILL_OUT=$(RESULTS)/kill $(GO) test -count 1 -timeout 90m -v ./test/kill
 
 .PHONY: bench
-bench: ## run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem $(UNITS)
+bench: build ## run the benchmarks
+	ZOT=$(BIN)/zot $(GO) test -run '^$$' -bench . -benchmem $(UNITS)
 
 .PHONY: speed
 speed: build $(BIN)/distribution-$(DISTRIBUTION_VERSION) ## compare one node and three with CNCF distribution; SPEED="-only 'GET 1' -rounds 3" for less
@@ -143,7 +143,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) ## look for known vulnerabilitie
 ##@ All
 
 .PHONY: verify
-verify: fmt-check lint build arch race fuzz model conformance crash chaos ## run what CI runs
+verify: fmt-check lint build arch race fuzz model conformance crash chaos kill ## run what CI runs, but for make test and make e2e
 
 .PHONY: clean
 clean: ## remove what was built and what tests left; tools stay
