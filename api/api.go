@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -125,7 +126,7 @@ type Registry struct {
 	blobs       blobstore.Store
 	peers       Peers // nil: there are no others
 	log         hclog.Logger
-	signer      signer
+	signer      atomic.Pointer[signer]
 	commits     *commits
 	limits      limits
 	routes      map[endpoint]map[string]handler
@@ -148,8 +149,9 @@ func New(config Config, deps Deps) (*Registry, error) {
 	}
 	g := &Registry{
 		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
-		blobs: deps.Blobs, peers: deps.Peers, log: deps.Logger, signer: signer, commits: newCommits(), limits: newLimits(config),
+		blobs: deps.Blobs, peers: deps.Peers, log: deps.Logger, commits: newCommits(), limits: newLimits(config),
 	}
+	g.signer.Store(signer)
 	g.routes = g.table()
 	return g, nil
 }

@@ -15,7 +15,7 @@ type uploadHandler func(w *answer, r *http.Request, q request, u upload) error
 // atOwner has the owner of an upload answer, which is this node or another (DESIGN 4).
 func (g *Registry) atOwner(h uploadHandler) handler {
 	return func(w *answer, r *http.Request, q request) error {
-		u, err := g.signer.verify(q.repository, q.upload)
+		u, err := g.signer.Load().verify(q.repository, q.upload)
 		if err != nil {
 			return err
 		}

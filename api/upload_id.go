@@ -40,16 +40,27 @@ const (
 // signer signs ids of uploads, so that a node believes one that another has made, and nobody else's.
 type signer struct{ keys [][]byte }
 
-func newSigner(keys [][]byte) (signer, error) {
+func newSigner(keys [][]byte) (*signer, error) {
 	if len(keys) == 0 {
-		return signer{}, errors.New("a registry needs a key to sign uploads with")
+		return nil, errors.New("a registry needs a key to sign uploads with")
 	}
 	for _, k := range keys {
 		if len(k) < minKey {
-			return signer{}, fmt.Errorf("a key of %d bytes is too short to sign uploads with: %d at least", len(k), minKey)
+			return nil, fmt.Errorf("a key of %d bytes is too short to sign uploads with: %d at least", len(k), minKey)
 		}
 	}
-	return signer{keys}, nil
+	return &signer{keys}, nil
+}
+
+// SetUploadKeys replaces Config.UploadKeys while the registry serves, as when the secret of the nodes is
+// rotated: a node that was not started again since would sign what those with newer keys do not believe. It
+// fails, and changes nothing, if the keys would not do for New.
+func (g *Registry) SetUploadKeys(keys [][]byte) error {
+	s, err := newSigner(keys)
+	if err == nil {
+		g.signer.Store(s)
+	}
+	return err
 }
 
 // newUpload is an upload that nobody has heard of.

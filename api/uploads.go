@@ -87,7 +87,7 @@ func (g *Registry) accepted(w *answer, q request, u upload, offset int64, status
 // progress sets the headers of an upload.
 func (g *Registry) progress(w *answer, q request, u upload, offset int64) {
 	u.offset = offset
-	w.locate("/v2/" + q.repository + "/blobs/uploads/" + g.signer.sign(q.repository, u))
+	w.locate("/v2/" + q.repository + "/blobs/uploads/" + g.signer.Load().sign(q.repository, u))
 	w.Header().Set("Range", "0-"+strconv.FormatInt(max(0, offset-1), 10))
 }
 

@@ -103,8 +103,8 @@ func lostDisk(err error, c config.Config) error {
 		return fmt.Errorf("%w: what this node has promised is no longer here, so it must not go on under its old identity. "+
 			"Empty %s and start it again: it takes its old place in the cluster by itself", err, c.Storage.RootDirectory)
 	default:
-		return fmt.Errorf("%w: there is no other node that has what was here. "+
-			"`zot cluster recover` makes do with what is left, `zot cluster snapshot restore` takes a backup", err)
+		return fmt.Errorf("%w: there is no other node that has what was here. Put back all of %s from a backup, "+
+			"or move it away to start anew with nothing", err, c.Storage.RootDirectory)
 	}
 }
 

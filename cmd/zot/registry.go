@@ -76,6 +76,15 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 	return err
 }
 
+// rotate takes new lines of the secret into use.
+func (r *registry) rotate(lines [][]byte) error {
+	keys, err := uploadKeys(lines)
+	if err != nil {
+		return err
+	}
+	return r.SetUploadKeys(keys)
+}
+
 // forOthers is what other nodes ask of this one.
 func (r *registry) forOthers() http.Handler {
 	mux := http.NewServeMux()

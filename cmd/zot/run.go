@@ -121,7 +121,9 @@ func run(ctx context.Context, s setting) (err error) {
 	if others != nil {
 		p.add(ctx, "hints", others.suggest)
 		p.add(ctx, "gossip", others.gossip.Run)
-		p.add(ctx, "secret", func(ctx context.Context) error { return secret.watch(ctx, lines, reload, others.peer.Rotate) })
+		p.add(ctx, "secret", func(ctx context.Context) error {
+			return secret.watch(ctx, lines, reload, func(lines [][]byte) error { return errors.Join(others.peer.Rotate(lines), registry.rotate(lines)) })
+		})
 		p.add(ctx, "peer", others.peer.Run)
 	}
 	err = p.run()

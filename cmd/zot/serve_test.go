@@ -293,6 +293,10 @@ func testRotate(t *testing.T, all []*process) {
 	others[0].start()
 	others[0].ready("/readyz?for=write")
 	others[0].whole()
+
+	// An upload that the node with the new line alone begins is known to those which began with the old one.
+	upload := sent(t, http.MethodPost, "http://127.0.0.1:"+others[0].port+"/v2/team/app/blobs/uploads/", "", http.StatusAccepted)
+	sent(t, http.MethodGet, "http://127.0.0.1:"+others[1].port+upload, "", http.StatusNoContent)
 }
 
 // testRemove takes a node out, which then says so, and lets it join anew with an empty disk.

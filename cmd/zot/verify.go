@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +12,8 @@ import (
 )
 
 const verifyHelp = `Reads a configuration file as 'zot serve' does and says everything that is wrong with it, a line each: the key, what is
-wrong, and how to mend it. It also looks at the files that it names: whether they can be read, and hold what they
+wrong, and how to mend it; exit code 1 if there is anything. What zot takes too, and only serving refuses, is a
+"warning". It also looks at the files that it names: whether they can be read, and hold what they
 should. What is worth knowing and wrong in no way begins with "note". It changes nothing, and asks nobody.`
 
 func verifyCommand() *cobra.Command {
@@ -39,8 +42,21 @@ func verify(w io.Writer, file string, load func(string) (config.Config, []config
 			return err
 		}
 	}
-	if failed != nil {
+	var problems config.Problems
+	if failed != nil && !errors.As(failed, &problems) {
 		return fmt.Errorf("%s: %w", file, failed)
+	}
+	ofFile := slices.DeleteFunc(slices.Clone(problems), func(p config.Problem) bool { return p.Serving })
+	for _, p := range problems {
+		if !p.Serving {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "warning: 'zot serve' will refuse this file: %s\n", p); err != nil {
+			return err
+		}
+	}
+	if len(ofFile) > 0 {
+		return fmt.Errorf("%s: %w", file, ofFile)
 	}
 	_, err := fmt.Fprintf(w, "%s is valid\n", file)
 	return err

@@ -19,6 +19,8 @@ func TestVerify(t *testing.T) {
 	good := configIn(t, dir, `, "http": {"realm": "zot"}`)
 	bad := configIn(t, dir, fmt.Sprintf(`, "htpp": {}, "http": {"port": 70000, "tls": {"cert": %q, "key": %q}},
 		"cluster": {"members": ["zot-0", "zot-1:7373", "zot-2:7373"], "advertise": ":1", "secretFile": %q}`, files.Cert, files.Key, secret))
+	foreign := filepath.Join(dir, "foreign.json") // zot takes both, and serves with neither of them as it is
+	put(t, foreign, `{"storage": {}, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors"}}`)
 	missing := configIn(t, dir, `, "http": {"tls": {"cert": "/nowhere/cert", "key": "/nowhere/key"}}`)
 
 	for name, test := range map[string]struct {
@@ -36,6 +38,9 @@ func TestVerify(t *testing.T) {
 		"files that are not there": {[]string{missing}, called{1, "", "zot: " + missing + ": 2 problems\n" +
 			"  http.tls.cert: open /nowhere/cert: no such file or directory\n" +
 			"  http.tls.key: open /nowhere/key: no such file or directory\n"}},
+		"what only serving refuses": {[]string{foreign}, called{0, "warning: 'zot serve' will refuse this file: cluster.hashKey: is of zot's own clusters, whose members share one storage; three nodes that start alone behind one load balancer would lose pushes; " +
+			"write instead {\"cluster\": {\"members\": [\"HOST:7373\", ...], \"secretFile\": \"/etc/zot/cluster-secret\"}}, with the port between nodes\n" +
+			"warning: 'zot serve' will refuse this file: storage.rootDirectory: is missing; say where the data goes, as \"/var/lib/zot\"\n" + foreign + " is valid\n", ""}},
 		"on another machine": {[]string{"--file-alone", missing}, called{0, missing + " is valid\n", ""}},
 		"no file":            {[]string{"/nowhere/c.json"}, called{1, "", "zot: /nowhere/c.json: read the configuration: open /nowhere/c.json: no such file or directory\n"}},
 		"which file":         {nil, called{2, "", "zot: accepts 1 arg(s), received 0\nRun 'zot verify --help' for usage.\n"}},

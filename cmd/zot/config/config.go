@@ -83,6 +83,10 @@ type Problem struct {
 	Key  string // path of the key; "" for the file as a whole
 	Text string
 	Mend string // may be ""
+
+	// Serving is set for what keeps a node from being served and is no mistake in the file, since zot takes such
+	// files: `zot verify` only warns of it.
+	Serving bool
 }
 
 // String is one line.

@@ -60,7 +60,7 @@ func takeOverHashed(k *Cluster, r *reader) {
 		return
 	}
 	if k.SecretFile == "" {
-		r.problem("cluster.hashKey", `write instead {"cluster": {"members": ["HOST:7373", ...], "secretFile": "/etc/zot/cluster-secret"}}, with the port between nodes`,
+		r.refuses("cluster.hashKey", `write instead {"cluster": {"members": ["HOST:7373", ...], "secretFile": "/etc/zot/cluster-secret"}}, with the port between nodes`,
 			"is of zot's own clusters, whose members share one storage; three nodes that start alone behind one load balancer would lose pushes")
 		return
 	}

@@ -18,6 +18,11 @@ func (r *reader) problem(key, mend, format string, args ...any) {
 	r.problems = append(r.problems, Problem{Key: key, Text: fmt.Sprintf(format, args...), Mend: mend})
 }
 
+// refuses is a problem of who serves with the file, and not of the file.
+func (r *reader) refuses(key, mend, format string, args ...any) {
+	r.problems = append(r.problems, Problem{Key: key, Text: fmt.Sprintf(format, args...), Mend: mend, Serving: true})
+}
+
 func (r *reader) note(key, format string, args ...any) {
 	r.notes = append(r.notes, Note{Key: key, Text: fmt.Sprintf(format, args...)})
 }

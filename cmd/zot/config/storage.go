@@ -43,7 +43,7 @@ func readStorage(s *section, c *Storage) {
 
 func checkStorage(c *Storage, r *reader) {
 	if c.RootDirectory == "" {
-		r.problem("storage.rootDirectory", `say where the data goes, as "`+usualRoot+`"`, "is missing")
+		r.refuses("storage.rootDirectory", `say where the data goes, as "`+usualRoot+`"`, "is missing")
 	}
 	if !c.Dedupe {
 		r.note("storage.dedupe", "false changes nothing: equal blobs of a store are one")
