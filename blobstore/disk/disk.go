@@ -37,6 +37,15 @@ type Config struct {
 	Incarnation blobstore.Incarnation
 	// Files returns what the store does its I/O through; nil stands for SystemFiles.
 	Files func(*os.Root) Files
+	// Suspect is told of a copy that is gone, or not what was published, whoever came upon it; nil tells nobody.
+	// It is called in the middle of reads, by many at once, and must not block.
+	Suspect func(blobstore.CopyID)
+}
+
+func (c Config) suspect(id blobstore.CopyID) {
+	if c.Suspect != nil {
+		c.Suspect(id)
+	}
 }
 
 func (c Config) files(root *os.Root) Files {
@@ -51,6 +60,7 @@ type Store struct {
 	root        *os.Root
 	files       Files
 	incarnation blobstore.Incarnation
+	suspect     func(blobstore.CopyID)
 	chunks      *buffers // for a whole chunk
 	pieces      *buffers // for what an Append has read and not written, smaller, for slow clients hold it long
 
@@ -78,6 +88,7 @@ func Open(c Config) (*Store, error) {
 		root:        root,
 		files:       c.files(root),
 		incarnation: c.Incarnation,
+		suspect:     c.suspect,
 		chunks:      newBuffers(blobstore.ChunkSize),
 		pieces:      newBuffers(pieceSize),
 		uploads:     map[blobstore.UploadID]*upload{},

@@ -48,6 +48,7 @@ func (s *Store) damaged(id blobstore.CopyID, chunk int64, cause error) error {
 	if errors.Is(cause, io.EOF) {
 		cause = errSize // whoever looks for io.EOF must not take this for a regular end
 	}
+	s.suspect(id)
 	return &blobstore.DamageError{Copy: id, Chunk: chunk, Cause: cause}
 }
 

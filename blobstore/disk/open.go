@@ -55,7 +55,11 @@ func (s *Store) openCopy(b blobstore.Blob) (blobstore.CopyID, File, error) {
 		}
 		f, err := s.files.OpenFile(copyName(l.Copy), os.O_RDONLY)
 		if errors.Is(err, fs.ErrNotExist) {
-			return l.Copy, nil, s.missing("open copy "+l.Copy.String(), blobstore.ErrCopyUnknown)
+			err := s.missing("open copy "+l.Copy.String(), blobstore.ErrCopyUnknown)
+			if errors.Is(err, blobstore.ErrCopyUnknown) {
+				s.suspect(l.Copy)
+			}
+			return l.Copy, nil, err
 		}
 		if err != nil {
 			return l.Copy, nil, s.fault("open copy", err)

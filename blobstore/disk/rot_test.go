@@ -3,6 +3,7 @@ package disk_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -78,4 +79,64 @@ func TestCopyThatGrew(t *testing.T) {
 			t.Errorf("open: %v", err)
 		}
 	}
+}
+
+// TestBadCopiesAreSuspected: whoever comes upon a bad copy has it looked after. One that an unmounted disk does
+// not show, or that never was here, is none.
+func TestBadCopiesAreSuspected(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		size  int
+		spoil func(t *testing.T, c disk.Config, path string)
+		read  func(t *testing.T, s *disk.Store, b blobstore.Blob) error
+		want  int
+	}{
+		"whole":                    {3 * blobstore.ChunkSize, func(*testing.T, disk.Config, string) {}, readAll, 0},
+		"a chunk":                  {3 * blobstore.ChunkSize, func(t *testing.T, _ disk.Config, path string) { flip(t, path, blobstore.ChunkSize+1) }, readAll, 1},
+		"a small one":              {10, func(t *testing.T, _ disk.Config, path string) { flip(t, path, 1) }, readAll, 1},
+		"cut short":                {10, func(t *testing.T, _ disk.Config, path string) { must(t, os.Truncate(path, 9)) }, readAll, 1},
+		"gone":                     {10, func(t *testing.T, _ disk.Config, path string) { must(t, os.Remove(path)) }, readAll, 1},
+		"sums":                     {3 * blobstore.ChunkSize, func(t *testing.T, _ disk.Config, path string) { must(t, os.Remove(path+".sums")) }, readAll, 1},
+		"found while it is hashed": {3 * blobstore.ChunkSize, func(t *testing.T, _ disk.Config, path string) { flip(t, path, 1) }, verify, 1},
+		"gone with the marker": {10, func(t *testing.T, c disk.Config, path string) {
+			must(t, errors.Join(os.Remove(path), os.Remove(disk.MarkerPath(c.Dir))))
+		}, readAll, 0},
+		"elsewhere": {10, func(*testing.T, disk.Config, string) {}, func(t *testing.T, s *disk.Store, b blobstore.Blob) error {
+			b.Locations = []blobstore.Location{{Incarnation: blobstore.Incarnation{9}, Copy: b.Locations[0].Copy}}
+			return readAll(t, s, b)
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var suspects []blobstore.CopyID
+			c := newStore(t, nil)
+			c.Suspect = func(id blobstore.CopyID) { suspects = append(suspects, id) }
+			s := open(t, c)
+			b := storetest.Store(t, s, "u", storetest.Bytes(1, test.size))
+			path := copyPath(c, b.Locations[0].Copy)
+			must(t, os.Chmod(path, 0o600))
+			test.spoil(t, c, path)
+			if err := test.read(t, s, b); (err == nil) != (name == "whole") {
+				t.Errorf("read: %v", err)
+			}
+			if len(suspects) != test.want || test.want > 0 && suspects[0] != b.Locations[0].Copy {
+				t.Errorf("suspects are %v", suspects)
+			}
+		})
+	}
+}
+
+func readAll(t *testing.T, s *disk.Store, b blobstore.Blob) error {
+	t.Helper()
+	r, err := s.Open(t.Context(), b, 0, -1)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return errors.Join(err, r.Close())
+}
+
+func verify(t *testing.T, s *disk.Store, b blobstore.Blob) error {
+	t.Helper()
+	return s.Verify(t.Context(), b, nil)
 }
