@@ -23,7 +23,9 @@ func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
 	}
 	etag := etagOf(q.digest)
 	describeBlob(w, q.digest)
-	if isKnown(r, etag) {
+	if known, err := isKnown(r, etag); err != nil {
+		return err
+	} else if known {
 		return notModified(w)
 	}
 	part, partial, err := rangeOf(r, blob.Size, etag)
@@ -96,17 +98,25 @@ func (g *Registry) headBlob(w *answer, r *http.Request, q request) error {
 		link, err = v.Link(q.repository, packed)
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case link.Damaged:
+	}
+	if link.Damaged {
 		return fmt.Errorf("%w: no good copy of %s is left, push it again", errBlobUnknown, q.digest)
-	case link.Renew:
+	}
+	known, err := isKnown(r, etagOf(q.digest))
+	if err != nil {
+		return err
+	}
+	if link.Renew {
 		if _, err := do(r.Context(), g.proposer, fsm.RenewLease{Repository: q.repository, Digest: packed, Store: link.Store}); err != nil {
 			return err
 		}
 	}
 	describeBlob(w, q.digest)
+	if known {
+		return notModified(w)
+	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.FormatInt(link.Size, 10))
 	w.WriteHeader(http.StatusOK)
@@ -117,6 +127,9 @@ func (g *Registry) headBlob(w *answer, r *http.Request, q request) error {
 func (g *Registry) deleteBlob(w *answer, r *http.Request, q request) error {
 	packed, err := fsm.Pack(q.digest)
 	if err != nil {
+		return err
+	}
+	if err := digestCondition(r, q.digest); err != nil {
 		return err
 	}
 	if _, err := do(r.Context(), g.proposer, fsm.DeleteBlob{Repository: q.repository, Digest: packed}); err != nil {

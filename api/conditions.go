@@ -14,15 +14,28 @@ import (
 // etagOf is the entity tag of content: its digest, the same on all nodes and for ever.
 func etagOf(d digest.Digest) string { return `"` + d.String() + `"` }
 
+// field returns a header field, all its lines as one list (RFC 9110, 5.3), and whether it is there. One that is
+// there may be empty: a condition that says nothing is not the same as none.
+func field(r *http.Request, name string) (value string, there bool) {
+	lines := r.Header.Values(name)
+	return strings.TrimSpace(strings.Join(lines, ", ")), len(lines) > 0
+}
+
 // isKnown reports whether the client has the content already (RFC 9110, 13.1.2).
-func isKnown(r *http.Request, etag string) bool {
-	header := r.Header.Get("If-None-Match")
-	if header == "" {
-		return false
+//
+// It fails with errCondition if the client wants other content than this, by If-Match.
+func isKnown(r *http.Request, etag string) (bool, error) {
+	if wanted, there := field(r, "If-Match"); there && !lists(wanted, etag) {
+		return false, fmt.Errorf("%w: this is %s", errCondition, etag)
 	}
-	for one := range strings.SplitSeq(header, ",") {
-		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
-		if one == "*" || one == etag {
+	known, _ := field(r, "If-None-Match")
+	return lists(strings.ReplaceAll(known, "W/", ""), etag), nil
+}
+
+// lists reports whether an entity tag is in a list of them, or the list stands for all.
+func lists(list, etag string) bool {
+	for one := range strings.SplitSeq(list, ",") {
+		if one = strings.TrimSpace(one); one == "*" || one == etag {
 			return true
 		}
 	}
@@ -42,22 +55,52 @@ func notModified(w *answer) error {
 //
 // It fails with errManifestHeader for any other condition: to overlook one would overwrite what it guards.
 func tagCondition(r *http.Request) (c fsm.TagCondition, err error) {
-	if header := r.Header.Get("If-None-Match"); header != "" {
-		if strings.TrimSpace(header) != "*" {
-			return c, fmt.Errorf("%w: If-None-Match may only be *", errManifestHeader)
-		}
-		c.Absent = true
+	header, absent := field(r, "If-None-Match")
+	if absent && header != "*" {
+		return c, fmt.Errorf("%w: If-None-Match may only be *", errManifestHeader)
 	}
-	header := strings.TrimSpace(r.Header.Get("If-Match"))
-	if header == "" {
+	d, err := wantedDigest(r)
+	switch {
+	case err != nil:
+		return c, err
+	case d == "":
+		c.Absent = absent
 		return c, nil
-	}
-	text, quoted := strings.CutPrefix(header, `"`)
-	text, closed := strings.CutSuffix(text, `"`)
-	d, err := oci.ParseDigest(text)
-	if err != nil || !quoted || !closed || c.Absent {
-		return c, fmt.Errorf("%w: If-Match must be one ETag of a manifest, alone", errManifestHeader)
+	case absent:
+		return c, fmt.Errorf("%w: If-Match and If-None-Match cannot both hold", errManifestHeader)
 	}
 	c.Is, err = fsm.Pack(d)
 	return c, err
+}
+
+// digestCondition judges the conditions of a request that deletes what a digest names: it is what If-Match says,
+// or is not there at all.
+//
+// It fails with errCondition, or errManifestHeader for what cannot be judged.
+func digestCondition(r *http.Request, d digest.Digest) error {
+	if _, there := field(r, "If-None-Match"); there {
+		return fmt.Errorf("%w: If-None-Match says nothing about what is deleted by digest", errManifestHeader)
+	}
+	wanted, err := wantedDigest(r)
+	if err == nil && wanted != "" && wanted != d {
+		err = fmt.Errorf("%w: %s is to be deleted", errCondition, d)
+	}
+	return err
+}
+
+// wantedDigest is the digest that If-Match names; "" without one.
+//
+// It fails with errManifestHeader for anything but one entity tag that we give.
+func wantedDigest(r *http.Request) (digest.Digest, error) {
+	header, there := field(r, "If-Match")
+	if !there {
+		return "", nil
+	}
+	text, opened := strings.CutPrefix(header, `"`)
+	text, closed := strings.CutSuffix(text, `"`)
+	d, err := oci.ParseDigest(text)
+	if err != nil || !opened || !closed {
+		return "", fmt.Errorf("%w: If-Match must be one ETag of this registry", errManifestHeader)
+	}
+	return d, nil
 }

@@ -51,8 +51,11 @@ var (
 	errBody            = errors.New("body broke off")
 	errManifestDigest  = errors.New("manifest has another digest")
 	errManifestHeader  = errors.New("invalid condition")
+	errCondition       = errors.New("condition does not hold")
+	errQuery           = errors.New("invalid query")
 	errTooManyTags     = errors.New("too many tags at once")
 	errPage            = errors.New("invalid page")
+	errRange           = errors.New("invalid range")
 	errRangeOutside    = errors.New("range lies outside of the blob")
 	errManifestMissing = errors.New("manifest is not in this repository")
 
@@ -94,6 +97,7 @@ func meanings() []meaning {
 		// The request. What is missing comes before why it can only be missing.
 		{errNoRoute, http.StatusNotFound, codeUnsupported},
 		{errMethod, http.StatusMethodNotAllowed, codeUnsupported},
+		{errQuery, http.StatusBadRequest, codeUnsupported},
 		{errPage, http.StatusBadRequest, codeUnsupported},
 		{errBody, http.StatusBadRequest, codeSizeInvalid},
 		{errLength, http.StatusBadRequest, codeSizeInvalid},
@@ -106,6 +110,7 @@ func meanings() []meaning {
 		{errUploadID, http.StatusNotFound, codeBlobUploadUnknown},
 		{errContentRange, http.StatusBadRequest, codeBlobUploadInvalid},
 		{errOffset, http.StatusRequestedRangeNotSatisfiable, codeBlobUploadInvalid},
+		{errRange, http.StatusRequestedRangeNotSatisfiable, codeSizeInvalid},
 		{errRangeOutside, http.StatusRequestedRangeNotSatisfiable, codeSizeInvalid},
 		{errBlobUnknown, http.StatusNotFound, codeBlobUnknown},
 		{blobstore.ErrUploadUnknown, http.StatusNotFound, codeBlobUploadUnknown},
@@ -121,6 +126,7 @@ func meanings() []meaning {
 		// Manifests and tags.
 		{errManifestDigest, http.StatusBadRequest, codeDigestInvalid},
 		{errManifestHeader, http.StatusBadRequest, codeUnsupported},
+		{errCondition, http.StatusPreconditionFailed, codeDenied},
 		{errTooManyTags, http.StatusRequestURITooLong, codeManifestInvalid},
 		{oci.ErrManifestTooLarge, http.StatusRequestEntityTooLarge, codeManifestInvalid},
 		{oci.ErrTooManyReferences, http.StatusRequestEntityTooLarge, codeManifestInvalid},

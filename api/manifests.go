@@ -56,7 +56,9 @@ func (g *Registry) getManifest(w *answer, r *http.Request, q request) error {
 	if err != nil {
 		return err
 	}
-	if isKnown(r, describeManifest(w, f.Manifest)) {
+	if known, err := isKnown(r, describeManifest(w, f.Manifest)); err != nil {
+		return err
+	} else if known {
 		return notModified(w)
 	}
 	if f.Inline {
@@ -87,7 +89,9 @@ func (g *Registry) headManifest(w *answer, r *http.Request, q request) error {
 	if err != nil {
 		return err
 	}
-	if isKnown(r, describeManifest(w, m)) {
+	if known, err := isKnown(r, describeManifest(w, m)); err != nil {
+		return err
+	} else if known {
 		return notModified(w)
 	}
 	w.WriteHeader(http.StatusOK)
@@ -130,27 +134,34 @@ func (g *Registry) bodyOfManifest(ctx context.Context, repository string, f foun
 
 // deleteManifest deletes a tag alone, or a manifest with all its tags (end-9).
 func (g *Registry) deleteManifest(w *answer, r *http.Request, q request) error {
-	condition, err := tagCondition(r)
-	if err != nil {
-		return err
+	remove := g.deleteTag
+	if q.reference.Digest != "" {
+		remove = g.deleteDigest
 	}
-	if q.reference.Digest == "" {
-		_, err = do(r.Context(), g.proposer, fsm.DeleteTag{Repository: q.repository, Tag: q.reference.Tag, If: condition})
-	} else {
-		err = g.deleteDigest(r.Context(), q)
-	}
-	if err != nil {
+	if err := remove(r, q); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
 
-func (g *Registry) deleteDigest(ctx context.Context, q request) error {
+func (g *Registry) deleteTag(r *http.Request, q request) error {
+	condition, err := tagCondition(r)
+	if err != nil {
+		return err
+	}
+	_, err = do(r.Context(), g.proposer, fsm.DeleteTag{Repository: q.repository, Tag: q.reference.Tag, If: condition})
+	return err
+}
+
+func (g *Registry) deleteDigest(r *http.Request, q request) error {
 	packed, err := fsm.Pack(q.reference.Digest)
 	if err != nil {
 		return err
 	}
-	_, err = do(ctx, g.proposer, fsm.DeleteManifest{Repository: q.repository, Digest: packed})
+	if err := digestCondition(r, q.reference.Digest); err != nil {
+		return err
+	}
+	_, err = do(r.Context(), g.proposer, fsm.DeleteManifest{Repository: q.repository, Digest: packed})
 	return err
 }

@@ -24,6 +24,9 @@ const (
 
 // putManifest makes a manifest visible, under its tags (end-7a, end-7b).
 func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
+	if _, there := field(r, "Content-Range"); there { // RFC 9110, 14.5
+		return fmt.Errorf("%w: a manifest comes whole, without Content-Range", oci.ErrManifestInvalid)
+	}
 	cmd, err := tagsOf(r, q)
 	if err != nil {
 		return err
@@ -82,6 +85,9 @@ func tagsOf(r *http.Request, q request) (fsm.PutManifest, error) {
 	names := r.URL.Query()["tag"]
 	if q.reference.Tag != "" {
 		names = append([]string{q.reference.Tag}, names...)
+	}
+	if len(names) == 0 && condition != (fsm.TagCondition{}) {
+		return cmd, fmt.Errorf("%w: conditions are about tags, and this request has none", errManifestHeader)
 	}
 	if len(names) > maxTags {
 		return cmd, fmt.Errorf("%w: %d, at most %d", errTooManyTags, len(names), maxTags)

@@ -2,23 +2,26 @@ package api
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 )
 
 // parseRange reads a Range header for content of some size. It is false for what is to be answered with the
-// whole: no header, a unit or a syntax that we do not know, more than one range (RFC 9110, 14.2).
+// whole: no header, a unit that we do not know, more than one range (RFC 9110, 14.2).
 //
-// It fails with errRangeOutside if no byte of the content is in the range.
+// It fails with errRange if it is malformed, errRangeOutside if no byte of the content is in the range.
 func parseRange(header string, size int64) (s span, partial bool, err error) {
 	text, isBytes := strings.CutPrefix(header, "bytes=")
-	first, last, found := strings.Cut(strings.TrimSpace(text), "-")
-	if !isBytes || !found {
+	if !isBytes || strings.Contains(text, ",") {
 		return span{}, false, nil
 	}
-	from, fromOK := parseOffset(first)
-	to, toOK := parseOffset(last)
+	first, last, found := strings.Cut(strings.TrimSpace(text), "-")
+	from, fromOK := parsePosition(first)
+	to, toOK := parsePosition(last)
 	switch {
+	case !found:
+		return span{}, false, fmt.Errorf("%w: %.80q", errRange, header)
 	case first == "" && toOK: // the last bytes
 		s = span{max(0, size-to), min(size, to)}
 	case fromOK && last == "":
@@ -26,12 +29,20 @@ func parseRange(header string, size int64) (s span, partial bool, err error) {
 	case fromOK && toOK && from <= to:
 		s = span{from, min(to, size-1) - from + 1}
 	default:
-		return span{}, false, nil
+		return span{}, false, fmt.Errorf("%w: %.80q", errRange, header)
 	}
 	if s.length <= 0 {
 		return span{}, false, fmt.Errorf("%w of %d bytes: %.80q", errRangeOutside, size, header)
 	}
 	return s, true, nil
+}
+
+// parsePosition reads digits and nothing else. A number that does not fit lies behind all content.
+func parsePosition(s string) (int64, bool) {
+	if n, ok := parseOffset(s); ok {
+		return n, true
+	}
+	return math.MaxInt64 - 1, isNumber(s)
 }
 
 // rangeOf is the part of some content that a request asks for. If-Range, when it names other content, asks
@@ -40,7 +51,8 @@ func rangeOf(r *http.Request, size int64, etag string) (s span, partial bool, er
 	if condition := r.Header.Get("If-Range"); condition != "" && condition != etag {
 		return span{0, size}, false, nil
 	}
-	s, partial, err = parseRange(r.Header.Get("Range"), size)
+	header, _ := field(r, "Range")
+	s, partial, err = parseRange(header, size)
 	if err == nil && !partial {
 		s = span{0, size}
 	}

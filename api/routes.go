@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -30,6 +31,10 @@ func (g *Registry) route(w *answer, r *http.Request) (handler, request, error) {
 	q, err := parseRequest(r.Method, r.URL.Path)
 	if err != nil {
 		return nil, request{}, err
+	}
+	// URL.Query leaves out what it cannot read: a tag that was to be put, say.
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		return nil, request{}, fmt.Errorf("%w: %w", errQuery, err)
 	}
 	methods := g.routes[q.endpoint]
 	h, ok := methods[r.Method]

@@ -140,7 +140,7 @@ func (g *Registry) take(w *answer, r *http.Request, q request, u upload, offset 
 		return 0, err
 	}
 	end, err = alive(w, r, func(ctx context.Context) (int64, error) {
-		return g.blobs.Append(ctx, u.id, offset, bodyOf(w, r), blobstore.Time(now))
+		return g.blobs.Append(ctx, u.id, offset, chunkBody(w, r), blobstore.Time(now))
 	})
 	if other, ok := errors.AsType[*blobstore.OffsetError](err); ok {
 		g.progress(w, q, u, other.Offset)

@@ -32,6 +32,7 @@ func TestUploadInChunks(t *testing.T) {
 	for name, ranges := range map[string][3]string{
 		"with Content-Range":     {"0-2", "3-5", "6-8"},
 		"as HTTP has it":         {"bytes 0-2/9", "bytes 3-5/*", "bytes 6-8/9"},
+		"with another unit":      {"bytes=0-2", "bytes=3-5/9", "bytes=6-8/*"},
 		"without Content-Range":  {"", "", ""},
 		"with it for some chunk": {"", "3-5", ""},
 	} {
