@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,8 +22,14 @@ type site struct {
 // newMachine writes the configuration of a node whose section "cluster" has these further keys.
 func newMachine(t *testing.T, node, keys string) site {
 	t.Helper()
+	return newMachineAt(t, "127.0.0.1", node, keys)
+}
+
+// newMachineAt is newMachine, which other nodes reach at an address.
+func newMachineAt(t *testing.T, ip, node, keys string) site {
+	t.Helper()
 	ports := freePorts(t, 2)
-	m := site{root: shortDir(t), port: ports[0], address: "127.0.0.1:" + ports[1]}
+	m := site{root: shortDir(t), port: ports[0], address: net.JoinHostPort(ip, ports[1])}
 	m.secret = filepath.Join(m.root, "cluster-secret")
 	m.configure(t, node, keys)
 	return m
@@ -148,10 +155,10 @@ func TestJoinByToken(t *testing.T) {
 }
 
 // TestNodeThatHoldsCopiesIsRemoved takes nodes that run and hold every blob out of a cluster, one after the other, and
-// loses nothing: what they had is on those that stay.
+// loses nothing: what they had is on those that stay. Between each other they speak IPv6.
 func TestNodeThatHoldsCopiesIsRemoved(t *testing.T) {
 	t.Parallel()
-	first, second, third := newMachine(t, "zot-0", ""), newMachine(t, "zot-1", ""), newMachine(t, "zot-2", "")
+	first, second, third := newMachineAt(t, "::1", "zot-0", ""), newMachineAt(t, "::1", "zot-1", ""), newMachineAt(t, "::1", "zot-2", "")
 	put(t, first.secret, line("a"), "")
 	started(t, first.file)
 	second.join(t, first.token(t, second.file))
@@ -252,10 +259,16 @@ func TestOneBecomesThree(t *testing.T) {
 		pulled(t, m.port, after)
 	}
 
-	// The one that began is not needed for what was pushed to all.
+	// What was pushed while there was one gets its copies. Then that one is not needed.
+	eventually(t, "every node has a copy of all", func() bool {
+		want := len(copiesIn(t, first.root))
+		return want >= 2 && len(copiesIn(t, second.root)) >= want && len(copiesIn(t, third.root)) >= want
+	})
 	if err := stops[0](); err != nil {
 		t.Error(err)
 	}
+	pulled(t, second.port, before)
+	pulled(t, third.port, before)
 	pulled(t, second.port, after)
 	pulled(t, third.port, image(t, second.port, "two"))
 	again := started(t, first.file)
