@@ -6,6 +6,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/seed-16d79997/zot/cluster"
+	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/removal"
@@ -29,8 +30,8 @@ func ownJobs(state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
-func leadersJobs(ctx context.Context, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) {
-	all, err := tenureJobs(state, r, node, p, log)
+func leadersJobs(ctx context.Context, c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) {
+	all, err := tenureJobs(c, state, r, node, p, log)
 	if err == nil {
 		err = jobs.Run(ctx, log, append(all, setStores(state, stores, p, log))...)
 	}
@@ -39,7 +40,7 @@ func leadersJobs(ctx context.Context, state *fsm.State, stores []fsm.SetStore, r
 	}
 }
 
-func tenureJobs(state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
+func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
 	copies, err := repair.New(repair.Deps{
 		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Logger: log.Named("repair"),
 	})
@@ -55,5 +56,9 @@ func tenureJobs(state *fsm.State, r *registry, node *cluster.Node, p fsm.Propose
 	if err != nil {
 		return nil, err
 	}
-	return []jobs.Job{copies, drop, cleared}, nil
+	garbage, err := collection(c.Storage, state, p, log)
+	if err != nil {
+		return nil, err
+	}
+	return append(garbage, copies, drop, cleared), nil
 }

@@ -230,6 +230,7 @@ func TestProblems(t *testing.T) {
 		{"long durations", minimalStorage(`"gcDelay": "100000h", "gcInterval": 1e30`)},
 		{"weeks", minimalStorage(`"gcDelay": "2w", "gcInterval": ""`)},
 		{"short durations", minimalStorage(`"gcDelay": 300, "gcInterval": 10`)},
+		{"a lease that not every push will keep to", minimalStorage(`"gcDelay": "20m", "gcInterval": "0s"`)},
 		{"gc is off", minimalStorage(`"gc": false, "dedupe": false, "gcInterval": "1h", "cacheDriver": {}`)},
 		{"address with a port", minimal(`, "http": {"address": "0.0.0.0:5000"}`)},
 		{"two listeners", minimal(`, "http": {"address": "::", "port": "7373"}, "cluster": {}`)},

@@ -5,16 +5,21 @@ import "time"
 // Storage says where the node keeps what it keeps, and for how long.
 type Storage struct {
 	RootDirectory string
-	Dedupe        bool // accepted: equal blobs of a store are one either way
-	GC            bool
+	Dedupe        bool          // accepted: equal blobs of a store are one either way
+	GC            bool          // whether garbage is collected while this node leads
 	GCDelay       time.Duration // how long what nobody refers to is kept
-	GCInterval    time.Duration
+	GCInterval    time.Duration // from the end of one collection to the next; MinGCInterval if it is less
 }
 
+// MinGCInterval is the shortest time between two collections. zot has 0 collect with each push and delete,
+// which comes to the same.
+const MinGCInterval = time.Second
+
 const (
-	minGCDelay = 5 * time.Second           // shorter ones count as this (fsm.SetStore)
-	maxGCDelay = 10 * 365 * 24 * time.Hour // what the replicated state takes
-	usualRoot  = "/var/lib/zot"            // for files that name a bucket and no directory
+	minGCDelay  = 5 * time.Second           // shorter ones count as this (fsm.SetStore)
+	slowGCDelay = 30 * time.Minute          // a push may need longer than half of a shorter one (GC T4)
+	maxGCDelay  = 10 * 365 * 24 * time.Hour // what the replicated state takes
+	usualRoot   = "/var/lib/zot"            // for files that name a bucket and no directory
 )
 
 func readStorage(s *section, c *Storage) {
@@ -28,10 +33,7 @@ func readStorage(s *section, c *Storage) {
 		c.RootDirectory = usualRoot
 		s.note(s.key("rootDirectory"), "is missing; the node's own files go to %s", usualRoot)
 	}
-	if c.GC {
-		s.noteIf("gc", "is read, but this version collects nothing yet")
-		s.noteIf("gcInterval", "is read, but this version collects nothing yet")
-	} else {
+	if !c.GC {
 		s.noteIf("gcInterval", "says nothing, for gc is false")
 	}
 	s.noteIf("cacheDriver", "is not used: what it would hold is in the replicated state of the nodes")
@@ -53,5 +55,10 @@ func checkStorage(c *Storage, r *reader) {
 		r.problem("storage.gcDelay", "give less than ten years, or turn gc off", "%s is too long", c.GCDelay)
 	case c.GCDelay < minGCDelay:
 		r.note("storage.gcDelay", "%s counts as %s, the shortest in which a push can end", c.GCDelay, minGCDelay)
+	case c.GCDelay < slowGCDelay:
+		r.note("storage.gcDelay", "is %s: a push that needs more than half of it between a layer and the manifest may have to send that layer again", c.GCDelay)
+	}
+	if c.GC && c.GCInterval < MinGCInterval {
+		r.note("storage.gcInterval", "%s counts as %s", c.GCInterval, MinGCInterval)
 	}
 }
