@@ -143,19 +143,17 @@ func (b *bout) examine(n *node) (r remains, err error) {
 	})
 }
 
-// checkPromises checks that each acknowledged blob is recorded with as many copies as its acknowledgement
-// promises (invariant 1).
+// checkPromises checks that each acknowledged blob, and the body of each large manifest, is recorded with as many
+// copies as its acknowledgement promises (invariant 1).
 func (b *bout) checkPromises(v fsm.View, n *node) {
-	for _, repo := range append(repositories(), probeRepository) {
-		for _, c := range b.ledger.of(repo) {
-			d, err := fsm.Pack(c.digest)
-			if err != nil {
-				b.fail("%s: %v", c.digest, err)
-				return
-			}
-			if blob, known := v.Blob(fsm.DefaultStore, d); !known || blob.Counting < b.acks() {
-				b.fail("invariant 1: by the state of %s %s has %d copies, %d were promised", n.name, c.digest, blob.Counting, b.acks())
-			}
+	for _, promised := range b.ledger.promised() {
+		d, err := fsm.Pack(promised)
+		if err != nil {
+			b.fail("%s: %v", promised, err)
+			return
+		}
+		if blob, known := v.Blob(fsm.DefaultStore, d); !known || blob.Counting < b.acks() {
+			b.fail("invariant 1: by the state of %s %s has %d copies, %d were promised", n.name, promised, blob.Counting, b.acks())
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package kill_test
 
 import (
-	"crypto/sha256"
+	_ "crypto/sha256" // digest.Algorithm looks them up
+	_ "crypto/sha512"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 
 const (
 	largest  = 64 << 20 // bytes of a layer
+	padding  = 45 << 10 // bytes in an annotation, 60 KiB as base64: the manifest does not fit into the log
 	pageSize = 64 << 10
 )
 
@@ -29,11 +32,11 @@ type content struct {
 	digest digest.Digest
 }
 
-func newContent(seed uint64, size int64) *content {
+func newContent(seed uint64, size int64, by digest.Algorithm) *content {
 	c := &content{seed: seed, size: size}
-	h := sha256.New()
-	_, _ = io.Copy(h, c.from(0)) // neither fails
-	c.digest = digest.NewDigest(digest.SHA256, h)
+	d := by.Digester()
+	_, _ = io.Copy(d.Hash(), c.from(0)) // neither fails
+	c.digest = d.Digest()
 	return c
 }
 
@@ -63,13 +66,19 @@ func (c *content) ReadAt(p []byte, offset int64) (n int, err error) {
 // value is what a tag names: the number of an image, 0 for none.
 type value int
 
-// image is what is pushed as one: blobs, and a manifest that names them.
+// image is what is pushed as one: blobs, and a manifest that names them; or an index, and the images that it
+// lists.
 type image struct {
-	number   value
-	blobs    []*content // the configuration first
-	manifest []byte
-	digest   digest.Digest
+	number    value
+	blobs     []*content // the configuration first
+	parts     []*image   // of an index
+	mediaType string
+	manifest  []byte
+	digest    digest.Digest
 }
+
+// isLarge reports whether the manifest is too large for the log: its body is stored like a blob.
+func (i *image) isLarge() bool { return len(i.manifest) > 48<<10 }
 
 // gallery makes images, and knows all that were made. Its methods may be called concurrently.
 type gallery struct {
@@ -81,6 +90,7 @@ type gallery struct {
 	mu       sync.Mutex
 	made     int64 // bytes; guarded by mu
 	images   []*image
+	offered  []*image // all but those that an index lists: nobody deletes these
 	byDigest map[digest.Digest]value
 	layers   []*content
 }
@@ -89,49 +99,95 @@ func newGallery(seed uint64, limit int64) *gallery {
 	return &gallery{seed: seed, limit: limit, byDigest: map[digest.Digest]value{}}
 }
 
-// newImage has a configuration and one to three layers, of which some are those of earlier images.
+// newImage is an image, or now and then an index of two that no other lists.
 func (g *gallery) newImage(rng *rand.Rand) *image {
-	blobs := []*content{g.newBlob(int64(200 + rng.IntN(2000)))}
+	if rng.IntN(12) > 0 {
+		return g.add(&image{blobs: g.newBlobs(rng)}, g.pad(rng), true)
+	}
+	index := &image{}
+	for range 2 {
+		index.parts = append(index.parts, g.add(&image{blobs: g.newBlobs(rng)}, g.pad(rng), false))
+	}
+	return g.add(index, g.pad(rng), true)
+}
+
+// pad is a long annotation for one image in ten.
+func (g *gallery) pad(rng *rand.Rand) string {
+	if rng.IntN(10) > 0 {
+		return ""
+	}
+	long, _ := io.ReadAll(g.newBlob(padding, digest.SHA256).from(0)) // it does not fail
+	return base64.StdEncoding.EncodeToString(long)
+}
+
+// newBlobs are a configuration and one to three layers, of which some are those of earlier images.
+func (g *gallery) newBlobs(rng *rand.Rand) []*content {
+	blobs := []*content{g.newBlob(int64(200+rng.IntN(2000)), digest.SHA256)}
 	for range 1 + rng.IntN(3) {
 		if old := g.someLayer(rng); old != nil && rng.IntN(4) == 0 {
 			blobs = append(blobs, old)
 			continue
 		}
-		layer := g.newBlob(g.size(rng))
+		by := digest.SHA256
+		if rng.IntN(8) == 0 {
+			by = digest.SHA512
+		}
+		layer := g.newBlob(g.size(rng), by)
 		blobs = append(blobs, layer)
 		g.mu.Lock()
 		g.layers = append(g.layers, layer)
 		g.mu.Unlock()
 	}
-	return g.add(blobs)
+	return blobs
 }
 
-// newManifest is a new image of blobs that there are.
-func (g *gallery) add(blobs []*content) *image {
+// add makes the manifest of a new image, which has its blobs or parts. Those that are offered may be pushed again,
+// and deleted.
+func (g *gallery) add(img *image, pad string, offered bool) *image {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	img := &image{number: value(len(g.images) + 1), blobs: blobs}
-	m := ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config:      describe(ocispec.MediaTypeImageConfig, blobs[0]),
-		Annotations: map[string]string{"number": fmt.Sprint(img.number), "seed": fmt.Sprint(g.seed)},
+	img.number = value(len(g.images) + 1)
+	img.mediaType = ocispec.MediaTypeImageManifest
+	if len(img.parts) > 0 {
+		img.mediaType = ocispec.MediaTypeImageIndex
 	}
-	for _, layer := range blobs[1:] {
-		m.Layers = append(m.Layers, describe(ocispec.MediaTypeImageLayer, layer))
+	annotations := map[string]string{"number": fmt.Sprint(img.number), "seed": fmt.Sprint(g.seed)}
+	if pad != "" {
+		annotations["pad"] = pad
 	}
-	img.manifest, _ = json.Marshal(m) // of strings and numbers alone
+	img.manifest, _ = json.Marshal(img.describe(annotations)) // of strings and numbers alone
 	img.digest = digest.FromBytes(img.manifest)
 	g.images = append(g.images, img)
+	if offered {
+		g.offered = append(g.offered, img)
+	}
 	g.byDigest[img.digest] = img.number
 	return img
 }
 
-func describe(mediaType string, c *content) ocispec.Descriptor {
+// describe is the manifest.
+func (i *image) describe(annotations map[string]string) any {
+	version := specs.Versioned{SchemaVersion: 2}
+	if len(i.parts) > 0 {
+		m := ocispec.Index{Versioned: version, MediaType: i.mediaType, Annotations: annotations}
+		for _, p := range i.parts {
+			m.Manifests = append(m.Manifests, ocispec.Descriptor{MediaType: p.mediaType, Digest: p.digest, Size: int64(len(p.manifest))})
+		}
+		return m
+	}
+	m := ocispec.Manifest{Versioned: version, MediaType: i.mediaType, Config: i.blobs[0].as(ocispec.MediaTypeImageConfig), Annotations: annotations}
+	for _, layer := range i.blobs[1:] {
+		m.Layers = append(m.Layers, layer.as(ocispec.MediaTypeImageLayer))
+	}
+	return m
+}
+
+func (c *content) as(mediaType string) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: c.digest, Size: c.size}
 }
 
-func (g *gallery) newBlob(size int64) *content {
-	return newContent(g.seed<<20+g.blobs.Add(1), size)
+func (g *gallery) newBlob(size int64, by digest.Algorithm) *content {
+	return newContent(g.seed<<20+g.blobs.Add(1), size, by)
 }
 
 // size is that of a new layer, any order of magnitude as likely as another. Now and then it is one of the
@@ -166,10 +222,10 @@ func (g *gallery) someLayer(rng *rand.Rand) *content {
 func (g *gallery) someImage(rng *rand.Rand) *image {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.images) == 0 {
+	if len(g.offered) == 0 {
 		return nil
 	}
-	return g.images[rng.IntN(len(g.images))]
+	return g.offered[rng.IntN(len(g.offered))]
 }
 
 // image is the one with a number.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/opencontainers/go-digest"
 )
 
 // at is an operation on one tag between two seconds.
@@ -80,7 +81,7 @@ func TestDoubts(t *testing.T) {
 
 // TestCompare checks that no other byte than was pushed goes through, from any offset on.
 func TestCompare(t *testing.T) {
-	c := newContent(7, 3*pageSize+5)
+	c := newContent(7, 3*pageSize+5, digest.SHA256)
 	whole, err := io.ReadAll(c.from(0))
 	if err != nil || int64(len(whole)) != c.size {
 		t.Fatalf("%d bytes, %v", len(whole), err)

@@ -72,6 +72,7 @@ type bout struct {
 	abort   context.CancelFunc
 	over    atomic.Bool // the load is to end
 	loaded  uint64      // the log index that the load came to
+	used    *content    // the probe's blob, which manifests name at all times
 
 	mu       sync.Mutex
 	failures int // guarded by mu

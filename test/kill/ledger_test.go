@@ -11,13 +11,17 @@ import (
 )
 
 // ledger is what the registry has promised: blobs that it acknowledged, by repository. None of them may be
-// missing any more: nothing collects a blob as long as a run takes. Its methods may be called concurrently.
+// missing any more: nothing collects a blob as long as a run takes. One that is to be deleted is forgotten
+// first. Its methods may be called concurrently.
 type ledger struct {
-	mu    sync.Mutex
-	blobs map[string]map[digest.Digest]*content
+	mu     sync.Mutex
+	blobs  map[string]map[digest.Digest]*content
+	bodies map[digest.Digest]bool // of large manifests
 }
 
-func newLedger() *ledger { return &ledger{blobs: map[string]map[digest.Digest]*content{}} }
+func newLedger() *ledger {
+	return &ledger{blobs: map[string]map[digest.Digest]*content{}, bodies: map[digest.Digest]bool{}}
+}
 
 func (l *ledger) acknowledged(repo string, c *content) {
 	l.mu.Lock()
@@ -26,6 +30,36 @@ func (l *ledger) acknowledged(repo string, c *content) {
 		l.blobs[repo] = map[digest.Digest]*content{}
 	}
 	l.blobs[repo][c.digest] = c
+}
+
+// forget takes a promise back: the blob is to be deleted.
+func (l *ledger) forget(repo string, c *content) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.blobs[repo], c.digest)
+}
+
+// put notes a manifest that was acknowledged: the body of a large one is promised as a blob is.
+func (l *ledger) put(img *image) {
+	if !img.isLarge() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bodies[img.digest] = true
+}
+
+// promised is all that must be recorded with its copies.
+func (l *ledger) promised() []digest.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := maps.Clone(l.bodies)
+	for _, blobs := range l.blobs {
+		for d := range blobs {
+			all[d] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 func (l *ledger) has(repo string, c *content) bool {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 const (
@@ -48,15 +50,17 @@ func (b *bout) probe(ctx context.Context, images []*image) {
 
 func probeTag(i int) string { return fmt.Sprintf("p%d", i%probeTags) }
 
-// setUp pushes what the probe needs: one blob, which all its images share.
+// setUp pushes what the probe needs: one blob, which all its images share, and the first of these. None of them is
+// deleted.
 func (w *worker) setUp(ctx context.Context) ([]*image, bool) {
-	config := w.gallery.newBlob(500)
+	config := w.gallery.newBlob(500, digest.SHA256)
 	if !w.pushBlob(ctx, probeRepository, config, true) {
 		return nil, false
 	}
 	var images []*image
 	for range probeImages {
-		images = append(images, w.gallery.add([]*content{config}))
+		images = append(images, w.gallery.add(&image{blobs: []*content{config}}, "", true))
 	}
-	return images, true
+	w.used = config // from now on
+	return images, w.putManifest(ctx, probeRepository, images[0], probeTag(0))
 }

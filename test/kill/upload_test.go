@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // manner is how a client uploads a blob.
@@ -124,23 +126,11 @@ func (w *worker) mount(ctx context.Context, repo, from string, c *content) bool 
 // tryUpload uploads a blob in one manner.
 func (w *worker) tryUpload(ctx context.Context, t *tries, repo string, c *content, m manner) outcome {
 	u := &upload{repo: repo, content: c, owners: map[*node]time.Time{}}
-	begin := request{what: "POST upload", method: http.MethodPost, target: "/v2/" + repo + "/blobs/uploads/"}
 	if m == single {
-		begin.what, begin.target = "POST blob", begin.target+"?digest="+c.digest.String()
-		begin.body, begin.length = w.body(ctx, u, c.size)
+		return w.postBlob(ctx, t, u)
 	}
-	r, err := w.send(ctx, begin, w.waits())
-	switch {
-	case err != nil:
-		return failed
-	case m == single && r.status == http.StatusCreated:
-		return w.stored(u, r, c.size)
-	case m != single && r.status == http.StatusAccepted && r.header.Get("Location") != "":
-		u.location = r.header.Get("Location")
-	case !w.again(ctx, t, r):
-		return failed
-	default:
-		return afresh
+	if o := w.begin(ctx, t, u); o != succeeded {
+		return o
 	}
 	switch m {
 	case streamed:
@@ -160,6 +150,43 @@ func (w *worker) tryUpload(ctx context.Context, t *tries, repo string, c *conten
 	default:
 		return w.finish(ctx, t, u, c.size)
 	}
+}
+
+// postBlob sends a whole blob in the POST.
+func (w *worker) postBlob(ctx context.Context, t *tries, u *upload) outcome {
+	q := request{what: "POST blob", method: http.MethodPost, target: "/v2/" + u.repo + "/blobs/uploads/?digest=" + u.content.digest.String()}
+	q.body, q.length = w.body(ctx, u, u.content.size)
+	r, err := w.send(ctx, q, w.waits())
+	switch {
+	case err != nil:
+		return failed
+	case r.status == http.StatusCreated:
+		return w.stored(u, r, u.content.size)
+	}
+	w.undecided = true
+	if !w.again(ctx, t, r) {
+		return failed
+	}
+	return afresh
+}
+
+// begin sends the POST. Of a SHA-512 it says so now and then; else the registry learns it at the end.
+func (w *worker) begin(ctx context.Context, t *tries, u *upload) outcome {
+	q := request{what: "POST upload", method: http.MethodPost, target: "/v2/" + u.repo + "/blobs/uploads/"}
+	if by := u.content.digest.Algorithm(); by != digest.Canonical && w.rng.IntN(2) == 0 {
+		q.target += "?digest-algorithm=" + by.String()
+	}
+	r, err := w.send(ctx, q, w.waits())
+	switch {
+	case err != nil:
+		return failed
+	case r.status == http.StatusAccepted && r.header.Get("Location") != "":
+		u.location = r.header.Get("Location")
+		return succeeded
+	case !w.again(ctx, t, r):
+		return failed
+	}
+	return afresh
 }
 
 // stream sends all bytes in one PATCH; those that are missing after a failure, in another.
@@ -301,7 +328,7 @@ func (w *worker) finish(ctx context.Context, t *tries, u *upload, last int64) ou
 			w.figures.count("uploads begun", "again, as their owner was killed")
 			return afresh
 		}
-		u.disturbed = true
+		u.disturbed, w.undecided = true, true
 		if !w.again(ctx, t, r) {
 			return failed
 		}

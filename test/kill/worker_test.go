@@ -27,6 +27,8 @@ type worker struct {
 	id    int
 	rng   *rand.Rand
 	hasty bool // never waits for a node that is stopped
+
+	undecided bool // a request to store or to delete a blob got no answer: it may take effect at any time later
 }
 
 // waits draws whether the client waits for a node that is stopped, or gives up.
@@ -56,6 +58,12 @@ func (w *worker) one(ctx context.Context) {
 		w.delete(ctx, &operation{key: key{repo, tag}, call: call{action: remove}})
 	case draw < 61:
 		w.delete(ctx, &operation{key: key{repo, old.digest.String()}, call: call{action: remove, value: old.number}})
+	case draw < 64:
+		w.deleteBlob(ctx, repo)
+	case draw < 65:
+		w.deleteUsed(ctx)
+	case draw < 67:
+		w.abandon(ctx, repo)
 	default:
 		w.pullTag(ctx, repo, tag)
 	}
@@ -68,10 +76,8 @@ func (w *worker) someTag() (repo, tag string) {
 // push makes an image be in a repository under a tag. Forced uploads blobs that are there already, too: their old
 // copies go then, also from under those who read them.
 func (w *worker) push(ctx context.Context, what, repo string, img *image, tag string, forced bool) {
-	for _, c := range img.blobs {
-		if !w.pushBlob(ctx, repo, c, forced && (c.size < 4<<20 || w.rng.IntN(2) == 0)) {
-			return
-		}
+	if !w.pushParts(ctx, repo, img, forced) {
+		return
 	}
 	more := []string{tag}
 	if w.rng.IntN(8) == 0 {
@@ -83,16 +89,39 @@ func (w *worker) push(ctx context.Context, what, repo string, img *image, tag st
 	}
 }
 
+// pushParts pushes what a manifest names.
+func (w *worker) pushParts(ctx context.Context, repo string, img *image, forced bool) bool {
+	for _, c := range img.blobs {
+		if !w.pushBlob(ctx, repo, c, forced && (c.size < 4<<20 || w.rng.IntN(2) == 0)) {
+			return false
+		}
+	}
+	for _, p := range img.parts {
+		if !w.pushParts(ctx, repo, p, forced) || !w.putManifest(ctx, repo, p) {
+			return false
+		}
+	}
+	return true
+}
+
 // putManifest puts the manifest of an image whose blobs are there: one tag in the path, or the digest with
-// tags beside it.
+// tags beside it, if there are any.
 func (w *worker) putManifest(ctx context.Context, repo string, img *image, names ...string) bool {
-	target := "/v2/" + repo + "/manifests/" + names[0]
-	if len(names) > 1 {
-		target = "/v2/" + repo + "/manifests/" + img.digest.String() + "?" + url.Values{"tag": names}.Encode()
+	target := "/v2/" + repo + "/manifests/" + img.digest.String()
+	switch len(names) {
+	case 0:
+	case 1:
+		target = "/v2/" + repo + "/manifests/" + names[0]
+	default:
+		target += "?" + url.Values{"tag": names}.Encode()
+	}
+	what := "PUT manifest"
+	if img.isLarge() {
+		what = "PUT manifest, a large one"
 	}
 	for t := new(tries); ; {
 		q := request{
-			what: "PUT manifest", method: http.MethodPut, target: target, header: map[string]string{"Content-Type": ocispec.MediaTypeImageManifest},
+			what: what, method: http.MethodPut, target: target, header: map[string]string{"Content-Type": img.mediaType},
 			body: strings.NewReader(string(img.manifest)), length: int64(len(img.manifest)),
 		}
 		r, err := w.send(ctx, q, w.waits())
@@ -113,6 +142,7 @@ func (w *worker) putManifest(ctx context.Context, repo string, img *image, names
 		}
 		switch {
 		case r.status == http.StatusCreated && r.header.Get("Docker-Content-Digest") == img.digest.String():
+			w.ledger.put(img)
 			return true
 		case !w.again(ctx, t, r):
 			return false
@@ -178,15 +208,31 @@ func (w *worker) pullTag(ctx context.Context, repo, tag string) {
 	if w.rng.IntN(2) == 0 {
 		w.readManifest(ctx, http.MethodGet, key{repo, img.digest.String()}, read)
 	}
+	if w.pullParts(ctx, repo, img) {
+		w.figures.count("pulls of images", map[bool]string{false: "done", true: "done, of an index"}[len(img.parts) > 0])
+	}
+}
+
+// pullParts pulls what a manifest names: all of it is there, whatever became of the manifest meanwhile.
+func (w *worker) pullParts(ctx context.Context, repo string, img *image) bool {
 	for _, c := range img.blobs {
 		if c.size > 8<<20 && w.rng.IntN(3) == 0 {
 			continue // the machine has other things to do, too
 		}
 		if !w.pullBlob(ctx, repo, c) {
-			return
+			return false
 		}
 	}
-	w.figures.count("pulls of images", "done")
+	for _, p := range img.parts {
+		saw, ok := w.readManifest(ctx, http.MethodGet, key{repo, p.digest.String()}, read)
+		if ok && saw == 0 {
+			w.fail("%s lists %s in %s, which is not there", img.digest, p.digest, repo)
+		}
+		if saw == 0 || !w.pullParts(ctx, repo, p) {
+			return false
+		}
+	}
+	return true
 }
 
 // readManifest reads what a tag names, or whether a manifest is there; ok is false if there was no answer.
@@ -196,7 +242,9 @@ func (w *worker) readManifest(ctx context.Context, method string, k key, as acti
 	if byDigest {
 		what = method + " manifest by digest"
 	}
-	q := request{what: what, method: method, target: "/v2/" + k.repo + "/manifests/" + k.name, header: map[string]string{"Accept": ocispec.MediaTypeImageManifest}}
+	q := request{what: what, method: method, target: "/v2/" + k.repo + "/manifests/" + k.name, header: map[string]string{
+		"Accept": ocispec.MediaTypeImageManifest + ", " + ocispec.MediaTypeImageIndex,
+	}}
 	r := w.pull(ctx, q, w.waits())
 	if r == nil {
 		return 0, false
@@ -239,7 +287,7 @@ func (w *worker) readReply(r *reply, k key, as action) (saw value, ok bool) {
 func (w *worker) recognise(r *reply) (value, bool) {
 	d := digest.Digest(r.header.Get("Docker-Content-Digest"))
 	number, ours := w.gallery.numberOf(d)
-	if !ours || r.header.Get("Content-Type") != ocispec.MediaTypeImageManifest {
+	if !ours || r.header.Get("Content-Type") != w.gallery.image(number).mediaType {
 		return 0, false
 	}
 	want := w.gallery.image(number).manifest
