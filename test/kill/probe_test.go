@@ -36,7 +36,7 @@ func (b *bout) probe(ctx context.Context, images []*image) {
 			}
 		})
 		probing.Go(func() {
-			if _, ok := w.readManifest(ctx, http.MethodGet, key{probeRepository, tag}, read); ok {
+			if _, ok := w.readManifest(ctx, http.MethodGet, key{probeRepository, tag}); ok {
 				b.figures.worked("a read", false)
 			}
 		})

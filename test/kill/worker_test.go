@@ -200,13 +200,13 @@ func (w *worker) pullTag(ctx context.Context, repo, tag string) {
 	if w.rng.IntN(4) == 0 {
 		method = http.MethodHead
 	}
-	saw, ok := w.readManifest(ctx, method, key{repo, tag}, read)
+	saw, ok := w.readManifest(ctx, method, key{repo, tag})
 	if !ok || saw == 0 {
 		return
 	}
 	img := w.gallery.image(saw)
 	if w.rng.IntN(2) == 0 {
-		w.readManifest(ctx, http.MethodGet, key{repo, img.digest.String()}, read)
+		w.readManifest(ctx, http.MethodGet, key{repo, img.digest.String()})
 	}
 	if w.pullParts(ctx, repo, img) {
 		w.figures.count("pulls of images", map[bool]string{false: "done", true: "done, of an index"}[len(img.parts) > 0])
@@ -224,7 +224,7 @@ func (w *worker) pullParts(ctx context.Context, repo string, img *image) bool {
 		}
 	}
 	for _, p := range img.parts {
-		saw, ok := w.readManifest(ctx, http.MethodGet, key{repo, p.digest.String()}, read)
+		saw, ok := w.readManifest(ctx, http.MethodGet, key{repo, p.digest.String()})
 		if ok && saw == 0 {
 			w.fail("%s lists %s in %s, which is not there", img.digest, p.digest, repo)
 		}
@@ -236,7 +236,7 @@ func (w *worker) pullParts(ctx context.Context, repo string, img *image) bool {
 }
 
 // readManifest reads what a tag names, or whether a manifest is there; ok is false if there was no answer.
-func (w *worker) readManifest(ctx context.Context, method string, k key, as action) (saw value, ok bool) {
+func (w *worker) readManifest(ctx context.Context, method string, k key) (saw value, ok bool) {
 	byDigest := strings.Contains(k.name, ":")
 	what := method + " manifest by tag"
 	if byDigest {
@@ -249,7 +249,7 @@ func (w *worker) readManifest(ctx context.Context, method string, k key, as acti
 	if r == nil {
 		return 0, false
 	}
-	return w.readReply(r, k, as)
+	return w.readReply(r, k, read)
 }
 
 // readReply records what a reply says of a register.
