@@ -65,13 +65,13 @@ func (s *Store) fetchHere(ctx context.Context, b blobstore.Blob, show func()) (b
 		return blobstore.UploadID{}, fmt.Errorf("members: %w", err)
 	}
 	b.Locations = slices.DeleteFunc(slices.Clone(b.Locations), func(l blobstore.Location) bool { return l.Incarnation == s.Incarnation() })
-	from, err := s.openStream(ctx, b, 0, -1, s.sources(b))
+	from, err := s.openStream(ctx, part{blob: b, length: -1, repair: true}, s.sources(b))
 	if err != nil {
 		return blobstore.UploadID{}, err
 	}
 	defer func() { _ = from.Close() }() // it was only read
 	id := newTee()
-	if err := s.take(ctx, id, b, &shown{Reader: from, show: show}, m.Time); err != nil {
+	if err := s.take(ctx, id, b, &shown{Reader: s.paced(ctx, from), show: show}, m.Time); err != nil {
 		return blobstore.UploadID{}, errors.Join(err, s.Local.RemoveUpload(context.WithoutCancel(ctx), id))
 	}
 	return id, nil
@@ -87,6 +87,25 @@ func (s *Store) take(ctx context.Context, id blobstore.UploadID, b blobstore.Blo
 	}
 	_, err := s.Local.Finish(ctx, id, b.Digest)
 	return err
+}
+
+// paced is from, read no faster than the node's pace.
+func (s *Store) paced(ctx context.Context, from io.Reader) io.Reader {
+	return pacedReader{from, func(n int) error { return s.pace.Wait(ctx, n) }}
+}
+
+type pacedReader struct {
+	io.Reader
+	wait func(n int) error
+}
+
+// Read reads, and hands on what it has read when so much may be moved.
+func (r pacedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if late := r.wait(n); late != nil {
+		return 0, late
+	}
+	return n, err
 }
 
 // shown is a reader that shows that it is read.

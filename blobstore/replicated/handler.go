@@ -100,6 +100,7 @@ func (s *Store) serveAppend(w http.ResponseWriter, r *http.Request) (any, error)
 			return nil, err
 		}
 	}
+	defer s.pace.Serve()()
 	end, err := s.Local.Append(r.Context(), id, offset, newPatientBody(w, r), at)
 	if err != nil {
 		return nil, err
@@ -169,10 +170,13 @@ func (s *Store) serveBlob(w http.ResponseWriter, r *http.Request) {
 	q := parseQuery(r.URL.RawQuery)
 	b := blobstore.Blob{Digest: q.digest(r.PathValue("digest")), Size: q.number("size")}
 	b.Locations = []blobstore.Location{{Incarnation: s.Incarnation(), Copy: q.copyID("copy", q.text("copy"))}}
-	offset, length := q.number("offset"), q.number("length")
+	offset, length, repair := q.number("offset"), q.number("length"), q.repair()
 	if err := q.end(); err != nil {
 		s.refuse(w, r, err)
 		return
+	}
+	if !repair {
+		defer s.pace.Serve()()
 	}
 	stream, err := s.Local.Open(r.Context(), b, offset, length)
 	if err != nil {
@@ -187,9 +191,13 @@ func (s *Store) serveBlob(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
+	var rest io.Reader = stream
+	if repair {
+		rest = s.paced(r.Context(), stream)
+	}
 	w.Header().Set("Trailer", errorTrailer)
 	w.Header().Set("Content-Type", "application/octet-stream")
-	if err := sendRest(w, stream, *buf, n, err); err != nil {
+	if err := sendRest(w, rest, *buf, n, err); err != nil {
 		f, _ := describe(err)
 		w.Header().Set(errorTrailer, f.encode())
 	}

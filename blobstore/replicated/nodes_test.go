@@ -75,6 +75,7 @@ type options struct {
 	replicas, need int
 	zones          []string
 	timing         replicated.Timing
+	pace           func() replicated.Pace // of each node; nil: none
 	onDisk         bool
 	idle           bool // nobody runs
 }
@@ -116,7 +117,11 @@ func start(t testing.TB, o options) *nodes {
 // open makes the node's store over its local one, and runs it.
 func (n *node) open(t testing.TB, o options) {
 	t.Helper()
-	s, err := replicated.New(replicated.Config{Local: n.local, Members: n, Transport: n.nodes.transport, Timing: o.timing})
+	c := replicated.Config{Local: n.local, Members: n, Transport: n.nodes.transport, Timing: o.timing}
+	if o.pace != nil {
+		c.Pace = o.pace()
+	}
+	s, err := replicated.New(c)
 	must(t, err)
 	n.store = s
 	n.mu.Lock()

@@ -113,6 +113,18 @@ func (q *query) uploadID(s string) blobstore.UploadID {
 	return id
 }
 
+// forRepair is what a piece of a copy is read for, if it is not for a client.
+const forRepair = "repair"
+
+// repair takes what a piece of a copy is read for.
+func (q *query) repair() bool {
+	s := q.text("for")
+	if s != "" && s != forRepair {
+		q.refuse("for", fmt.Errorf("%.30q is unknown", s))
+	}
+	return s == forRepair
+}
+
 // holders takes the locations of a blob.
 func (q *query) holders() []blobstore.Location {
 	values := q.values["from"]

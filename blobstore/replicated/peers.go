@@ -153,6 +153,7 @@ func (p *peers) remove(ctx context.Context, to blobstore.Incarnation, id blobsto
 type part struct {
 	blob           blobstore.Blob
 	offset, length int64
+	repair         bool // it is for no client: the holder reads it at its own pace
 }
 
 // open begins to read a piece of a copy. What the body gives was checked by the holder; its end is one only
@@ -161,6 +162,9 @@ func (p *peers) open(ctx context.Context, at blobstore.Location, piece part) (*h
 	q := url.Values{
 		"size": {number(piece.blob.Size)}, "copy": {at.Copy.String()},
 		"offset": {number(piece.offset)}, "length": {number(piece.length)},
+	}
+	if piece.repair {
+		q.Set("for", forRepair)
 	}
 	r, err := p.send(ctx, at.Incarnation, http.MethodGet, "/store/blobs/"+piece.blob.Digest.String(), q, nil, nil)
 	if err != nil {

@@ -24,7 +24,7 @@ func (s *Store) Open(ctx context.Context, b blobstore.Blob, offset, length int64
 	if s.closed.Load() {
 		return nil, fmt.Errorf("open copy: %w", blobstore.ErrClosed)
 	}
-	r, err := s.openStream(ctx, b, offset, length, s.sources(b))
+	r, err := s.openStream(ctx, part{blob: b, offset: offset, length: length}, s.sources(b))
 	if err != nil {
 		return nil, fmt.Errorf("open copy: %w", err)
 	}

@@ -74,6 +74,21 @@ type Cluster interface {
 // gone with it. Every other error means that the node did not answer.
 var ErrNodeUnknown = errors.New("no node has this incarnation")
 
+// Pace is that of a node: what moves in the background waits for it, and it is told what moves for clients.
+// Its methods are called concurrently.
+type Pace interface {
+	// Wait returns when n more bytes may be moved in the background, or the context's error.
+	Wait(ctx context.Context, n int) error
+	// Serve says that a client is being served, until done is called.
+	Serve() (done func())
+}
+
+// noPace holds nothing back.
+type noPace struct{}
+
+func (noPace) Wait(context.Context, int) error { return nil }
+func (noPace) Serve() func()                   { return func() {} }
+
 // Config is what a store is made of.
 type Config struct {
 	Local   Local
@@ -81,6 +96,7 @@ type Config struct {
 	// Transport takes requests to http://<incarnation>/store/... to the Handler of that node: 32 hexadecimal
 	// digits, lower case.
 	Transport http.RoundTripper
+	Pace      Pace         // of what is read and written to give blobs their missing copies; nil is no limit
 	Logger    hclog.Logger // nil logs nothing
 	Timing    Timing
 }
@@ -144,6 +160,7 @@ type Store struct {
 	peers   *peers
 	health  *health
 	tasks   *tasks
+	pace    Pace
 	log     hclog.Logger
 	timing  Timing
 	chunks  sync.Pool // of *[]byte, each a chunk long
@@ -163,12 +180,16 @@ func New(c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
+	if c.Pace == nil {
+		c.Pace = noPace{}
+	}
 	return &Store{
 		Local:   c.Local,
 		cluster: c.Members,
 		peers:   newPeers(c.Transport),
 		health:  newHealth(),
 		tasks:   &tasks{},
+		pace:    c.Pace,
 		log:     c.Logger,
 		timing:  c.Timing.orDefault(),
 		chunks:  sync.Pool{New: func() any { b := make([]byte, blobstore.ChunkSize); return &b }},

@@ -30,21 +30,23 @@ type stream struct {
 	ended   func() error // of that context
 }
 
-// openStream opens a stream at the first source that has the bytes.
-func (s *Store) openStream(ctx context.Context, b blobstore.Blob, offset, length int64, sources []*source) (*stream, error) {
+// openStream opens a stream of a piece of a blob at the first source that has the bytes. A negative length
+// stands for the rest.
+func (s *Store) openStream(ctx context.Context, piece part, sources []*source) (*stream, error) {
+	b := piece.blob
 	if err := blobstore.CheckDigest(b.Digest); err != nil {
 		return nil, err
 	}
-	end, err := b.End(offset, length)
+	end, err := b.End(piece.offset, piece.length)
 	if err != nil {
 		return nil, err
 	}
-	r := &stream{store: s, blob: b, at: offset, end: end, sources: sources, ended: ctx.Err}
+	r := &stream{store: s, blob: b, at: piece.offset, end: end, sources: sources, ended: ctx.Err}
 	r.connect = func(src *source, at int64, patient bool) (io.ReadCloser, error) {
 		if src.own {
 			return s.Local.Open(ctx, b, at, end-at)
 		}
-		return s.openAt(ctx, src.at, part{b, at, end - at}, patient)
+		return s.openAt(ctx, src.at, part{b, at, end - at, piece.repair}, patient)
 	}
 	if err := r.next(); err != nil {
 		return nil, err
