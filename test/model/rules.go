@@ -48,6 +48,9 @@ type Rules struct {
 	RetireChecked    bool // as first designed: RetireNode is refused while a blob has copies only on retired nodes
 	DropAtOnce       bool // as first designed: a retired node is removed at once, whatever copies remain
 	NoVouch          bool // as first designed: locations count towards a removal though nobody has looked at them
+	VouchUnhashed    bool // a holder vouches for a copy that it has not hashed
+	OldVouch         bool // VouchCopies is accepted though a node was retired since the copy was hashed
+	VouchStays       bool // what was vouched for once stays so when another node is retired
 	ClearLater       bool // a location on a dropped node makes a blob good until it is cleared
 	GhostsHold       bool // a location on a dropped node is another one for GiveUpCopy
 	DropKeepsDoomed  bool // as first designed: the doomed entries of a removed node stay
