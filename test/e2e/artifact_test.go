@@ -8,7 +8,6 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/seed-16d79997/zot/test/e2e/harness"
 	"github.com/seed-16d79997/zot/test/e2e/images"
 )
 
@@ -17,35 +16,68 @@ const signature = "application/vnd.example.signature"
 
 func TestArtifactWithSubject(t *testing.T) {
 	nodes, balancer := start(t)
+	everyone := []string{balancer.Address}
+	for _, n := range nodes {
+		everyone = append(everyone, n.Address)
+	}
 	one, image := onePlatform(t, 500, 1<<20)
 	artifacts := images.NewLayout(t)
 	content := artifacts.Blob("application/octet-stream", images.Random(510, 1000))
 	signed := artifacts.Artifact(signature, image, content)
 	artifacts.Tag("signature", signed)
 
-	// The one that refers comes first: its subject need not be there yet.
-	push(t, artifacts, "signature", balancer.Address, "artifact/app:signature")
-	push(t, one, "one", balancer.Address, "artifact/app:1")
-	same(t, "artifact", everywhere(t, nodes, "artifact/app", "signature"), in(t, artifacts.Dir))
-	same(t, "artifact, pulled", in(t, pull(t, balancer.Address, "artifact/app:signature")), in(t, artifacts.Dir))
-	for _, n := range nodes {
-		refers(t, n, image, "", signed)
-		refers(t, n, image, signature, signed)
-		refers(t, n, image, "application/vnd.example.other")
-	}
+	t.Run("skopeo", func(t *testing.T) {
+		const app = "artifact/skopeo"
+		// The one that refers comes first: its subject need not be there yet.
+		push(t, artifacts, "signature", balancer.Address, app+":signature")
+		push(t, one, "one", balancer.Address, app+":1")
+		same(t, "artifact", everywhere(t, nodes, app, "signature"), in(t, artifacts.Dir))
+		same(t, "artifact, pulled", in(t, pull(t, balancer.Address, app+":signature")), in(t, artifacts.Dir))
+		for _, address := range everyone {
+			refers(t, address, app, image, "", signed)
+			refers(t, address, app, image, signature, signed)
+			refers(t, address, app, image, "application/vnd.example.other")
+		}
 
-	skopeo(t, "delete", "--tls-verify=false", "docker://"+balancer.Address+"/artifact/app:signature")
-	nowhere(t, nodes, "artifact/app", signed.Digest.String())
-	for _, n := range nodes {
-		refers(t, n, image, "")
-	}
+		skopeo(t, "delete", "--tls-verify=false", "docker://"+balancer.Address+"/"+app+":signature")
+		nowhere(t, nodes, app, signed.Digest.String())
+		for _, address := range everyone {
+			refers(t, address, app, image, "")
+		}
+		same(t, "subject", everywhere(t, nodes, app, "1"), in(t, one.Dir))
+	})
+
+	t.Run("crane, and the subject goes", func(t *testing.T) {
+		const app = "artifact/crane"
+		at := balancer.Address + "/" + app
+		crane(t, "push", one.Dir, at+":1")
+		crane(t, "push", artifacts.Dir, at+":signature")
+		lists(t, crane(t, "ls", at), "1", "signature") // and no tag in place of referrers
+		for _, address := range everyone {
+			refers(t, address, app, image, signature, signed)
+		}
+
+		crane(t, "delete", at+"@"+image.Digest.String())
+		nowhere(t, nodes, app, "1")
+		nowhere(t, nodes, app, image.Digest.String())
+		for _, address := range everyone {
+			refers(t, address, app, image, "", signed)
+		}
+		same(t, "artifact without its subject", everywhere(t, nodes, app, "signature"), in(t, artifacts.Dir))
+		same(t, "artifact without its subject, pulled", craneLayout(t, at+"@"+signed.Digest.String()), in(t, artifacts.Dir))
+
+		crane(t, "push", one.Dir, at+":back")
+		for _, address := range everyone {
+			refers(t, address, app, image, signature, signed)
+		}
+	})
 	balancer.EveryServer(t, nodes)
 }
 
-// refers asks a node what refers to a subject.
-func refers(t *testing.T, n *harness.Node, subject ocispec.Descriptor, artifactType string, want ...ocispec.Descriptor) {
+// refers asks at an address what refers to a subject.
+func refers(t *testing.T, address, repository string, subject ocispec.Descriptor, artifactType string, want ...ocispec.Descriptor) {
 	t.Helper()
-	url := n.URL("/v2/artifact/app/referrers/" + subject.Digest.String())
+	url := "http://" + address + "/v2/" + repository + "/referrers/" + subject.Digest.String()
 	if artifactType != "" {
 		url += "?artifactType=" + artifactType
 	}

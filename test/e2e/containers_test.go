@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -17,7 +18,8 @@ const dockerfile = "../../deploy/docker/Dockerfile"
 const silence = 50 * time.Second
 
 // TestContainers cuts a node off from the others, once one that follows and once the one that leads:
-// the others take pushes and answer pulls, and the one that comes back has it all.
+// the others take pushes and answer pulls, and the one that comes back has it all. Then a container is removed
+// and another one gets its volume.
 func TestContainers(t *testing.T) {
 	engine := harness.StartEngine(t)
 	containers := harness.StartContainers(t, engine, dockerfile, 3)
@@ -65,6 +67,26 @@ func TestContainers(t *testing.T) {
 			same(t, "pushed to it", everywhere(t, nodes, "containers/again", "1"), in(t, during.Dir))
 		})
 	}
+
+	t.Run("another container", func(t *testing.T) {
+		away := choose(t, containers, true)
+		others := without(nodes, away.Node)
+		away.Replace(t)
+		// It has all of it on its volume, before it hears of the others.
+		harness.Until(t, away.Name+" lives", func(ctx context.Context) error { return harness.Probe(ctx, away.URL("/livez")) })
+		same(t, "on its volume", contentAt(t, away.Node, "containers/app", "before"), in(t, before.Dir))
+		harness.WaitWritable(t, others...)
+		during, _ := onePlatform(t, 1030, 1<<20)
+		push(t, during, "one", others[0].Address, "containers/meanwhile:1")
+
+		away.Connect(t)
+		harness.WaitWritable(t, nodes...)
+		balancer.WaitState(t, "zot/"+away.Name, "UP")
+		same(t, "pushed before", everywhere(t, nodes, "containers/app", "before"), in(t, before.Dir))
+		same(t, "pushed meanwhile", everywhere(t, nodes, "containers/meanwhile", "1"), in(t, during.Dir))
+		push(t, during, "one", away.Address, "containers/replaced:1")
+		same(t, "pushed to it", everywhere(t, nodes, "containers/replaced", "1"), in(t, during.Dir))
+	})
 }
 
 // choose finds a container whose node leads, or one whose node does not.

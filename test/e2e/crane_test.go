@@ -61,6 +61,10 @@ func TestCrane(t *testing.T) {
 	crane(t, "delete", at+"one:1-1") // the tag alone
 	nowhere(t, nodes, "crane/one", "1-1")
 	same(t, "beside what was deleted", everywhere(t, nodes, "crane/one", "1.1"), in(t, one.Dir))
+	crane(t, "delete", at+"direct@"+image.Digest.String()) // and every tag
+	nowhere(t, nodes, "crane/direct", "1")
+	nowhere(t, nodes, "crane/direct", image.Digest.String())
+	same(t, "in another repository", everywhere(t, nodes, "crane/one", "1.1"), in(t, one.Dir))
 	balancer.EveryServer(t, nodes)
 }
 

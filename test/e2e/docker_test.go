@@ -85,14 +85,14 @@ func TestDocker(t *testing.T) {
 		engine.Forget(t, name)
 	}
 
-	again(t, engine, nodes, balancer, app, id, parts)
+	dockerAgain(t, engine, nodes, balancer, app, id, parts)
 	manyForDocker(t, engine, nodes, balancer)
 	balancer.EveryServer(t, nodes)
 }
 
-// again pushes what is there already: to the same repository the layers are found by HEAD, and mounted
+// dockerAgain pushes what is there already: to the same repository the layers are found by HEAD, and mounted
 // into another one.
-func again(t *testing.T, engine *harness.Engine, nodes []*harness.Node, balancer *harness.Balancer, app string, id digest.Digest, parts []images.Part) {
+func dockerAgain(t *testing.T, engine *harness.Engine, nodes []*harness.Node, balancer *harness.Balancer, app string, id digest.Digest, parts []images.Part) {
 	t.Helper()
 	engine.Run(t, "pull", app)
 	same, other := balancer.Address+"/docker/app:2", balancer.Address+"/docker/other:1"

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -25,31 +26,34 @@ func engineID(t *testing.T, layout *images.Layout, image ocispec.Descriptor) dig
 	return m.Config.Digest
 }
 
-// TestLargeLayer pushes a layer of 1 GiB with one client, and pulls it with the others.
+// TestLargeLayer pushes a layer of 1 GiB with each client, and another one pulls it, all through the balancer.
 func TestLargeLayer(t *testing.T) {
 	engine := harness.StartEngine(t)
 	nodes, balancer := start(t)
-	last := nodes[len(nodes)-1]
 	layout, image := onePlatform(t, 800, large)
 
 	push(t, layout, "one", balancer.Address, "large/skopeo:1")
 	same(t, "pushed by skopeo", everywhere(t, nodes, "large/skopeo", "1"), in(t, layout.Dir))
 	id := engineID(t, layout, image)
-	name := last.Address + "/large/skopeo:1"
+	name := balancer.Address + "/large/skopeo:1"
 	engine.Run(t, "pull", "--quiet", name)
-	part := images.Part{Seed: 800, Size: large}
-	holds(t, engine, name, id, part)
+	holds(t, engine, name, id, images.Part{Seed: 800, Size: large})
 
-	// The engine makes another layer of what it has unpacked, since it packs by itself.
+	// Another layer: of the one that it has pulled the engine knows where it is, and has it mounted.
 	engine.Forget(t, name)
 	name = balancer.Address + "/large/docker:1"
-	id = load(t, engine, name, 0, part)
+	id = load(t, engine, name, 0, images.Part{Seed: 801, Size: large})
 	engine.Run(t, "push", name)
+	balancer.WaitRequest(t, http.MethodPatch, "/v2/large/docker/blobs/uploads/", http.StatusAccepted)
 	if got := everywhere(t, nodes, "large/docker", "1"); !got[id] || len(got) != 3 {
 		t.Errorf("large/docker:1 is %v", got.list())
 	}
-	if got := strings.Join(crane(t, "validate", "--remote", last.Address+"/large/docker:1"), " "); !strings.HasPrefix(got, "PASS") {
+	if got := strings.Join(crane(t, "validate", "--remote", balancer.Address+"/large/docker:1"), " "); !strings.HasPrefix(got, "PASS") {
 		t.Error(got)
 	}
+
+	crane(t, "push", layout.Dir, balancer.Address+"/large/crane:1")
+	same(t, "pushed by crane", everywhere(t, nodes, "large/crane", "1"), in(t, layout.Dir))
+	same(t, "pulled by skopeo", in(t, pull(t, balancer.Address, "large/crane:1")), in(t, layout.Dir))
 	balancer.EveryServer(t, nodes)
 }

@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -70,6 +72,26 @@ func pull(t *testing.T, address, from string) (dir string) {
 	return dir
 }
 
+// again pushes an image twice: the second time no byte of a blob is sent.
+func again(t *testing.T, nodes []*harness.Node, balancer *harness.Balancer) {
+	t.Helper()
+	one, _ := onePlatform(t, 110, 2<<20, 50)
+	for _, tag := range []string{"1", "2"} {
+		push(t, one, "one", balancer.Address, "skopeo/again:"+tag)
+		balancer.WaitRequest(t, http.MethodPut, "/v2/skopeo/again/manifests/"+tag, http.StatusCreated)
+		uploads := 0
+		for _, r := range balancer.Requests(t) {
+			if strings.HasPrefix(r.Path, "/v2/skopeo/again/blobs/uploads/") && r.Method == http.MethodPut {
+				uploads++
+			}
+		}
+		if blobs := len(in(t, one.Dir)) - 1; uploads != blobs {
+			t.Errorf("%d blobs were uploaded up to tag %s, want the %d of the first push", uploads, tag, blobs)
+		}
+		same(t, "tag "+tag, everywhere(t, nodes, "skopeo/again", tag), in(t, one.Dir))
+	}
+}
+
 func TestSkopeo(t *testing.T) {
 	nodes, balancer := start(t)
 	one, image := onePlatform(t, 100, 5<<20, 10, 200<<10)
@@ -86,6 +108,8 @@ func TestSkopeo(t *testing.T) {
 	push(t, one, "one", nodes[0].Address, "skopeo/direct:1")
 	last := nodes[len(nodes)-1]
 	same(t, "pushed to another node", in(t, pull(t, last.Address, "skopeo/direct:1")), in(t, one.Dir))
+
+	again(t, nodes, balancer)
 
 	// From one repository into another, and an image that lies beside what was there.
 	skopeo(t, "copy", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false",

@@ -19,6 +19,7 @@ import (
 type Container struct {
 	*Node
 	engine    *Engine
+	create    []string // what docker makes it from
 	id, peers string
 }
 
@@ -53,9 +54,12 @@ func StartContainers(t testing.TB, engine *Engine, dockerfile string, count int)
 		host := "zot-" + strconv.Itoa(i)
 		volume := engine.Run(t, "volume", "create", "--label", label)
 		c := &Container{Node: &Node{Name: host, Address: local(ports[i])}, engine: engine, peers: peers}
-		c.id = engine.Run(t, "create", "--label", label, "--hostname", host, "--network", clients, "--publish", c.Address+":5000",
-			"--volume", volume+":/var/lib/zot", "--volume", file+":/etc/zot/config.json:ro", "--volume", secret+":/etc/zot/secret:ro",
-			image, "serve", "/etc/zot/config.json", "--drain-wait", "0s")
+		c.create = []string{
+			"create", "--label", label, "--hostname", host, "--network", clients, "--publish", c.Address + ":5000",
+			"--volume", volume + ":/var/lib/zot", "--volume", file + ":/etc/zot/config.json:ro", "--volume", secret + ":/etc/zot/secret:ro",
+			image, "serve", "/etc/zot/config.json", "--drain-wait", "0s",
+		}
+		c.id = engine.Run(t, c.create...)
 		c.Connect(t)
 		engine.Run(t, "start", c.id)
 		t.Cleanup(func() { c.show(t) })
@@ -75,6 +79,15 @@ func (c *Container) Disconnect(t testing.TB) {
 func (c *Container) Connect(t testing.TB) {
 	t.Helper()
 	c.engine.Run(t, "network", "connect", "--alias", c.Name+peersDomain, c.peers, c.id)
+}
+
+// Replace kills and removes the container, and starts another one on its volume. It is not on the network between
+// nodes before Connect.
+func (c *Container) Replace(t testing.TB) {
+	t.Helper()
+	c.engine.Run(t, "rm", "--force", c.id)
+	c.id = c.engine.Run(t, c.create...)
+	c.engine.Run(t, "start", c.id)
 }
 
 // Leader is the name of the node that leads, as this one knows.
