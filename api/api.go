@@ -59,6 +59,13 @@ type State interface {
 	View(fn func(v fsm.View) error) error
 }
 
+// Pulls counts what is pulled. A pull is a GET of a manifest, by a tag or a digest, that this node answers, also
+// when it only confirms what the client has; a HEAD is none, for so clients ask whether there is anything new.
+type Pulls interface {
+	// Pulled counts one. It waits for nothing, and may be called concurrently.
+	Pulled(repository string, d fsm.Digest)
+}
+
 // Config is the numbers of a Registry.
 type Config struct {
 	// UploadKeys sign the ids of uploads: the first signs, all verify. Nodes that are to know each
@@ -114,6 +121,7 @@ type Deps struct {
 	State       State
 	Blobs       blobstore.Store // of the default store
 	Peers       Peers           // nil: there are no others
+	Pulls       Pulls           // nil: nobody counts
 	Logger      hclog.Logger    // nil: none
 }
 
@@ -125,6 +133,7 @@ type Registry struct {
 	state       State
 	blobs       blobstore.Store
 	peers       Peers // nil: there are no others
+	pulls       Pulls
 	log         hclog.Logger
 	signer      atomic.Pointer[signer]
 	commits     *commits
@@ -147,14 +156,22 @@ func New(config Config, deps Deps) (*Registry, error) {
 	if deps.Logger == nil {
 		deps.Logger = hclog.NewNullLogger()
 	}
+	if deps.Pulls == nil {
+		deps.Pulls = uncounted{}
+	}
 	g := &Registry{
 		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
-		blobs: deps.Blobs, peers: deps.Peers, log: deps.Logger, commits: newCommits(), limits: newLimits(config),
+		blobs: deps.Blobs, peers: deps.Peers, pulls: deps.Pulls, log: deps.Logger, commits: newCommits(), limits: newLimits(config),
 	}
 	g.signer.Store(signer)
 	g.routes = g.table()
 	return g, nil
 }
+
+// uncounted is for pulls that nobody counts.
+type uncounted struct{}
+
+func (uncounted) Pulled(string, fsm.Digest) {}
 
 // ServeHTTP answers one request. Whatever goes wrong in it, a panic too, ends that request alone.
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -48,6 +48,7 @@ type node struct {
 	hangs  atomic.Bool      // it takes what the others forward, and says nothing
 	sent   atomic.Int64     // how many requests it has forwarded
 	asked  atomic.Int64     // how often it has asked for an upload
+	pulls  tally
 
 	// Guarded by members.mu.
 	applied int
@@ -111,7 +112,7 @@ func (c *members) open(self entry.Incarnation) *node {
 // restart makes the node's registry anew: it remembers nothing.
 func (n *node) restart() {
 	n.c.t.Helper()
-	registry, err := api.New(n.config, api.Deps{Proposer: requests{n}, Consistency: n, State: n.state, Blobs: n.store, Peers: others{n}})
+	registry, err := api.New(n.config, api.Deps{Proposer: requests{n}, Consistency: n, State: n.state, Blobs: n.store, Peers: others{n}, Pulls: &n.pulls})
 	if err != nil {
 		n.c.t.Fatal(err)
 	}

@@ -56,9 +56,12 @@ func (g *Registry) getManifest(w *answer, r *http.Request, q request) error {
 	if err != nil {
 		return err
 	}
-	if known, err := isKnown(r, describeManifest(w, f.Manifest)); err != nil {
+	known, err := isKnown(r, describeManifest(w, f.Manifest))
+	if err != nil {
 		return err
-	} else if known {
+	}
+	g.pulls.Pulled(q.repository, f.Digest)
+	if known {
 		return notModified(w)
 	}
 	if f.Inline {
