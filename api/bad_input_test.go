@@ -258,7 +258,7 @@ func badDigests() (all []badInput) {
 
 func badPages(v1 string) (all []badInput) {
 	for _, path := range []string{"/v2/_catalog", "/v2/a/b/tags/list", "/v2/a/b/referrers/" + v1} {
-		all = append(all, each([]string{"n=-1", "n=", "n=x", "n=1.5", "n=0x1", "n=%2b1", "n=9223372036854775807", "n=99999999999999999999", "n=1%00", "n=%zz", "n=1;last=x"}, func(query string) badInput {
+		all = append(all, each([]string{"n=-1", "n=", "n=x", "n=1.5", "n=0x1", "n=%2b1", "n=9223372036854775807", "n=99999999999999999999", "n=1%00", "n=%zz", "n=1;last=x", "n=1&n=2", "last=&last=x"}, func(query string) badInput {
 			return badInput{name: "page of " + path[:10], method: http.MethodGet, path: path + "?" + query, status: http.StatusBadRequest, code: "UNSUPPORTED"}
 		})...)
 	}
@@ -370,6 +370,7 @@ func badUploads() (all []badInput) {
 		all,
 		badInput{name: "PUT of another digest", method: http.MethodPut, path: "{upload}?digest=" + absent, body: "abc", status: http.StatusBadRequest, code: "DIGEST_INVALID", upload: "3 bytes"},
 		badInput{name: "POST of another digest", method: http.MethodPost, path: "/v2/a/b/blobs/uploads/?digest=" + absent, body: "abc", status: http.StatusBadRequest, code: "DIGEST_INVALID"},
+		badInput{name: "two digests", method: http.MethodPut, path: "{upload}?digest=" + digest.FromString("abc").String() + "&digest=" + absent, body: "abc", status: http.StatusBadRequest, code: "UNSUPPORTED"},
 		badInput{name: "unreadable query", method: http.MethodPost, path: "/v2/a/b/blobs/uploads/?mount=%zz", status: http.StatusBadRequest, code: "UNSUPPORTED"},
 		badInput{name: "another repository's upload", method: http.MethodPatch, path: "/v2/x/y/blobs/uploads/x", body: "abc", status: http.StatusNotFound, code: "BLOB_UPLOAD_UNKNOWN"},
 	)

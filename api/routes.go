@@ -32,9 +32,8 @@ func (g *Registry) route(w *answer, r *http.Request) (handler, request, error) {
 	if err != nil {
 		return nil, request{}, err
 	}
-	// URL.Query leaves out what it cannot read: a tag that was to be put, say.
-	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
-		return nil, request{}, fmt.Errorf("%w: %w", errQuery, err)
+	if err := checkQuery(r.URL.RawQuery); err != nil {
+		return nil, request{}, err
 	}
 	methods := g.routes[q.endpoint]
 	h, ok := methods[r.Method]
@@ -43,6 +42,23 @@ func (g *Registry) route(w *answer, r *http.Request) (handler, request, error) {
 		return nil, request{}, fmt.Errorf("%w: %s", errMethod, r.Method)
 	}
 	return h, q, nil
+}
+
+// checkQuery sees to it that nothing of a query is overlooked: URL.Query leaves out what it cannot read, a tag that
+// was to be put, say, and of two values of what there is one of nobody knows which is meant.
+//
+// It fails with errQuery.
+func checkQuery(text string) error {
+	query, err := url.ParseQuery(text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errQuery, err)
+	}
+	for _, name := range []string{"artifactType", "digest", "digest-algorithm", "from", "last", "mount", "n"} {
+		if len(query[name]) > 1 {
+			return fmt.Errorf("%w: more than one %s", errQuery, name)
+		}
+	}
+	return nil
 }
 
 // base says that this is a registry.
