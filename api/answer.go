@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -17,6 +18,9 @@ const (
 )
 
 // answer is a ResponseWriter that knows whether it has begun, and cuts off a client that takes nothing.
+//
+// In HTTP/2 a deadline ends the stream when it comes, also while nobody reads or writes. So each is there for one
+// piece alone, and taken back while the disk or another node is at work.
 type answer struct {
 	http.ResponseWriter
 	control   *http.ResponseController
@@ -26,6 +30,9 @@ type answer struct {
 	forwarded bool // another node sent the request: it is answered here, whatever else
 	begun     bool // the status has been sent
 	quiet     quiet
+
+	mu       sync.Mutex // held while a deadline of the body is set
+	unwanted bool       // no more of the body is read than must be
 }
 
 func newRequestID() string {
@@ -40,6 +47,7 @@ func newAnswer(w http.ResponseWriter, c Config, requestID string) *answer {
 		quiet: quiet{silence: c.Silence, since: time.Now()},
 	}
 	a.introduce()
+	_ = a.control.SetWriteDeadline(time.Time{}) // that of the answer before on this connection
 	return a
 }
 
@@ -68,27 +76,60 @@ func (a *answer) WriteHeader(status int) {
 		return
 	}
 	a.begun = a.begun || status >= http.StatusOK
-	a.wait()
+	defer a.wait()()
 	a.ResponseWriter.WriteHeader(status)
 }
 
 // Write fails if the client takes nothing for too long.
 func (a *answer) Write(b []byte) (int, error) {
 	a.begun = true
-	a.wait()
+	defer a.wait()()
 	return a.ResponseWriter.Write(b)
 }
 
-// wait gives the client its time for the next piece. A writer that has no deadlines, in a test, needs none.
-func (a *answer) wait() { _ = a.control.SetWriteDeadline(time.Now().Add(a.idle)) }
+// FlushError is for http.ResponseController, as Write.
+func (a *answer) FlushError() error {
+	defer a.wait()()
+	return a.control.Flush()
+}
+
+// wait gives the client its time for the next piece, until the function that it returns is called. A writer that
+// has no deadlines, in a test, needs none.
+func (a *answer) wait() (done func()) {
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.idle))
+	return func() { _ = a.control.SetWriteDeadline(time.Time{}) }
+}
 
 // end bounds what the server does when the handler is over: it reads what is left of a body that nobody wanted,
-// so that the connection can be used again, and must not wait for a client that sends nothing. It reads before the
+// so that the connection can be used again, and must not wait for a client that sends nothing. It may read before the
 // answer leaves, whose own time runs already: so this one is shorter.
 func (a *answer) end(r *http.Request, err error) {
 	if r.ContentLength != 0 && !errors.Is(err, errBody) && !errors.Is(err, context.Canceled) {
-		_ = a.control.SetReadDeadline(time.Now().Add(a.idle / 2))
+		a.unwant()
 	}
+}
+
+// unwant bounds what is still read of a body that nobody wants. Whoever reads it now, on its way to another node,
+// has no longer.
+func (a *answer) unwant() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.unwanted = true
+	_ = a.control.SetReadDeadline(time.Now().Add(a.idle / 2))
+}
+
+// allow gives the client its time for the next piece of its body, or as long as it likes while nobody reads.
+func (a *answer) allow(reading bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.unwanted {
+		return
+	}
+	var limit time.Time
+	if reading {
+		limit = time.Now().Add(a.idle)
+	}
+	_ = a.control.SetReadDeadline(limit) // a reader that has no deadlines, in a test, needs none
 }
 
 func (a *answer) markStale() { a.Header().Set(headerConsistency, "stale") }
@@ -107,16 +148,13 @@ type body struct {
 // bodyOf is the body of a request, from a client that is cut off if it sends nothing for too long.
 func bodyOf(w *answer, r *http.Request) body { return body{Reader: r.Body, w: w} }
 
-// Read returns errBody if the client breaks off, or sends nothing.
+// Read returns errBody if the client breaks off, or sends nothing. Who reads behind an error gets it again.
 func (b body) Read(p []byte) (int, error) {
 	defer b.w.quiet.hearing()()
-	_ = b.w.control.SetReadDeadline(time.Now().Add(b.w.idle)) // a reader that has no deadlines, in a test, needs none
+	b.w.allow(true)
 	n, err := b.Reader.Read(p)
-	switch {
-	case err == nil:
-		return n, nil
-	case errors.Is(err, io.EOF): // who waits for an answer need not send; to read behind the end sets the deadline too
-		_ = b.w.control.SetReadDeadline(time.Time{})
+	if err == nil || errors.Is(err, io.EOF) {
+		b.w.allow(false)
 		return n, err
 	}
 	return n, fmt.Errorf("%w: %w", errBody, err)

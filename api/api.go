@@ -184,6 +184,7 @@ func (g *Registry) answer(w *answer, r *http.Request) {
 	if err != nil && !errors.Is(err, errAnswered) {
 		g.fail(w, r, err)
 	}
+	w.wait() // for what is not sent yet
 }
 
 // serve is ServeHTTP without its last resort: a panic has become an error.

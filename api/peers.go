@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
 )
@@ -103,7 +102,7 @@ func (s *sending) Close() error {
 	s.over = true
 	s.mu.Unlock()
 	if !over {
-		_ = s.w.control.SetReadDeadline(time.Now().Add(s.w.idle / 2)) // as end
+		s.w.unwant()
 	}
 	return s.close.Close()
 }
