@@ -31,7 +31,7 @@ CRASH_SEEDS ?= 100
 POWER_CUTS ?= 200
 
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
-APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|kill|model)(/|$$)
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|model)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
 ##@ Build
@@ -101,6 +101,10 @@ chaos: ## kill, pause and part the nodes for CHAOS_DURATION (5m), and check the 
 .PHONY: kill
 kill: build ## kill and stop nodes while clients push and pull, KILL_RUNS times on three nodes and on five
 	ZOT=$(BIN)/zot KILL_OUT=$(RESULTS)/kill $(GO) test -count 1 -timeout 90m -v ./test/kill
+
+.PHONY: gcrace
+gcrace: build ## collect garbage while clients push and delete and the leader is killed, for GCRACE_DURATION (2m)
+	ZOT=$(BIN)/zot GCRACE_OUT=$(RESULTS)/gcrace $(GO) test -count 1 -timeout 3h -v ./test/gcrace
 
 .PHONY: bench
 bench: build ## run the benchmarks

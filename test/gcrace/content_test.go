@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -181,4 +183,36 @@ func (s *shelves) list() []held {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]held(nil), s.all...)
+}
+
+// fading is a blob that no manifest of a repository names any more.
+type fading struct {
+	repo    string
+	content *content
+	over    time.Time // when its lease is over, and the collector may be about to look
+}
+
+// faders are all of them, in the order in which they were deleted. Its methods may be called concurrently.
+type faders struct {
+	mu  sync.Mutex
+	all []fading // guarded by mu
+}
+
+func (f *faders) add(one fading) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all = append(f.all, one)
+}
+
+// due takes out the first of which the lease is over.
+func (f *faders) due(now time.Time) (one fading, due bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.all, func(one fading) bool { return !one.over.After(now) })
+	if i < 0 {
+		return fading{}, false
+	}
+	one = f.all[i]
+	f.all = slices.Delete(f.all, i, i+1)
+	return one, true
 }

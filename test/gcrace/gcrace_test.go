@@ -101,6 +101,7 @@ type race struct {
 	gallery  *gallery
 	promises *promises
 	shelves  *shelves
+	fading   *faders
 	figures  *figures
 	abort    context.CancelFunc
 	over     atomic.Bool // the load is to end
@@ -140,7 +141,7 @@ func runRace(t *testing.T, s setting) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r := &race{
-		setting: s, t: t, gallery: newGallery(s.seed), promises: newPromises(), shelves: newShelves(), figures: newFigures(), abort: cancel,
+		setting: s, t: t, gallery: newGallery(s.seed), promises: newPromises(), shelves: newShelves(), fading: &faders{}, figures: newFigures(), abort: cancel,
 	}
 	if r.rack, err = newRack(s, dir, r.fail); err != nil {
 		t.Fatal(err)

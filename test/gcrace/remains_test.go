@@ -201,6 +201,7 @@ func (r *race) examine(look func(o remains) error) {
 // autopsy looks into the files of all nodes after the load: each state fits together, and each copy that is
 // recorded on a node lies there, whole (invariants 2, 3 and 5).
 func (r *race) autopsy(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx) // one failure must not hide another
 	r.examine(func(o remains) error {
 		return o.state.View(func(v fsm.View) error {
 			r.checkState(v, o.node)
@@ -238,15 +239,16 @@ func (r *race) checkCopy(ctx context.Context, v fsm.View, o remains, name fsm.Bl
 	r.figures.count("copies on disk", "whole")
 }
 
-// empty looks into the files of all nodes after everything was deleted: no record is left, and a day later no
-// file.
+// empty looks into the files of all nodes after everything was deleted: no record is left, and two days later
+// no file.
 func (r *race) empty(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx) // one failure must not hide another
 	r.examine(func(o remains) error {
 		if err := o.state.View(func(v fsm.View) error { r.checkState(v, o.node); return nil }); err != nil {
 			return err
 		}
 		r.figures.add("uploads left by crashes", "files", len(unended(o.node)))
-		if err := o.dayLater(ctx); err != nil {
+		if err := o.daysLater(ctx); err != nil {
 			return err
 		}
 		for _, dir := range []string{"copies", "uploads"} {
@@ -273,33 +275,44 @@ func unended(n *node) (files []string) {
 	return files
 }
 
-// dayLater lets a day of state time pass on a node that has ended, as a leader without anything to do lets it,
-// and sweeps its store: what crashes have left of uploads goes then.
-func (o remains) dayLater(ctx context.Context) error {
+// daysLater lets two days of state time pass on a node that has ended, as a leader without anything to do lets
+// them, and sweeps its store after each: what crashes have left of uploads goes then. One that was killed before
+// its time was written counts from the first day.
+func (o remains) daysLater(ctx context.Context) error {
+	all, err := sweep.New(sweep.Deps{Store: fsm.DefaultStore, Blobs: o.store, State: o.state, Consistency: alone{}, Proposer: alone{}})
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if err := o.pass(25 * time.Hour); err != nil {
+			return err
+		}
+		for _, j := range all {
+			if err := j.Do(ctx); err != nil {
+				return fmt.Errorf("%s: %w", j.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// pass lets state time pass.
+func (o remains) pass(d time.Duration) error {
 	payload, err := fsm.Encode(fsm.TermStarted{})
 	if err != nil {
 		return err
 	}
-	for end := o.state.Position().Time.Add(25 * time.Hour); o.state.Position().Time < end; {
+	for end := o.state.Position().Time.Add(d); o.state.Position().Time < end; {
 		at := o.state.Position()
 		batch := make([]entry.Entry, 5000)
 		for i := range batch {
 			at.Index++
-			at.Time = at.Time.Add(o.state.Tick())
+			at.Time = at.Time.Add(2 * o.state.Tick())
 			batch[i] = entry.Entry{
 				Index: at.Index, Term: at.Term, Kind: entry.Command, Payload: payload, Envelope: entry.Envelope{Term: at.Term, Time: at.Time, Date: 1},
 			}
 		}
 		o.state.Apply(batch)
-	}
-	all, err := sweep.New(sweep.Deps{Store: fsm.DefaultStore, Blobs: o.store, State: o.state, Consistency: alone{}, Proposer: alone{}})
-	if err != nil {
-		return err
-	}
-	for _, j := range all {
-		if err := j.Do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", j.Name, err)
-		}
 	}
 	return nil
 }

@@ -41,6 +41,10 @@ func (w *worker) work(ctx context.Context) {
 
 // one does one thing.
 func (w *worker) one(ctx context.Context) {
+	if f, due := w.fading.due(time.Now()); due {
+		w.revive(ctx, f)
+		return
+	}
 	known := w.shelves.count()
 	h, some := w.shelves.some(w.rng)
 	draw := w.rng.IntN(100)
@@ -312,11 +316,28 @@ func (w *worker) delete(ctx context.Context, h held) {
 	r, _ := w.decided(ctx, request{what: "DELETE manifest", method: http.MethodDelete, target: manifestTarget(h.repo, h.image.digest.String())})
 	switch {
 	case r == nil:
-	case r.status == http.StatusAccepted, r.status == http.StatusNotFound:
+	case r.status == http.StatusAccepted:
+		over := r.ended.Add(lease + time.Duration(w.rng.Int64N(int64(interval))))
+		w.fading.add(fading{h.repo, h.image.blobs[0], over})
+		w.shelves.take(h)
+	case r.status == http.StatusNotFound:
 		w.shelves.take(h)
 	default:
 		w.fail("a manifest was not deleted: %s", r)
 	}
+}
+
+// revive pushes a blob whose lease is just over, so that the collector is about to take it, or has taken it,
+// or is at it. What the push was promised must hold, whichever it is.
+func (w *worker) revive(ctx context.Context, f fading) {
+	if !w.uploadWhole(ctx, f.repo, f.content) {
+		return
+	}
+	w.figures.count("blobs pushed at their end", "done")
+	if w.rng.IntN(2) == 0 {
+		wait(ctx, time.Duration(w.rng.IntN(200))*time.Millisecond)
+	}
+	w.pullBlob(ctx, f.repo, f.content)
 }
 
 func (w *worker) deleteTag(ctx context.Context, repo, tag string) {
