@@ -54,6 +54,22 @@ func (g *Registry) readDigest(w *answer, r *http.Request, look func(v fsm.View) 
 	return g.readAfter(w, r, patience-hurry, g.consistency.Read, look)
 }
 
+// readList is read of a list, whose look returns how much of it there is. That there is nothing is told as any
+// "not found" is: from the newest state, or marked where Consistency never asks for newer state.
+func (g *Registry) readList(w *answer, r *http.Request, look func(v fsm.View) (n int, err error)) error {
+	err := g.read(w, r, func(v fsm.View) error {
+		n, err := look(v)
+		if err == nil && n == 0 {
+			return errNothing
+		}
+		return err
+	})
+	if errors.Is(err, errNothing) && (!w.isStale() || g.config.LocalReads) {
+		return nil
+	}
+	return err
+}
+
 // readNewest is read of the newest state.
 //
 // It fails with errAnswered, errUnavailable, or look's error.

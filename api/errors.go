@@ -41,6 +41,7 @@ var (
 	errOwnerSilent     = errors.New("the node which holds this upload does not answer: try again, or start this blob again")
 	errBusy            = errors.New("this node is at work on as many requests as it may, try again")
 	errStaleNotFound   = errors.New("not found here, but this node cannot tell whether that is the newest state")
+	errNothing         = errors.New("nothing is listed here")
 	errNoRoute         = errors.New("no such endpoint")
 	errMethod          = errors.New("method is not allowed here")
 	errBlobUnknown     = errors.New("blob is not in this repository")
@@ -102,6 +103,7 @@ func meanings() []meaning {
 		{errBody, http.StatusBadRequest, codeSizeInvalid},
 		{errLength, http.StatusBadRequest, codeSizeInvalid},
 		{errManifestMissing, http.StatusNotFound, codeManifestUnknown},
+		{errNothing, http.StatusNotFound, codeManifestUnknown}, // of a list that may be old; else it is an answer
 		{oci.ErrNameInvalid, http.StatusBadRequest, codeNameInvalid},
 		{oci.ErrTagInvalid, http.StatusBadRequest, codeManifestInvalid},
 		{oci.ErrDigestInvalid, http.StatusBadRequest, codeDigestInvalid},

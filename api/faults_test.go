@@ -25,6 +25,7 @@ func TestStale(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	image := w.pushImage("v1", "")
+	signature := w.pushImage("", `,"subject":{"mediaType":"`+typeImage+`","digest":"`+image+`","size":2}`)
 	layer := w.push("a/b", "layer")
 	w.set(true, nil)
 	for name, test := range map[string]struct {
@@ -37,6 +38,9 @@ func TestStale(t *testing.T) {
 		"tags":              {call{method: "GET", path: "/v2/a/b/tags/list"}, 200},
 		"catalog":           {call{method: "GET", path: "/v2/_catalog"}, 200},
 		"referrers":         {call{method: "GET", path: "/v2/a/b/referrers/" + image}, 200},
+		"no referrers":      {call{method: "GET", path: "/v2/a/b/referrers/" + signature}, 503},
+		"no tags":           {call{method: "GET", path: "/v2/a/b/tags/list?last=v1"}, 503},
+		"no repositories":   {call{method: "GET", path: "/v2/_catalog?last=a/b"}, 503},
 		"blob":              {call{method: "GET", path: "/v2/a/b/blobs/" + layer}, 200},
 		"blob head":         {call{method: "HEAD", path: "/v2/a/b/blobs/" + layer}, 503},
 		"unknown tag":       {call{method: "GET", path: "/v2/a/b/manifests/v2"}, 503},

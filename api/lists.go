@@ -15,14 +15,14 @@ func (g *Registry) listTags(w *answer, r *http.Request, q request) error {
 		return err
 	}
 	list := spec.TagList{Name: q.repository, Tags: []string{}}
-	err = g.read(w, r, func(v fsm.View) error {
+	err = g.readList(w, r, func(v fsm.View) (int, error) {
 		if _, err := v.Repository(q.repository); err != nil {
-			return err
+			return 0, err
 		}
 		for _, t := range v.Tags(q.repository, p.last, p.n+1) {
 			list.Tags = append(list.Tags, t.Name)
 		}
-		return nil
+		return len(list.Tags), nil
 	})
 	if err != nil {
 		return err
@@ -38,9 +38,9 @@ func (g *Registry) listRepositories(w *answer, r *http.Request, _ request) error
 		return err
 	}
 	list := spec.RepositoryList{Repositories: []string{}}
-	err = g.read(w, r, func(v fsm.View) error {
+	err = g.readList(w, r, func(v fsm.View) (int, error) {
 		list.Repositories = append(list.Repositories, v.Catalog(p.last, p.n+1)...)
-		return nil
+		return len(list.Repositories), nil
 	})
 	if err != nil {
 		return err

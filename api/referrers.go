@@ -37,9 +37,9 @@ func (g *Registry) listReferrers(w *answer, r *http.Request, q request) error {
 	}
 	artifactType := r.URL.Query().Get("artifactType")
 	var all []fsm.Referrer
-	err = g.read(w, r, func(v fsm.View) error {
+	err = g.readList(w, r, func(v fsm.View) (int, error) {
 		all = v.Referrers(q.repository, subject, artifactType, after, p.n+1)
-		return nil
+		return len(all), nil
 	})
 	if err != nil {
 		return err
