@@ -1,14 +1,19 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed-16d79997/zot/jobs/retention"
+)
 
 // Storage says where the node keeps what it keeps, and for how long.
 type Storage struct {
 	RootDirectory string
-	Dedupe        bool          // accepted: equal blobs of a store are one either way
-	GC            bool          // whether garbage is collected while this node leads
-	GCDelay       time.Duration // how long what nobody refers to is kept
-	GCInterval    time.Duration // from the end of one collection to the next; MinGCInterval if it is less
+	Dedupe        bool             // accepted: equal blobs of a store are one either way
+	GC            bool             // whether garbage is collected while this node leads
+	GCDelay       time.Duration    // how long what nobody refers to is kept
+	GCInterval    time.Duration    // from the end of one collection to the next; MinGCInterval if it is less
+	Retention     retention.Config // what is removed beside garbage, as often as that is collected; nothing without policies
 }
 
 // MinGCInterval is the shortest time between two collections. zot has 0 collect with each push and delete,
@@ -28,6 +33,9 @@ func readStorage(s *section, c *Storage) {
 	s.boolean("gc", &c.GC)
 	s.duration("gcDelay", &c.GCDelay)
 	s.duration("gcInterval", &c.GCInterval)
+	if s.section("retention", func(s *section) { readRetention(s, c) }) {
+		exceptSubPaths(s, &c.Retention)
+	}
 	s.later(laterInStorage())
 	if c.RootDirectory == "" && s.object.find("storageDriver") != nil {
 		c.RootDirectory = usualRoot
@@ -35,6 +43,7 @@ func readStorage(s *section, c *Storage) {
 	}
 	if !c.GC {
 		s.noteIf("gcInterval", "says nothing, for gc is false")
+		s.noteIf("retention", "says nothing, for gc is false")
 	}
 	s.noteIf("cacheDriver", "is not used: what it would hold is in the replicated state of the nodes")
 	var fulfilled bool // whatever is said: every write is synced, and there is no cache to be remote

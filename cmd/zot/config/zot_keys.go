@@ -6,18 +6,17 @@ package config
 func laterInStorage() []later {
 	const local = "what is stored lies below storage.rootDirectory"
 	subPath := keys("rootDirectory", "dedupe", "gc", "gcDelay", "gcInterval", "commit", "remoteCache", "storageDriver", "cacheDriver",
-		"maxRepos", "redirectBlobURL", "gcTimeWindow", "fastRestart", "gcMaxSchedulerDelay").with(shape{"retention": retention()})
+		"maxRepos", "redirectBlobURL", "gcTimeWindow", "fastRestart", "gcMaxSchedulerDelay").with(shape{"retention": retentionKeys()})
 	return []later{
 		{"storageDriver", local, nil}, // keys of the driver's own
 		{"subPaths", local, shape{"*": subPath}},
-		{"retention", "everything is kept", retention()},
 		{"maxRepos", "", nil},
 		{"redirectBlobURL", "", nil},
 		{"gcTimeWindow", "", nil},
 	}
 }
 
-func retention() shape {
+func retentionKeys() shape {
 	keep := keys("patterns", "pulledWithin", "pushedWithin", "mostRecentlyPushedCount", "mostRecentlyPulledCount")
 	return keys("dryRun", "delay").with(shape{
 		"policies": keys("repositories", "deleteReferrers", "deleteUntagged").with(shape{"keepTags": keep, "keepUntagged": keep}),
