@@ -17,6 +17,8 @@ import (
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/jobs"
+	"github.com/seed-16d79997/zot/jobs/pulls"
 )
 
 // openStore opens the store of the root directory, which a new node makes first. The caller closes it.
@@ -41,6 +43,8 @@ type registry struct {
 	disk   *disk.Store
 	store  *replicated.Store // copies on this disk and on those of other nodes
 	others *others
+
+	recorder jobs.Job // records what is pulled from this node
 }
 
 // openRegistry makes the node's registry and opens its store. The caller closes it.
@@ -69,9 +73,14 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 	if c.UploadKeys, err = uploadKeys(lines); err != nil {
 		return err
 	}
+	counter, recorder, err := pulls.New(pulls.Deps{Proposer: node, Logger: s.log.Named("pulls")})
+	if err != nil {
+		return err
+	}
+	r.recorder = recorder
 	r.Registry, err = api.New(c, api.Deps{
 		Proposer: proposals{node}, Consistency: node, State: state, Blobs: r.store,
-		Peers: registries{r.others, node, r.store}, Logger: s.log.Named("api"),
+		Peers: registries{r.others, node, r.store}, Pulls: counter, Logger: s.log.Named("api"),
 	})
 	return err
 }

@@ -26,7 +26,7 @@ func ownJobs(state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster
 	if err != nil {
 		return nil, err
 	}
-	return append(all, vouch, compareStores(state, stores, node.Leads, log)), nil
+	return append(all, vouch, r.recorder, compareStores(state, stores, node.Leads, log)), nil
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
@@ -60,5 +60,9 @@ func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.No
 	if err != nil {
 		return nil, err
 	}
-	return append(garbage, copies, drop, cleared), nil
+	kept, err := retained(c.Storage, state, p, log)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(garbage, kept...), copies, drop, cleared), nil
 }

@@ -32,7 +32,7 @@ import (
 	"github.com/seed-16d79997/zot/jobs"
 )
 
-// every is how soon after a run the next one looks whether a walk is due or has to go on.
+// every is how soon after a run the next one looks whether a walk is due or has to go on, at the latest.
 const every = 10 * time.Second
 
 // State is the replicated state of this node.
@@ -73,5 +73,5 @@ func New(d Deps) (jobs.Job, error) {
 		d.removals = maxRemovals
 	}
 	k := &keeper{Deps: d}
-	return jobs.Job{Name: "retention of store " + d.Store, Every: every, Do: k.run}, nil
+	return jobs.Job{Name: "retention of store " + d.Store, Every: min(every, d.Every), Do: k.run}, nil
 }
