@@ -150,7 +150,9 @@ func startedLogging(t *testing.T, file string, log hclog.Logger) {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		_ = <-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 	eventually(t, "the node is ready", func() bool {
 		code, _ := answers(t.Context(), c.HTTP.Port, "/readyz?for=write")
