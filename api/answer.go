@@ -87,6 +87,30 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.ResponseWriter.Write(b)
 }
 
+// send sends a stream as the body of an answer. It begins with the first bytes: if those are not to be had it may
+// still be another answer.
+func (a *answer) send(status int, stream io.WriterTo) error {
+	_, err := stream.WriteTo(&beginning{a, status})
+	if err == nil && !a.begun {
+		a.WriteHeader(status) // there are no bytes
+	}
+	return err
+}
+
+// beginning is an answer whose status is sent before its first bytes.
+type beginning struct {
+	*answer
+	status int
+}
+
+// Write is as answer's.
+func (b *beginning) Write(p []byte) (int, error) {
+	if !b.begun {
+		b.WriteHeader(b.status)
+	}
+	return b.answer.Write(p)
+}
+
 // FlushError is for http.ResponseController, as Write.
 func (a *answer) FlushError() error {
 	defer a.wait()()

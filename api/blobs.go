@@ -45,8 +45,7 @@ func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
 		w.Header().Set("Content-Range", contentRange(part, blob.Size))
 		status = http.StatusPartialContent
 	}
-	w.WriteHeader(status)
-	if _, err := stream.WriteTo(w); err != nil {
+	if err := w.send(status, stream); err != nil {
 		return fmt.Errorf("send blob %s: %w", q.digest, err)
 	}
 	return nil

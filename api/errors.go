@@ -40,6 +40,7 @@ var (
 	errUnavailable     = errors.New("not possible at the moment, try again")
 	errOwnerSilent     = errors.New("the node which holds this upload does not answer: try again, or start this blob again")
 	errBusy            = errors.New("this node is at work on as many requests as it may, try again")
+	errBlobDamaged     = errors.New("blob is damaged: of the copies that could be read none is good; push it again to heal it")
 	errStaleNotFound   = errors.New("not found here, but this node cannot tell whether that is the newest state")
 	errNothing         = errors.New("nothing is listed here")
 	errNoRoute         = errors.New("no such endpoint")
@@ -84,9 +85,12 @@ func meanings() []meaning {
 		{fsm.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrUnreachable, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrCopyUnknown, http.StatusServiceUnavailable, codeUnavailable}, // it has a record: this is no 404
+		{blobstore.ErrCopyDamaged, http.StatusServiceUnavailable, codeUnavailable}, // a push heals it, or a holder that is away has a good one
 		{blobstore.ErrOffline, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrNoSpace, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrUploadBusy, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrUploadNotFinished, http.StatusServiceUnavailable, codeUnavailable}, // forgotten twice: the PUT may be repeated
 		{blobstore.ErrClosed, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrClosed, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrDamaged, http.StatusServiceUnavailable, codeUnavailable}, // the node is fenced; others are whole
@@ -114,6 +118,7 @@ func meanings() []meaning {
 		{errOffset, http.StatusRequestedRangeNotSatisfiable, codeBlobUploadInvalid},
 		{errRange, http.StatusRequestedRangeNotSatisfiable, codeSizeInvalid},
 		{errRangeOutside, http.StatusRequestedRangeNotSatisfiable, codeSizeInvalid},
+		{blobstore.ErrRange, http.StatusRequestedRangeNotSatisfiable, codeSizeInvalid},
 		{errBlobUnknown, http.StatusNotFound, codeBlobUnknown},
 		{blobstore.ErrUploadUnknown, http.StatusNotFound, codeBlobUploadUnknown},
 		{blobstore.ErrUploadEnded, http.StatusNotFound, codeBlobUploadUnknown},
@@ -165,10 +170,14 @@ func (g *Registry) fail(w *answer, r *http.Request, err error) {
 		err = errStaleNotFound
 	}
 	log := g.log.With("request_id", w.requestID, "method", r.Method, "path", r.URL.Path, "error", err)
-	if m.status == http.StatusInternalServerError {
+	switch {
+	case m.status == http.StatusInternalServerError:
 		log.Error("request failed")
 		err = fmt.Errorf("internal error, request %s", w.requestID)
-	} else {
+	case errors.Is(err, blobstore.ErrCopyDamaged):
+		log.Error("blob is damaged")
+		err = errBlobDamaged
+	default:
 		log.Debug("request refused", "status", m.status)
 	}
 	if w.begun {
@@ -186,6 +195,9 @@ func (w *answer) refuse(m meaning, err error, retryAfter float64) {
 	}
 	if m.status != http.StatusNotFound {
 		h.Del(headerConsistency) // nothing was found that could be old
+	}
+	if m.status != http.StatusRequestedRangeNotSatisfiable {
+		h.Del("Content-Range")
 	}
 	if m.status == http.StatusServiceUnavailable || m.status == http.StatusTooManyRequests {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(retryAfter))))

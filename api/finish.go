@@ -83,10 +83,25 @@ func (g *Registry) commit(ctx context.Context, c *commit, repository string, id 
 		return err
 	}
 	cmd := fsm.BlobStored{Repository: repository, Digest: packed, Size: size}
-	// The stamp is taken after a round and before any file gets its name: a copy that is older than its stamp
-	// could be swept before it is recorded (GC R10).
-	err = g.readNew(ctx, func(v fsm.View) error {
-		cmd.Stamp, cmd.Store = v.Time(), storeOf(v, repository)
+	err = g.publish(ctx, &cmd, id)
+	if errors.Is(err, blobstore.ErrUploadNotFinished) { // the store has forgotten it among a thousand others
+		if _, err = g.blobs.Finish(ctx, id, d); err == nil {
+			err = g.publish(ctx, &cmd, id)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	c.set(repository, d, cmd, g.proposer.Once())
+	return g.propose(ctx, c)
+}
+
+// publish makes copies of what was verified, and puts them into the command with their stamp. That is taken after
+// a round and before any file gets its name: a copy that is older than its stamp could be swept before it is
+// recorded (GC R10).
+func (g *Registry) publish(ctx context.Context, cmd *fsm.BlobStored, id blobstore.UploadID) error {
+	err := g.readNew(ctx, func(v fsm.View) error {
+		cmd.Stamp, cmd.Store = v.Time(), storeOf(v, cmd.Repository)
 		return nil
 	})
 	if err != nil {
@@ -99,8 +114,7 @@ func (g *Registry) commit(ctx context.Context, c *commit, repository string, id 
 	for _, l := range locations {
 		cmd.Locations = append(cmd.Locations, fsm.Location{Incarnation: [16]byte(l.Incarnation), Copy: fsm.CopyID(l.Copy)})
 	}
-	c.set(repository, d, cmd, g.proposer.Once())
-	return g.propose(ctx, c)
+	return nil
 }
 
 // propose records the copies of a commit, under the one request id that they have.

@@ -74,8 +74,7 @@ func (g *Registry) getManifest(w *answer, r *http.Request, q request) error {
 		return err
 	}
 	defer func() { _ = stream.Close() }() // it was only read
-	w.WriteHeader(http.StatusOK)
-	if _, err := stream.WriteTo(w); err != nil {
+	if err := w.send(http.StatusOK, stream); err != nil {
 		return fmt.Errorf("send manifest %s: %w", f.Digest, err)
 	}
 	return nil

@@ -1,0 +1,24 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/seed-16d79997/zot/blobstore"
+)
+
+// What a store may answer is nobody's fault, or the client's: it is in the table.
+func TestErrorsOfStoresHaveAMeaning(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		blobstore.ErrOffline, blobstore.ErrClosed, blobstore.ErrNoSpace, blobstore.ErrUploadUnknown, blobstore.ErrUploadEnded,
+		blobstore.ErrUploadBusy, blobstore.ErrUploadBroken, blobstore.ErrUploadFinished, blobstore.ErrUploadNotFinished,
+		blobstore.ErrDigestMismatch, blobstore.ErrDigestUnsupported, blobstore.ErrTooFewCopies, blobstore.ErrCopyUnknown,
+		&blobstore.DamageError{}, blobstore.ErrUnreachable, blobstore.ErrRange,
+	} {
+		if m := meaningOf(fmt.Errorf("store: %w", err)); m.status == http.StatusInternalServerError {
+			t.Errorf("%v is an internal error", err)
+		}
+	}
+}
