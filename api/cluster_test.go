@@ -55,7 +55,8 @@ type node struct {
 	lags    bool
 	caught  chan struct{} // is closed when the node has applied all
 	down    bool
-	alone   bool // no quorum, as this node sees it
+	silent  time.Duration // for how long, as the others know it
+	alone   bool          // no quorum, as this node sees it
 }
 
 // option changes a node before its registry is made.
@@ -273,6 +274,12 @@ func (o others) FindUpload(ctx context.Context, id blobstore.UploadID) (blobstor
 		}
 	}
 	return owner, longest, result
+}
+
+func (o others) Silence(of blobstore.Incarnation) time.Duration {
+	o.c.mu.Lock()
+	defer o.c.mu.Unlock()
+	return o.c.nodes[of[0]-1].silent
 }
 
 func (o others) Forward(w http.ResponseWriter, r *http.Request, to blobstore.Incarnation) (err error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
@@ -90,9 +91,15 @@ func isFirst(r *http.Request) bool {
 // business.
 const stateDropped = "dropped"
 
+// maxAbsence is how long an owner may be silent until its uploads are given up for lost. A restart takes less, and
+// then the client goes on where it was.
+const maxAbsence = 30 * time.Second
+
 // forwardUpload has the owner of an upload answer.
 //
-// It fails with errUploadID if the owner was removed, errOwnerSilent if it does not answer.
+// It fails with errUploadID if the owner was removed, or has been silent for too long: then the client begins the
+// blob again, where one that is told to come again would do so for ever. It fails with errOwnerSilent if the owner
+// does not answer now.
 func (g *Registry) forwardUpload(w *answer, r *http.Request, owner blobstore.Incarnation) error {
 	err := g.state.View(func(v fsm.View) error {
 		if n, known := v.Node([16]byte(owner)); known && n.State.String() == stateDropped {
@@ -106,6 +113,9 @@ func (g *Registry) forwardUpload(w *answer, r *http.Request, owner blobstore.Inc
 	err = g.forward(w, w, r, owner)
 	if errors.Is(err, errAnswered) || errors.Is(err, errBody) {
 		return err
+	}
+	if silent := g.peers.Silence(owner); silent >= maxAbsence {
+		return fmt.Errorf("%w: the node which held it has not answered for %s", errUploadID, silent.Round(time.Second))
 	}
 	return fmt.Errorf("%w: %w", errOwnerSilent, err)
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -172,8 +173,8 @@ func TestUnknownToAll(t *testing.T) {
 	}
 }
 
-// An upload whose owner does not answer is not known to be lost; one is lost whose owner has forgotten it, or was
-// removed.
+// An upload whose owner does not answer is not known to be lost, until it has been silent for longer than a restart
+// takes; one is lost whose owner has forgotten it, or was removed.
 func TestOwnerIsGone(t *testing.T) {
 	t.Parallel()
 	c := join(t).serve()
@@ -198,6 +199,11 @@ func TestOwnerIsGone(t *testing.T) {
 	}
 	c.nodes[1].served.Close()
 	expect(http.StatusServiceUnavailable, "start this blob again")
+	c.nodes[1].set(func(n *node) { n.silent = 29 * time.Second })
+	expect(http.StatusServiceUnavailable, "start this blob again")
+	c.nodes[1].set(func(n *node) { n.silent = 30 * time.Second })
+	expect(http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+	c.nodes[1].set(func(n *node) { n.silent = 0 })
 	order(c, fsm.DropNode{Incarnation: c.nodes[1].self, Lost: true})
 	expect(http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
 )
@@ -21,6 +22,8 @@ type Peers interface {
 	//   - blobstore.ErrUploadUnknown if none of those that answered has it
 	//   - blobstore.ErrUploadEnded if one knows that it has ended, and none has it
 	FindUpload(ctx context.Context, id blobstore.UploadID) (owner blobstore.Incarnation, u blobstore.Upload, err error)
+	// Silence is how long another node has not answered, as far as this one knows.
+	Silence(of blobstore.Incarnation) time.Duration
 	// Forward has the registry of another node answer r, through its Forwarded: status, headers and body, and
 	// each status that is not the last (RFC 9110, 15.2). If it returns an error, nothing but such was written to w.
 	// An answer that breaks off breaks this one off, by a panic with http.ErrAbortHandler.

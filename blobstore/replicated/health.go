@@ -19,6 +19,8 @@ const fullFrom = 85
 
 // health is what is known of how the nodes are.
 type health struct {
+	began time.Time
+
 	mu    sync.Mutex
 	nodes map[blobstore.Incarnation]condition
 }
@@ -26,18 +28,22 @@ type health struct {
 // condition is how one node is.
 type condition struct {
 	answered time.Time // last, if it did not fail since
+	heard    time.Time // last, whatever came since
 	usage    blobstore.Usage
 }
 
 // hasRoom reports whether a store is less than fullFrom full.
 func hasRoom(u blobstore.Usage) bool { return u.Total > 0 && u.Free > u.Total/100*(100-fullFrom) }
 
-func newHealth() *health { return &health{nodes: map[blobstore.Incarnation]condition{}} }
+func newHealth() *health {
+	return &health{began: time.Now(), nodes: map[blobstore.Incarnation]condition{}}
+}
 
 func (h *health) answers(i blobstore.Incarnation, u blobstore.Usage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.nodes[i] = condition{time.Now(), u}
+	now := time.Now()
+	h.nodes[i] = condition{answered: now, heard: now, usage: u}
 }
 
 // fails notes that a node did not answer. The next answer to a question mends that.
@@ -133,6 +139,16 @@ func (s *Store) Reachable(i blobstore.Incarnation) bool {
 func (s *Store) reachable(i blobstore.Incarnation) bool {
 	c := s.health.of(i)
 	return !c.answered.IsZero() && time.Since(c.answered) < lately*s.timing.Poll
+}
+
+// Silence is how long a node has not answered, as far as this one knows: since it was opened at most. A node that is
+// no member is not asked, and counts as one that never answers.
+func (s *Store) Silence(i blobstore.Incarnation) time.Duration {
+	last := s.health.of(i).heard
+	if last.IsZero() {
+		last = s.health.began
+	}
+	return time.Since(last)
 }
 
 // WithRoom returns how many members, this one too, have answered lately that they have room for pushes.

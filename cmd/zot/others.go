@@ -149,6 +149,9 @@ func (r registries) FindUpload(ctx context.Context, id blobstore.UploadID) (blob
 	return r.store.FindUpload(ctx, id)
 }
 
+// Silence is how long another node has not answered this one's store.
+func (r registries) Silence(of blobstore.Incarnation) time.Duration { return r.store.Silence(of) }
+
 // Forward has another node answer a request. If it fails, nothing was written to w. A node that falls silent
 // meanwhile is given up: on a line that is cut, TCP alone would take a quarter of an hour to.
 func (r registries) Forward(w http.ResponseWriter, request *http.Request, to blobstore.Incarnation) error {
