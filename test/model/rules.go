@@ -1,4 +1,4 @@
-package main
+package model
 
 // Rules takes single rules of docs/design/gc.md away. The zero value is the protocol; each field is one mutation, and the comment
 // says what is done instead. "As first designed" marks what the design's first wording said or left open.
@@ -73,12 +73,14 @@ type Config struct {
 
 	K, S, L, G uint8 // in ticks: BlobStored and request window; unknown files; lease; promise to a client
 	Replace    bool  // AddCopy may replace a location
+	Early      bool  // HEAD renews a tick earlier than it must; with Idle it always does
 	DelSteps   bool  // DELETE manifest marks, and counts down in steps
 	Idle       bool  // the leader's time runs on while no entry is written
 
 	Uploads, Repairs, Heads, Mounts, Puts, Dels, DelBlobs, Dups uint8
 	Losses, Rots, Offs, Retires, Admits                         uint8
 	Unbounded                                                   bool // random walks: nothing is used up
+	Refusals                                                    bool // Steps emits commands that are refused, too
 	Drain                                                       bool
 
 	Rules    Rules

@@ -6,7 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
+
+	"github.com/seed-16d79997/zot/test/model"
 )
 
 func main() {
@@ -18,20 +19,19 @@ func main() {
 	seed := flag.Uint64("seed", 1, "of the random walks")
 	flag.Parse()
 	fail := false
-	for _, r := range runs() {
-		if !r.wanted(*run) {
+	for _, r := range model.Runs() {
+		if !r.Wanted(*run) {
 			continue
 		}
 		if *list {
 			fmt.Printf("%-9s %s\n", r.Kind, r.String())
 			continue
 		}
-		var res Result
-		e := newExplorer(&r.Config)
+		var res model.Result
 		if r.Unbounded {
-			res = e.walk(*seed, *walk, 400)
+			res = r.Walk(*seed, *walk, 400)
 		} else {
-			res = e.run(*limit)
+			res = r.Explore(*limit)
 		}
 		fmt.Printf("%-9s %-22s %11d states, depth %3d, %6.1fs  %s\n", r.Kind, r.Name, res.States, res.Depth, res.Took.Seconds(), verdict(res))
 		if (res.Broken == "") != (r.Kind != "mutation" || r.Harmless) {
@@ -49,23 +49,7 @@ func main() {
 	}
 }
 
-func (r *Run) wanted(what string) bool {
-	switch what {
-	case "all":
-		return true
-	case "protocol":
-		return r.Kind == "small" || r.Kind == "large"
-	case "small", "large":
-		return r.Kind == what
-	case "mutations":
-		return r.Kind == "mutation"
-	case "walks":
-		return r.Kind == "walk"
-	}
-	return strings.Contains(r.Name, what)
-}
-
-func verdict(r Result) string {
+func verdict(r model.Result) string {
 	switch {
 	case r.Broken != "":
 		return "BROKEN " + r.Broken
