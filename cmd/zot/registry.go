@@ -22,8 +22,8 @@ import (
 )
 
 // openStore opens the store of the root directory, which a new node makes first. The caller closes it.
-func openStore(h *home, c config.Config) (*disk.Store, error) {
-	d := disk.Config{Dir: c.Storage.RootDirectory, Incarnation: blobstore.Incarnation(h.Incarnation)}
+func openStore(h *home, c config.Config, u upkeep) (*disk.Store, error) {
+	d := disk.Config{Dir: c.Storage.RootDirectory, Incarnation: blobstore.Incarnation(h.Incarnation), Suspect: u.suspects.Add}
 	if h.New {
 		if err := disk.Create(d); err != nil {
 			return nil, fmt.Errorf("make the blob store: %w", err)
@@ -39,6 +39,7 @@ func openStore(h *home, c config.Config) (*disk.Store, error) {
 // registry is what this node serves to clients, and the store below it.
 type registry struct {
 	*api.Registry
+	upkeep
 
 	disk   *disk.Store
 	store  *replicated.Store // copies on this disk and on those of other nodes
@@ -49,11 +50,12 @@ type registry struct {
 
 // openRegistry makes the node's registry and opens its store. The caller closes it.
 func openRegistry(s setting, h *home, state *fsm.State, node *cluster.Node, n *network, lines [][]byte) (*registry, error) {
-	local, err := openStore(h, s.config)
+	u := newUpkeep()
+	local, err := openStore(h, s.config, u)
 	if err != nil {
 		return nil, err
 	}
-	r := &registry{disk: local, others: newOthers(state, h.Incarnation, n)}
+	r := &registry{upkeep: u, disk: local, others: newOthers(state, h.Incarnation, n)}
 	if err := r.connect(s, state, node, lines); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -63,7 +65,7 @@ func openRegistry(s setting, h *home, state *fsm.State, node *cluster.Node, n *n
 // connect puts the registry upon the store.
 func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, lines [][]byte) (err error) {
 	r.store, err = replicated.New(replicated.Config{
-		Local: r.disk, Members: r.others, Transport: r.others.transport, Logger: s.log.Named("blobs"),
+		Local: r.disk, Members: r.others, Transport: r.others.transport, Pace: r.pace, Logger: s.log.Named("blobs"),
 	})
 	if err != nil {
 		return err
@@ -98,7 +100,7 @@ func (r *registry) rotate(lines [][]byte) error {
 func (r *registry) forOthers() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/store/", r.store.Handler())
-	return below(r.Forwarded(), mux)
+	return below(r.first(r.Forwarded()), mux)
 }
 
 // Close closes the store. Nothing uses it any more.

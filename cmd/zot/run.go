@@ -91,7 +91,7 @@ func run(ctx context.Context, s setting) (err error) {
 	}
 	health := newHealth(node, self{state, home.Incarnation}, registry.store, c)
 	stores := storesOf(c)
-	own, err := ownJobs(state, stores, registry, node, log)
+	own, err := ownJobs(c, state, stores, registry, node, log)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func run(ctx context.Context, s setting) (err error) {
 	p.add(ctx, "signals", func(end context.Context) error {
 		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload() })
 	})
-	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry, health, s) })
+	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry.first(registry), health, s) })
 	p.add(ctx, "jobs", func(ctx context.Context) error { return jobs.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
 		return node.WhileLeader(ctx, func(ctx context.Context, proposer cluster.Proposer) {

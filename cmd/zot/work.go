@@ -15,18 +15,18 @@ import (
 )
 
 // ownJobs are what every node does for itself, whoever leads.
-func ownJobs(state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, log hclog.Logger) ([]jobs.Job, error) {
+func ownJobs(c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, log hclog.Logger) ([]jobs.Job, error) {
 	all, err := sweep.New(sweep.Deps{
 		Store: fsm.DefaultStore, Blobs: r.disk, State: state, Consistency: node, Proposer: node, Logger: log.Named("sweep"),
 	})
 	if err != nil {
 		return nil, err
 	}
-	vouch, err := removal.NewVouch(removal.Deps{Store: fsm.DefaultStore, State: state, Proposer: node, Blobs: r.disk, Logger: log.Named("removal")})
+	bytes, err := bytesJobs(c, state, r, node, log)
 	if err != nil {
 		return nil, err
 	}
-	return append(all, vouch, r.recorder, compareStores(state, stores, node.Leads, log)), nil
+	return append(append(all, bytes...), r.recorder, compareStores(state, stores, node.Leads, log)), nil
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.

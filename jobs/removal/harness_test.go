@@ -34,7 +34,8 @@ type world struct {
 	said  bytes.Buffer // what the jobs logged
 	idle  int          // for the jobs that are made from now on
 
-	proposals int
+	proposals int // of jobs
+	suspects  int // that jobs have found
 	// proposed is called before a command of a job is applied; its error is the answer.
 	proposed func(payload []byte) error
 }
@@ -99,6 +100,7 @@ func (w *world) restart() {
 	w.clear, errs[1] = removal.NewClear(deps)
 	for n, store := range w.nodes {
 		deps.Blobs = store
+		deps.Suspect = func(id blobstore.CopyID) { w.giveUp(n, id) }
 		w.vouch[n], errs[2] = removal.NewVouch(deps)
 		if err := errors.Join(errs[:]...); err != nil {
 			w.t.Fatal(err)
@@ -165,6 +167,18 @@ func apply[R any](w *world, cmd fsm.CommandOf[R]) R {
 		w.t.Fatalf("%T: %v", cmd, err)
 	}
 	return r
+}
+
+// giveUp is what becomes of a node's bad copy.
+func (w *world) giveUp(n int, id blobstore.CopyID) {
+	w.t.Helper()
+	at := fsm.Location{Incarnation: node(n), Copy: fsm.CopyID(id)}
+	var d fsm.Digest
+	w.view(func(v fsm.View) { _, d = v.Copy(fsm.DefaultStore, at) })
+	w.suspects++
+	if _, err := try(w, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: d, Location: at}); err != nil {
+		w.t.Error(err)
+	}
 }
 
 // retire begins the removal of a node.

@@ -49,8 +49,11 @@ type Deps struct {
 	Store    string // its name in the state; NewClear is for all
 	State    State
 	Proposer fsm.Proposer // of this term for what the leader does, of this node for NewVouch
-	Blobs    Blobs        // for NewVouch alone
-	Logger   hclog.Logger // nil: none
+	Blobs    Blobs        // for NewVouch alone, as the next two
+	// Suspect has a copy of this node looked after that was found bad: it is given up in another place.
+	Suspect func(blobstore.CopyID)
+	Pace    blobstore.Pace // nil: no limit
+	Logger  hclog.Logger   // nil: none
 
 	idle int // how many blobs in a row a run looks at in vain
 }
@@ -75,8 +78,8 @@ func NewVouch(d Deps) (jobs.Job, error) {
 	if err := d.check(); err != nil {
 		return jobs.Job{}, err
 	}
-	if d.Store == "" || d.Blobs == nil {
-		return jobs.Job{}, errors.New("removal: to vouch for copies, a store with a name is needed")
+	if d.Store == "" || d.Blobs == nil || d.Suspect == nil {
+		return jobs.Job{}, errors.New("removal: to vouch for copies, a store with a name is needed, and somebody who takes the bad ones")
 	}
 	h := &holder{Deps: d}
 	h.walk = walk{store: d.Store, state: d.State, idle: d.idle, work: h.vouch}

@@ -98,7 +98,7 @@ func TestRottenCopyKeepsTheNode(t *testing.T) {
 			if b := w.blob("bad"); w.on(3) != 1 || b.Counting != 1 || b.Damaged {
 				t.Fatalf("%d copies are left, %+v", w.on(3), b)
 			}
-			if !strings.Contains(w.said.String(), "given up") || !strings.Contains(w.said.String(), "copies=1") {
+			if w.suspects != 1 || !strings.Contains(w.said.String(), "copies=1") {
 				t.Errorf("said %s", w.said.String())
 			}
 			w.repair("bad", 1)
@@ -142,7 +142,7 @@ func TestStoreThatIsOfflineGivesNothingUp(t *testing.T) {
 	if err := w.vouch[1].Do(t.Context()); !errors.Is(err, blobstore.ErrOffline) {
 		t.Errorf("%v", err)
 	}
-	if b := w.blob("one"); len(b.Copies) != 3 || w.proposals != 0 {
+	if b := w.blob("one"); len(b.Copies) != 3 || w.suspects != 0 {
 		t.Fatalf("%+v", b)
 	}
 	n.verifying, n.offline = nil, false
@@ -192,8 +192,8 @@ func TestBlobWithOneGoodCopyKeepsTheNode(t *testing.T) {
 	if b := w.blob("one"); w.on(3) != 1 || len(b.Copies) != 1 {
 		t.Errorf("%+v", b)
 	}
-	if w.proposals != 1 {
-		t.Errorf("%d proposals for one bad copy", w.proposals)
+	if w.proposals != 0 || w.suspects != 1 {
+		t.Errorf("%d proposals, %d suspects for one bad copy", w.proposals, w.suspects)
 	}
 }
 
@@ -334,10 +334,11 @@ func TestClearEndsWithItsTerm(t *testing.T) {
 func TestNewNeedsItsParts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2, 2)
-	whole := removal.Deps{Store: fsm.DefaultStore, State: w.state, Proposer: w, Blobs: w.nodes[1]}
+	whole := removal.Deps{Store: fsm.DefaultStore, State: w.state, Proposer: w, Blobs: w.nodes[1], Suspect: func(blobstore.CopyID) {}}
 	for name, take := range map[string]func(d *removal.Deps){
 		"state": func(d *removal.Deps) { d.State = nil }, "proposer": func(d *removal.Deps) { d.Proposer = nil },
 		"store": func(d *removal.Deps) { d.Store = "" }, "blobs": func(d *removal.Deps) { d.Blobs = nil },
+		"suspect": func(d *removal.Deps) { d.Suspect = nil },
 	} {
 		d := whole
 		take(&d)
@@ -346,7 +347,8 @@ func TestNewNeedsItsParts(t *testing.T) {
 		}
 		_, drop := removal.NewDrop(d)
 		_, cleared := removal.NewClear(d)
-		if (drop == nil) != (name == "blobs") || (cleared == nil) != (name == "blobs" || name == "store") {
+		alone := name == "blobs" || name == "suspect" // of vouch
+		if (drop == nil) != alone || (cleared == nil) != (alone || name == "store") {
 			t.Errorf("without %s: %v, %v", name, drop, cleared)
 		}
 	}

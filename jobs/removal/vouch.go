@@ -33,8 +33,9 @@ func (h *holder) run(ctx context.Context) error {
 	return h.walk.run(ctx)
 }
 
-// vouch hashes and vouches for this node's copies of a page of blobs. One that is bad is given up, so that
-// repair replaces it; one that cannot be read for another reason must not keep the others.
+// vouch hashes and vouches for this node's copies of a page of blobs. One that is bad is a suspect, which
+// will be given up, so that repair replaces it; one that cannot be read for another reason must not keep the
+// others.
 func (h *holder) vouch(ctx context.Context, _ blobstore.Incarnation, page []fsm.Digest) (bool, error) {
 	todo, retirement, err := h.unvouched(page)
 	if err != nil {
@@ -86,7 +87,7 @@ func (h *holder) unvouched(page []fsm.Digest) (todo []own, retirement uint64, er
 // hash reports whether a copy is good. It fails if the store as a whole cannot say.
 func (h *holder) hash(ctx context.Context, c own) (bool, error) {
 	at := blobstore.Location{Incarnation: h.Blobs.Incarnation(), Copy: blobstore.CopyID(c.copy)}
-	err := h.Blobs.Verify(ctx, blobstore.Blob{Digest: c.digest.Unpack(), Size: c.size, Locations: []blobstore.Location{at}}, nil)
+	err := h.Blobs.Verify(ctx, blobstore.Blob{Digest: c.digest.Unpack(), Size: c.size, Locations: []blobstore.Location{at}}, h.Pace)
 	if err == nil {
 		return true, nil
 	}
@@ -97,19 +98,13 @@ func (h *holder) hash(ctx context.Context, c own) (bool, error) {
 	if gone := h.Blobs.Check(ctx); gone != nil {
 		return false, fmt.Errorf("hash copies again: %w", gone)
 	}
-	if !errors.Is(err, blobstore.ErrCopyDamaged) && !errors.Is(err, blobstore.ErrCopyUnknown) {
-		if !h.warned { // what is wrong with many is mostly the same
-			h.warned = true
-			h.Logger.Warn("copy cannot be hashed again and is tried later", "store", h.Store, "digest", c.digest.String(), "error", err)
-		}
+	if errors.Is(err, blobstore.ErrCopyDamaged) || errors.Is(err, blobstore.ErrCopyUnknown) {
+		h.Suspect(at.Copy)
 		return false, nil
 	}
-	h.Logger.Error("copy is bad and is given up", "store", h.Store, "digest", c.digest.String(), "error", err)
-	_, err = fsm.Do(ctx, h.Proposer, fsm.GiveUpCopy{
-		Store: h.Store, Digest: c.digest, Location: fsm.Location{Incarnation: [16]byte(at.Incarnation), Copy: c.copy},
-	})
-	if err != nil && !errors.Is(err, fsm.ErrCopyUnknown) { // doomed or collected meanwhile: then it is somebody else's
-		return false, fmt.Errorf("give up a bad copy: %w", err)
+	if !h.warned { // what is wrong with many is mostly the same
+		h.warned = true
+		h.Logger.Warn("copy cannot be hashed again and is tried later", "store", h.Store, "digest", c.digest.String(), "error", err)
 	}
 	return false, nil
 }

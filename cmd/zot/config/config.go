@@ -20,6 +20,7 @@ type Config struct {
 	HTTP            HTTP
 	Log             Log
 	Cluster         Cluster
+	Extensions      Extensions
 }
 
 // Log says what is logged, and where to.

@@ -26,6 +26,7 @@ func Default(host string) Config {
 			Reads:    "available",
 			Timing:   "default",
 		},
+		Extensions: Extensions{Scrub: Scrub{Interval: scrubUnasked}},
 	}
 }
 

@@ -27,7 +27,7 @@ func readFile(s *section, c *Config) {
 	})
 	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) })
 	s.later([]later{{"scheduler", "", keys("numWorkers")}})
-	s.section("extensions", func(s *section) { s.later(laterInExtensions()) })
+	s.section("extensions", func(s *section) { readExtensions(s, &c.Extensions) })
 	s.ignored("goVersion", "commit", "releaseTag", "binaryType")
 }
 

@@ -48,6 +48,7 @@ func TestDefaults(t *testing.T) {
 			Alone: true, Name: "zot", Node: "zot-0", Listen: "0.0.0.0:7373", Advertise: "zot-0:7373",
 			BootstrapExpect: 1, Replicas: 1, WriteAcks: 1, Reads: "available", Timing: "default",
 		},
+		Extensions: config.Extensions{Scrub: config.Scrub{Interval: 7 * 24 * time.Hour}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the defaults are\n%+v\nnot\n%+v", got, want)
@@ -66,6 +67,9 @@ func TestParse(t *testing.T) {
 		}
 	}
 	same := func(*config.Config) {}
+	scrubEvery := func(d time.Duration) func(*config.Config) {
+		return func(c *config.Config) { c.Extensions.Scrub.Interval = d }
+	}
 	for name, test := range map[string]struct {
 		file string
 		want func(*config.Config)
@@ -118,7 +122,12 @@ func TestParse(t *testing.T) {
 		"keys in any case":         {`{"STORAGE": {"rootdirectory": "/var/lib/zot"}, "Http": {"PORT": "1"}}`, func(c *config.Config) { c.HTTP.Port = "1" }},
 		"a key twice":              {minimal(`, "http": {"port": "1", "port": "2"}`), func(c *config.Config) { c.HTTP.Port = "2" }},
 		"null is nothing":          {minimal(`, "http": {"port": null}, "cluster": null`), same},
-		"keys of zot":              {minimal(`, "extensions": {"scrub": {}}, "goVersion": "go1.20"`), same},
+		"keys of zot":              {minimal(`, "extensions": {"search": {}}, "goVersion": "go1.20"`), same},
+		"scrub":                    {minimal(`, "extensions": {"scrub": {}}`), scrubEvery(24 * time.Hour)},
+		"scrub at times":           {minimal(`, "extensions": {"scrub": {"enable": true, "interval": "48h"}}`), scrubEvery(48 * time.Hour)},
+		"scrub too often":          {minimal(`, "extensions": {"scrub": {"interval": "119m"}}`), scrubEvery(2 * time.Hour)},
+		"scrub all the time":       {minimal(`, "extensions": {"scrub": {"interval": "0s"}}`), scrubEvery(2 * time.Hour)},
+		"no scrub":                 {minimal(`, "extensions": {"scrub": {"enable": false, "interval": "1m"}}`), scrubEvery(0)},
 		"an empty cluster section": {minimal(`, "cluster": {}`), inCluster(same)},
 		"advertise by name": {
 			minimal(`, "cluster": {"node": "b", "secretFile": "s", "members": ["a.zot:7373", "B.zot:7474", "c.zot:7373"]}`),
@@ -240,6 +249,7 @@ func TestProblems(t *testing.T) {
 		{"half of http.tls", minimal(`, "http": {"tls": {"cert": "c"}}`)},
 		{"only the CA of http.tls", minimal(`, "http": {"tls": {"cacert": "c"}}`)},
 		{"kinds of http.tls", minimal(`, "http": {"tls": {"cert": ["c"], "keyFile": "k"}}`)},
+		{"scrub", minimal(`, "extensions": {"scrub": {"interval": "10m", "intervall": 1}}`)},
 		{"notes on values", minimal(`, "http": {"port": "1", "port": "2"}, "cluster": {"replicas": 3.5}`)},
 	} {
 		_, notes, err := config.Parse("config.json", []byte(test.file), "zot-0")

@@ -73,7 +73,6 @@ func laterInExtensions() []later {
 		{"apikey", "", keys(enable)},
 		{"userprefs", "", keys(enable)},
 		{"lint", "manifests are taken with and without annotations", keys(enable, "mandatoryAnnotations")},
-		{"scrub", "", keys(enable, "interval")},
 		{"trust", "", keys(enable, "cosign", "notation")},
 		{"events", "", keys(enable, "sinks")},
 	}

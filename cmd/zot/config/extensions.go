@@ -1,0 +1,39 @@
+package config
+
+import "time"
+
+// Extensions is what zot counts as beyond the core.
+type Extensions struct {
+	Scrub Scrub
+}
+
+// Scrub says how often a node hashes its copies of blobs again.
+type Scrub struct {
+	Interval time.Duration // 0: never
+}
+
+const (
+	scrubAsked   = 24 * time.Hour     // with a section that does not say
+	scrubUnasked = 7 * 24 * time.Hour // without one: rot that nobody looks for takes one copy after the other
+	minScrub     = 2 * time.Hour
+)
+
+func readExtensions(s *section, c *Extensions) {
+	s.section("scrub", func(s *section) { readScrub(s, &c.Scrub) })
+	s.later(laterInExtensions())
+}
+
+// readScrub reads a section that is on unless it says otherwise.
+func readScrub(s *section, c *Scrub) {
+	on := true
+	c.Interval = scrubAsked
+	s.boolean("enable", &on)
+	s.duration("interval", &c.Interval)
+	switch {
+	case !on:
+		c.Interval = 0
+	case c.Interval < minScrub:
+		s.note(s.key("interval"), "%s is raised to %s, the shortest", c.Interval, minScrub)
+		c.Interval = minScrub
+	}
+}
