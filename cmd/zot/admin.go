@@ -105,7 +105,12 @@ type (
 
 // serveAdmin answers the operator until ctx ends.
 func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.State, log hclog.Logger) error {
-	server := newServer(adminHandler(node, func() (blobHealth, error) { return blobsOf(state) }), log.Named("admin"))
+	mux := http.NewServeMux()
+	mux.Handle("/", adminHandler(node, func() (blobHealth, error) { return blobsOf(state) }))
+	if o, ok := node.(ordering); ok {
+		mux.Handle("/registry/", contents{state, o}.handler())
+	}
+	server := newServer(mux, log.Named("admin"))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }() // waited for below
 	select {
@@ -118,18 +123,7 @@ func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.S
 
 func adminHandler(node operated, blobs func() (blobHealth, error)) http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, do func(ctx context.Context, body *json.Decoder) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
-			defer cancel()
-			answer, err := do(ctx, json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody)))
-			if err != nil {
-				answerJSON(w, adminStatus(err), adminError{explain(err)})
-				return
-			}
-			answerJSON(w, http.StatusOK, answer)
-		})
-	}
+	handle := func(pattern string, do operation) { mux.HandleFunc(pattern, answering(do)) }
 	handle("GET /cluster/status", func(ctx context.Context, _ *json.Decoder) (any, error) {
 		s, err := node.Status(ctx)
 		if err != nil {
@@ -158,16 +152,34 @@ func adminHandler(node operated, blobs func() (blobHealth, error)) http.Handler 
 	return mux
 }
 
+// operation is what is done for one request of the operator.
+type operation func(ctx context.Context, body *json.Decoder) (any, error)
+
+// answering answers with what an operation returns.
+func answering(do operation) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+		defer cancel()
+		answer, err := do(ctx, json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody)))
+		if err != nil {
+			answerJSON(w, adminStatus(err), adminError{explain(err)})
+			return
+		}
+		answerJSON(w, http.StatusOK, answer)
+	}
+}
+
 // errBadRequest is for a body that is not what the path takes.
 var errBadRequest = errors.New("the body is not what this request takes")
 
 // adminStatus tells what may be tried again from what is refused.
 func adminStatus(err error) int {
 	_, refused := errors.AsType[*peer.RemoteError](err)
+	_, final := errors.AsType[refusal](err)
 	switch {
 	case errors.Is(err, errBadRequest):
 		return http.StatusBadRequest
-	case refused:
+	case refused, final:
 		return http.StatusConflict
 	default:
 		return http.StatusServiceUnavailable

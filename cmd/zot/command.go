@@ -81,7 +81,7 @@ func rootCommand(s surroundings) *cobra.Command {
 		}
 		return cmd.Help()
 	}
-	root.AddCommand(serveCommand(s), verifyCommand(), clusterCommand(), versionCommand(s))
+	root.AddCommand(serveCommand(s), verifyCommand(), verifyFeatureCommand(), clusterCommand(), tagCommand(), versionCommand(s))
 	return root
 }
 

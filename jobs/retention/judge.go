@@ -72,8 +72,8 @@ type moment struct {
 // since is how long ago a date was.
 func (m moment) since(date int64) time.Duration { return time.Duration(m.date-date) * time.Millisecond }
 
-// judge says of each tag and each manifest what becomes of it. A manifest that loses its last tag here stays
-// for now: the tag may be brought back.
+// judge says of each tag, and of each manifest that no tag stands for, what becomes of it. A manifest that loses
+// its last tag stays for now: the tag may be brought back.
 func (p *policy) judge(r repository, at moment) iter.Seq[Thing] {
 	return func(yield func(Thing) bool) {
 		for i, v := range p.judgeTags(r.tags, at) {
@@ -82,7 +82,7 @@ func (p *policy) judge(r repository, at moment) iter.Seq[Thing] {
 			}
 		}
 		for i, v := range p.judgeManifests(r.manifests, at) {
-			if m := r.manifests[i]; !yield(Thing{"", m.digest, m.pushed, m.pulled, v}) {
+			if m := r.manifests[i]; !m.tagged && !yield(Thing{"", m.digest, m.pushed, m.pulled, v}) {
 				return
 			}
 		}

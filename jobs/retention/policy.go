@@ -60,6 +60,7 @@ type Policies struct {
 // policy is one that matches.
 type policy struct {
 	Policy
+	number   int                // its place in Config.Policies
 	patterns [][]*regexp.Regexp // of KeepTags, in its order
 	delay    time.Duration
 }
@@ -70,13 +71,13 @@ func Compile(c Config) (*Policies, error) {
 		return nil, fmt.Errorf("a delay of %s is below zero", c.Delay)
 	}
 	all := &Policies{config: c}
-	for _, p := range c.Policies {
+	for n, p := range c.Policies {
 		for _, glob := range p.Repositories {
 			if !doublestar.ValidatePattern(glob) {
 				return nil, fmt.Errorf("%q is no glob", glob)
 			}
 		}
-		ready := &policy{Policy: p, delay: c.Delay}
+		ready := &policy{Policy: p, number: n, delay: c.Delay}
 		for _, keep := range p.KeepTags {
 			patterns, err := compile(keep.Patterns)
 			if err != nil {

@@ -453,3 +453,52 @@ func TestNewRefuses(t *testing.T) {
 		}
 	})
 }
+
+// A preview says what a run would do, page by page, and does nothing.
+func TestPreviews(t *testing.T) {
+	t.Parallel()
+	p := newest(1)
+	p.Repositories, p.DeleteUntagged = []string{"small/**", "big"}, true
+	inWorld(t, func(w *world) {
+		for n := range 120 { // more than a page
+			w.push("small/"+numbered(n), "m", "t")
+		}
+		w.push("big", "m", "1", "2", "3")
+		w.push("big", "untagged")
+		w.push("other", "m", "1", "2")
+		w.pass(delay)
+		policies, err := retention.Compile(w.config)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		before := w.proposals
+		var all []retention.Preview
+		for more, after := true, ""; more; {
+			var page []retention.Preview
+			page, more, err = policies.Previews(w.t.Context(), w.state, fsm.DefaultStore, after, time.Now(), false)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if all = append(all, page...); len(page) > 0 {
+				after = page[len(page)-1].Repository
+			}
+		}
+		if len(all) != 122 || w.proposals != before {
+			w.t.Fatalf("%d previews, %d proposals", len(all), w.proposals-before)
+		}
+		big, other, small := all[0], all[1], all[2]
+		if big.Repository != "big" || big.Policy != 1 || big.Tags != 3 || big.Manifests != 2 || big.GoingTags != 2 || big.GoingManifests != 1 || len(big.Things) != 3 || big.Things[0].Tag != "2" {
+			w.t.Errorf("%+v", big)
+		}
+		if other.Repository != "other" || other.Policy != -1 || other.Tags != 0 {
+			w.t.Errorf("%+v", other)
+		}
+		if small.Policy != 1 || small.Tags != 1 || small.GoingTags != 0 || small.Things != nil {
+			w.t.Errorf("%+v", small)
+		}
+		page, _, err := policies.Previews(w.t.Context(), w.state, fsm.DefaultStore, "", time.Now(), true)
+		if err != nil || len(page[0].Things) != 4 || page[0].Things[0].Goes {
+			w.t.Errorf("%+v, %v", page[0], err)
+		}
+	}, retention.Policy{Repositories: []string{"none"}}, p)
+}
