@@ -138,6 +138,7 @@ type Registry struct {
 	signer      atomic.Pointer[signer]
 	commits     *commits
 	limits      limits
+	bodies      *bodies
 	routes      map[endpoint]map[string]handler
 }
 
@@ -161,7 +162,7 @@ func New(config Config, deps Deps) (*Registry, error) {
 	}
 	g := &Registry{
 		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
-		blobs: deps.Blobs, peers: deps.Peers, pulls: deps.Pulls, log: deps.Logger, commits: newCommits(), limits: newLimits(config),
+		blobs: deps.Blobs, peers: deps.Peers, pulls: deps.Pulls, log: deps.Logger, commits: newCommits(), limits: newLimits(config), bodies: newBodies(maxBodies),
 	}
 	g.signer.Store(signer)
 	g.routes = g.table()

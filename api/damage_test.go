@@ -19,6 +19,8 @@ type rotten struct{ blobstore.Reader }
 
 func (rotten) Close() error { return nil }
 
+func (rotten) Read([]byte) (int, error) { return 0, damage() }
+
 func (rotten) WriteTo(io.Writer) (int64, error) { return 0, damage() }
 
 func damage() error {

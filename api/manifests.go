@@ -2,9 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 
@@ -64,20 +61,7 @@ func (g *Registry) getManifest(w *answer, r *http.Request, q request) error {
 	if known {
 		return notModified(w)
 	}
-	if f.Inline {
-		w.WriteHeader(http.StatusOK)
-		_, _ = w.Write(f.body) // a client that has gone needs no answer
-		return nil
-	}
-	stream, err := g.openBlob(r.Context(), q.repository, f.blob, span{0, f.Size})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = stream.Close() }() // it was only read
-	if err := w.send(http.StatusOK, stream); err != nil {
-		return fmt.Errorf("send manifest %s: %w", f.Digest, err)
-	}
-	return nil
+	return g.sendManifest(w, r, q.repository, f)
 }
 
 // headManifest is getManifest without the body. It waits for its round also when it names a digest: clients
@@ -110,28 +94,6 @@ func describeManifest(w *answer, m fsm.Manifest) (etag string) {
 	h.Set("Docker-Content-Digest", d.String())
 	h.Set("ETag", etag)
 	return etag
-}
-
-// bodyOfManifest reads a manifest's bytes, from wherever they are.
-func (g *Registry) bodyOfManifest(ctx context.Context, repository string, f found) ([]byte, error) {
-	if f.Inline {
-		return f.body, nil
-	}
-	leave, err := enter(g.limits.manifests, f.Size)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	stream, err := g.openBlob(ctx, repository, f.blob, span{0, f.Size})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = stream.Close() }() // it was only read
-	b, err := io.ReadAll(stream)
-	if err != nil {
-		return nil, fmt.Errorf("read manifest %s: %w", f.Digest, err)
-	}
-	return b, nil
 }
 
 // deleteManifest deletes a tag alone, or a manifest with all its tags (end-9).
