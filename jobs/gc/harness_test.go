@@ -51,6 +51,7 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = state.Close() })
 	w := &world{t: t, state: state}
+	t.Cleanup(w.check)
 	for n := 1; n <= 3; n++ {
 		apply(w, fsm.NodeStarted{Node: entry.Node{Incarnation: node(n), Name: fmt.Sprint("zot-", n), Level: 1}})
 		apply(w, fsm.NodeJoined{Incarnation: node(n)})
@@ -213,10 +214,9 @@ func (w *world) expect(repository, text string, blob, link bool) {
 			w.t.Errorf("the link of %s to %q: %v, want %t", repository, text, err, link)
 		}
 	})
-	w.check()
 }
 
-// check looks for what does not fit together in the state (invariants 2 and 3).
+// check looks, at the end of a test, for what does not fit together in the state (invariants 2 and 3).
 func (w *world) check() {
 	w.t.Helper()
 	w.view(func(v fsm.View) {
