@@ -45,6 +45,12 @@ func TestBitRot(t *testing.T) {
 	sent(t, http.MethodPut, at[1]+"/v2/team/app/manifests/"+image, string(manifest), http.StatusCreated)
 	eventually(t, "the node has a copy of each", func() bool { return len(copiesIn(t, roots[0])) == 3 })
 
+	rot := func() {
+		for _, file := range copiesIn(t, roots[0]) {
+			flipBit(t, file, rng)
+		}
+	}
+	rot() // the manifest is read from its copy only once
 	var clients sync.WaitGroup
 	rotten := make(chan struct{})
 	for n := range 4 {
@@ -66,9 +72,7 @@ func TestBitRot(t *testing.T) {
 		})
 	}
 	for range 40 {
-		for _, file := range copiesIn(t, roots[0]) {
-			flipBit(t, file, rng)
-		}
+		rot()
 	}
 	close(rotten)
 	clients.Wait()
