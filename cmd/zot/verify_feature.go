@@ -80,7 +80,7 @@ func verifyRetention(ctx context.Context, out io.Writer, file string, all bool) 
 		_, err := fmt.Fprintln(out, "storage.retention has no policies: every tag and every manifest stays")
 		return err
 	}
-	ask, end, err := asker(ctx, file, c)
+	ask, end, err := asker(ctx, out, file, c)
 	if err != nil {
 		return err
 	}
@@ -98,8 +98,9 @@ func verifyRetention(ctx context.Context, out io.Writer, file string, all bool) 
 	}
 }
 
-// asker finds who knows the registry: the node that runs, or else what it has left. The caller calls end.
-func asker(ctx context.Context, file string, c config.Config) (ask func(context.Context, previewRequest) (previewAnswer, error), end func() error, err error) {
+// asker finds who knows the registry: the node that runs, or else what it has left, which it says. The caller
+// calls end.
+func asker(ctx context.Context, out io.Writer, file string, c config.Config) (ask func(context.Context, previewRequest) (previewAnswer, error), end func() error, err error) {
 	client, err := newClient(file)
 	if err != nil {
 		return nil, nil, err
@@ -110,6 +111,9 @@ func asker(ctx context.Context, file string, c config.Config) (ask func(context.
 	state, end, err := openLeft(c)
 	if err != nil {
 		return nil, nil, err
+	}
+	if _, err := fmt.Fprintf(out, "note: no node runs in %s: this is as it was when one stopped\n", c.Storage.RootDirectory); err != nil {
+		return nil, nil, errors.Join(err, end())
 	}
 	return func(ctx context.Context, r previewRequest) (previewAnswer, error) { return preview(ctx, state, r) }, end, nil
 }

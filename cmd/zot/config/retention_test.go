@@ -133,6 +133,15 @@ func TestRetentionProblems(t *testing.T) {
 	golden(t, "retention.golden", b.String())
 }
 
+// The example that the documentation names is one.
+func TestRetentionExample(t *testing.T) {
+	t.Parallel()
+	c, notes, err := config.Load("../../../deploy/examples/retention.json")
+	if err != nil || len(notes) > 0 || len(c.Storage.Retention.Policies) != 3 || !c.Storage.Retention.DryRun {
+		t.Errorf("%+v, %v, %v", c.Storage.Retention, notes, err)
+	}
+}
+
 // What is read is what can be judged by.
 func FuzzRetention(f *testing.F) {
 	f.Add(`{"dryRun": true, "delay": "1h", "policies": [{"repositories": ["a/**", "{b,c}"], "keepTags": [{"patterns": ["^v\\d+$"], "pulledWithin": 1e9}]}]}`)
