@@ -65,7 +65,10 @@ func (r *report) collect(bad Bad) error {
 	}
 	err := r.View(func(v fsm.View) error {
 		for _, d := range v.Damaged(r.store, "", maxDamaged) {
-			blobs[d] = "no good copy of it is left"
+			why, here := blobs[d]
+			if blobs[d] = "no good copy of it is left"; here {
+				blobs[d] += "; " + why
+			}
 		}
 		return nil
 	})
