@@ -45,9 +45,15 @@ func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64,
 type writer struct {
 	store   *Store
 	upload  *upload
-	pending chan error // of the sync under way; nil if there is none
-	target  int64      // what will be durable when it has ended
-	started int64      // what the kernel was asked to write out
+	pending chan synced // of the sync under way; nil if there is none
+	target  int64       // what will be durable when it has ended
+	started int64       // what the kernel was asked to write out
+}
+
+// synced is how a sync went.
+type synced struct {
+	durable bool
+	err     error
 }
 
 // copy takes bytes until r ends or something fails.
@@ -120,14 +126,18 @@ func (w *writer) checkpoint() error {
 	}
 	u, state := w.upload, w.store.state(w.upload)
 	state.sums = slices.Clone(state.sums) // that of the last chunk goes on changing
-	w.pending, w.target = make(chan error, 1), u.tally.size
+	w.pending, w.target = make(chan synced, 1), u.tally.size
 	file, pending := u.file, w.pending
 	go func() { // wait waits for it
-		if err := file.Sync(); err != nil {
-			pending <- w.store.broken(u, err)
-			return
-		}
-		pending <- w.store.keep(u, state, true)
+		var is synced
+		is.err = blobstore.Contain(func() error {
+			if err := file.Sync(); err != nil {
+				return w.store.broken(u, err)
+			}
+			is.durable = true
+			return w.store.keep(u, state, true)
+		})
+		pending <- is
 	}()
 	return nil
 }
@@ -137,12 +147,12 @@ func (w *writer) wait() error {
 	if w.pending == nil {
 		return nil
 	}
-	err := <-w.pending
+	is := <-w.pending
 	w.pending = nil
-	if !errors.Is(err, blobstore.ErrUploadBroken) {
+	if is.durable {
 		w.upload.synced = w.target
 	}
-	return err
+	return is.err
 }
 
 // end keeps what the upload has come to for the next process. A power cut may take that record, and leaves

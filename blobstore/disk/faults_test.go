@@ -20,6 +20,7 @@ type faults struct {
 	steps  atomic.Int64 // calls that may fail, so far
 	failAt int64        // the one that does
 	err    error        // with this
+	panics bool         // it does not fail, but panics
 	only   string       // counts only steps that begin so; "" counts all
 }
 
@@ -29,6 +30,9 @@ func (f *faults) step(what string) error {
 		return nil
 	}
 	if n := f.steps.Add(1); n == f.failAt {
+		if f.panics {
+			panic("step " + what)
+		}
 		return &os.PathError{Op: what, Path: "file", Err: f.err}
 	}
 	return nil

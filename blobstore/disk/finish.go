@@ -53,8 +53,10 @@ func (s *Store) verify(ctx context.Context, u *upload, d digest.Digest) error {
 // The two syncs go on side by side: a file system mostly needs one write of its journal for both.
 func (s *Store) makeDurable(u *upload, done *finished) error {
 	sums := make(chan error, 1)
-	go func() { sums <- s.writeSums(u, done) }() // waited for below
-	err := s.seal(u)
+	go func() { // waited for below
+		sums <- blobstore.Contain(func() error { return s.writeSums(u, done) })
+	}()
+	err := blobstore.Contain(func() error { return s.seal(u) }) // or nobody would wait
 	return errors.Join(err, s.fault("write sums", <-sums))
 }
 
