@@ -164,6 +164,21 @@ func TestTagHistory(t *testing.T) {
 		t.Errorf("v1 is not back: %d", code)
 	}
 
+	// What the operator has seen is what is changed.
+	c, err := newClient(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.http.CloseIdleConnections()
+	for is, want := range map[string]string{
+		"": "team/app:v1 was changed meanwhile: look again with 'zot tag history'", one: "team/app:v1 was changed meanwhile", "sha256:1": "invalid digest",
+	} {
+		err := c.call(t.Context(), http.MethodPost, "/registry/tag/restore", restoreRequest{tagRequest{"team/app", "v1"}, one, is}, &struct{}{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("seen as %q: %v", is, err)
+		}
+	}
+
 	// What is deleted by its digest is gone.
 	sent(t, http.MethodDelete, at+"/v2/team/app/manifests/"+two, "", http.StatusAccepted)
 	denied(t, two+", which was deleted since: its bytes are collected or soon will be, and it cannot be brought back. Still here: --at 3", "tag", "restore", "team/app:v1", "--config", file)

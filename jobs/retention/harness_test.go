@@ -272,6 +272,18 @@ func (w *world) expectSaid(text string, want int) {
 	}
 }
 
+// expectNeverGone says of tags of repository a that nothing has removed them for a while.
+func (w *world) expectNeverGone(tags ...string) {
+	w.t.Helper()
+	w.view(func(v fsm.View) {
+		for _, tag := range tags {
+			if h := v.TagHistory("a", tag); len(h.Entries) > 0 {
+				w.t.Errorf("%s has the history %+v", tag, h)
+			}
+		}
+	})
+}
+
 // dump is what the state says of a manifest of repository a, but for its dates.
 func (w *world) dump(d fsm.Digest) (text string) {
 	w.t.Helper()

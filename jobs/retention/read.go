@@ -131,7 +131,7 @@ func (n namesSubject) subject(v fsm.View, repository, tag string) subject {
 	if err != nil {
 		return none
 	}
-	if _, is := v.Manifest(repository, d); is && lacks == 0 {
+	if _, is := v.Manifest(repository, d); is {
 		return there
 	}
 	if beginning := d[:len(d)-lacks/2]; lacks > 0 {

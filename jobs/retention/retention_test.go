@@ -160,7 +160,14 @@ func TestPushInBetweenWins(t *testing.T) {
 		"a manifest gets many tags": {
 			"delete-manifest",
 			func(w *world) { w.push("a", "untagged", "t", "u") },
-			func(w *world) { w.expectTags("a", "newest", "t", "u"); w.expect("a", "untagged", true) },
+			func(w *world) { w.expectTags("a", "newest", "t", "u"); w.expectNeverGone("t", "u") },
+		},
+		"the next manifest gets a tag": {
+			"delete-manifest",
+			func(w *world) {
+				w.push("a", "untagged", "t")
+			},
+			func(w *world) { w.expectTags("a", "newest", "t"); w.expectNeverGone("t"); w.expect("a", "x", false) },
 		},
 		"a manifest gets a tag, as others go": {
 			"delete-manifest",
@@ -205,6 +212,9 @@ func TestPushInBetweenWins(t *testing.T) {
 				}
 				if name == "a subject comes" || name == "nothing" {
 					w.put(about("orphan", packed("subject")))
+				}
+				if name == "the next manifest gets a tag" {
+					w.push("a", "x") // its digest comes first
 				}
 				if name != "a subject comes" {
 					w.push("a", "untagged")

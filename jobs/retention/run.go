@@ -21,8 +21,7 @@ const (
 type keeper struct {
 	Deps
 
-	walk  *walk // nil: not yet read
-	noted walk  // as it stands in the state
+	walk *walk // nil: not yet read
 }
 
 // walk is how far the job has come, as it stands in the state.
@@ -70,14 +69,13 @@ func (k *keeper) look() (now int64, at moment, err error) {
 		if k.walk != nil {
 			return nil
 		}
-		p, known := v.Progress(k.job())
-		if known {
-			if err := json.Unmarshal(p.Value, &k.noted); err != nil {
+		come := &walk{}
+		if p, known := v.Progress(k.job()); known {
+			if err := json.Unmarshal(p.Value, come); err != nil {
 				return fmt.Errorf("read how far retention has come: %w", err)
 			}
 		}
-		walk := k.noted
-		k.walk = &walk
+		k.walk = come
 		return nil
 	})
 	return now, at, err
@@ -88,9 +86,6 @@ func (k *keeper) job() string { return "retention/" + k.Store }
 
 // note records how far the job has come.
 func (k *keeper) note(ctx context.Context) error {
-	if *k.walk == k.noted {
-		return nil
-	}
 	value, err := json.Marshal(k.walk)
 	if err != nil {
 		return err
@@ -106,7 +101,6 @@ func (k *keeper) note(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("note how far retention has come: %w", err)
 	}
-	k.noted = *k.walk
 	return nil
 }
 
