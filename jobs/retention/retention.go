@@ -7,7 +7,7 @@
 // the rest reads the one and carries out the other. A command removes a tag only if it still names what was
 // judged, and no manifest that an index has come to list, so that a push in between wins. How far a walk has
 // come stands in the state: who leads next goes on there. A run looks at so many records and removes so many
-// things at most, and one repository is in memory at a time, about 100 bytes for each tag and manifest.
+// things at most, and one repository is in memory at a time, some 200 bytes for each tag and manifest.
 //
 // # Dates
 //
