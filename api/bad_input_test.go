@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -69,6 +70,21 @@ func TestBadInput(t *testing.T) {
 	if wrong := w.findings(); len(wrong) > 0 {
 		t.Errorf("%q", wrong)
 	}
+}
+
+// connect sends the beginning of a request, and returns the connection and its answers.
+func connect(t *testing.T, address, beginning string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	var d net.Dialer
+	c, err := d.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if _, err := io.WriteString(c, beginning); err != nil {
+		t.Fatal(err)
+	}
+	return c, bufio.NewReader(c)
 }
 
 // send sends the request and judges its answer.

@@ -84,11 +84,10 @@ func join(t testing.TB, options ...option) *members {
 	return c
 }
 
-// serve has the nodes forward over TCP.
+// serve has the nodes forward over HTTP.
 func (c *members) serve() *members {
 	for _, n := range c.nodes {
-		n.served = httptest.NewServer(http.HandlerFunc(n.forwarded))
-		c.t.Cleanup(n.served.Close)
+		n.served = listen(c.t, http.HandlerFunc(n.forwarded))
 	}
 	return c
 }

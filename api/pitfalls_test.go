@@ -257,8 +257,7 @@ func TestManifestsAreKeptAsTheyAre(t *testing.T) {
 func TestClientsOfManyKinds(t *testing.T) {
 	t.Parallel()
 	b := balance(t)
-	server := httptest.NewServer(b.nodes[1])
-	defer server.Close()
+	server := listen(t, b.nodes[1])
 	owned := func() string {
 		return b.nodes[0].must(http.StatusNoContent, call{method: http.MethodGet, path: b.nodes[0].begin()}).Header().Get("Location")
 	}
@@ -273,7 +272,7 @@ func TestClientsOfManyKinds(t *testing.T) {
 		"nothing to begin":   {"POST /v2/a/b/blobs/uploads HTTP/1.0\r\nHost: zot\r\n\r\n", []int{202}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, answers := connect(t, server.Listener.Addr().String(), strings.Replace(test.request, "%s", owned(), 1))
+			_, answers := dial(t, server, strings.Replace(test.request, "%s", owned(), 1))
 			if have := statuses(t, answers); fmt.Sprint(have) != fmt.Sprint(test.want) {
 				t.Errorf("statuses %v, want %v", have, test.want)
 			}
