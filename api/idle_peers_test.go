@@ -18,6 +18,21 @@ func through(t *testing.T, options ...option) (c *members, at string, server *ht
 	return c, at, listen(t, c.nodes[1])
 }
 
+// waitWriting waits until bytes go into an upload of the node, or no more do.
+func (n *node) waitWriting(at string, want bool) {
+	n.c.t.Helper()
+	id := n.uploadID(n.must(http.StatusNoContent, call{method: http.MethodGet, path: at}))
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for writing := !want; writing != want; <-tick.C {
+		u, err := n.blobs.Upload(n.c.t.Context(), id)
+		if err != nil {
+			n.c.t.Fatal(err)
+		}
+		writing = u.Writing
+	}
+}
+
 // A client that sends nothing in the middle of a body is cut off by the node that it talks to, and the owner goes on
 // with what it has got.
 func TestSilentClientOfAnotherNode(t *testing.T) {
@@ -29,18 +44,8 @@ func TestSilentClientOfAnotherNode(t *testing.T) {
 		if have := statuses(t, answers); len(have) != 1 || have[0] != http.StatusBadRequest {
 			t.Errorf("statuses %v", have)
 		}
+		c.nodes[0].waitWriting(at, false) // until the owner, too, knows that nothing more comes
 		status := c.nodes[2].must(http.StatusNoContent, call{method: http.MethodGet, path: at})
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for writing := true; writing; { // until the owner, too, knows that nothing more comes
-			<-tick.C
-			u, err := c.nodes[0].blobs.Upload(t.Context(), c.nodes[0].uploadID(status))
-			if err != nil {
-				t.Fatal(err)
-			}
-			writing = u.Writing
-		}
-		status = c.nodes[2].must(http.StatusNoContent, call{method: http.MethodGet, path: at})
 		var taken int
 		if _, err := fmt.Sscanf(status.Header().Get("Range"), "0-%d", &taken); err != nil || taken == 0 {
 			t.Fatalf("Range %q", status.Header().Get("Range"))
@@ -88,6 +93,7 @@ func TestOwnerDiesMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, at, _ := through(t)
 		end := occupy(t, c.nodes[1], call{method: http.MethodPatch, path: at, body: strings.Repeat("x", 1<<20)})
+		c.nodes[0].waitWriting(at, true) // the connection is one that it has accepted
 		c.nodes[0].served.CloseClientConnections()
 		if status := end(); status != http.StatusServiceUnavailable {
 			t.Errorf("status %d", status)
