@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
 // The exit codes, as `zot --help` has them.
@@ -21,6 +23,7 @@ type surroundings struct {
 	stdout, stderr io.Writer
 	exit           func(code int) // at once, whatever still runs
 	version        string
+	adjust         func(c *config.Config) // what a test has otherwise than its file can say; nil: nothing
 }
 
 // execute runs the command that the arguments name and returns the process's exit code.

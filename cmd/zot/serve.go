@@ -41,6 +41,9 @@ func serve(cmd *cobra.Command, s surroundings, file string, set setting) (err er
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	if s.adjust != nil {
+		s.adjust(&c)
+	}
 	log, closer, err := openLog(c.Log, s.stdout)
 	if err != nil {
 		return err

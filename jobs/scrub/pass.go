@@ -26,6 +26,7 @@ const (
 
 // pass is how far a node is.
 type pass struct {
+	Before time.Time `json:"before,omitzero"` // when the one before ended, and was reported
 	Began  time.Time `json:"began,omitzero"`
 	Ended  time.Time `json:"ended,omitzero"`
 	After  string    `json:"after,omitempty"` // the digest of the last copy that was hashed
@@ -38,16 +39,21 @@ type pass struct {
 // passes goes through the copies of this node again and again.
 type passes struct {
 	Deps
-	note note[pass]
+	note   note[pass]
+	ledger note[ledger]
 
 	pass         // that it is in
 	begun  bool  // it has read where it was
 	bad    Bad   // since the process started
+	last   Bad   // of the pass before
 	left   int64 // what the rest costs
 	counts time.Time
 	saved  time.Time
 	warned bool // in this pass, of a copy that could not be read
 }
+
+// ofThisNode begins what is said of a bad copy.
+const ofThisNode = "the copy of this node: "
 
 // Bad is which blobs were found bad, and why.
 type Bad map[fsm.Digest]string
@@ -81,7 +87,8 @@ func (p *passes) begin() (err error) {
 		}
 	}
 	if p.Began.IsZero() || !p.Ended.IsZero() && now.Sub(p.Began) >= p.Every {
-		p.pass, p.bad, p.warned = pass{Began: now}, Bad{}, false
+		p.pass = pass{Before: p.Ended, Began: now}
+		p.last, p.bad, p.warned = p.bad, Bad{}, false
 	}
 	return nil
 }
@@ -159,7 +166,7 @@ func (p *passes) look(ctx context.Context, c own) error {
 	}
 	p.Bad++
 	if len(p.bad) < maxBad {
-		p.bad[c.digest] = "the copy of this node: " + err.Error()
+		p.bad[c.digest] = ofThisNode + err.Error()
 	}
 	p.Suspects.Add([16]byte(c.copy))
 	return nil
@@ -223,9 +230,20 @@ func (p *passes) end(ctx context.Context) error {
 	return nil
 }
 
-// report writes a line for each image. zot's lines have the same words.
+// report writes a line for each image. zot's lines have the same words. What readers came upon since the last
+// report counts as found by this pass.
 func (p *passes) report(ctx context.Context) (affected int, err error) {
-	return affected, Images(ctx, p.State, p.Store, p.bad, p.Pace, func(i Image) error {
+	l, err := p.ledger.load()
+	if err != nil {
+		return 0, err
+	}
+	for _, g := range l.GivenUp {
+		d, err := fsm.Pack(digest.Digest(g.Digest))
+		if _, reported := p.last[d]; err == nil && !reported && !g.At.Before(p.Before) {
+			p.bad[d] = ofThisNode + g.Error
+		}
+	}
+	err = Images(ctx, p.State, p.Store, p.bad, p.Pace, func(i Image) error {
 		if i.Error == "" {
 			p.Logger.Info("scrub: blobs/manifest ok", "image", i.Name, "tag", i.Tag, "status", "ok")
 			return nil
@@ -234,6 +252,7 @@ func (p *passes) report(ctx context.Context) (affected int, err error) {
 		p.Logger.Warn("scrub: blobs/manifest affected", "image", i.Name, "tag", i.Tag, "status", "affected", "error", i.Error)
 		return nil
 	})
+	return affected, err
 }
 
 func (p *passes) save() error {

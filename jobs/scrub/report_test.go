@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs/scrub"
 )
@@ -161,6 +162,53 @@ func TestPassReports(t *testing.T) {
 		n.do(n.pass) // its copy is elsewhere now
 		if n.has("status=affected") || n.count("status=ok") != 2 {
 			t.Errorf("said %s", n.said.String())
+		}
+	})
+}
+
+// What readers came upon since the last report is in the next, also after a restart.
+func TestPassReportsWhatReadersFound(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		w := newWorld(t, 2, 2)
+		n := w.nodes[1]
+		pushed(w, 10)
+		for _, text := range []string{"before", "between", "meanwhile"} {
+			w.push(text, 1, 2)
+			w.image(repository, "image of "+text, text, []string{text}, nil)
+		}
+		found := func(text string) {
+			n.rot(text)
+			n.suspect(text)
+		}
+		found("before")
+		time.Sleep(time.Hour)
+		n.do(n.pass)
+		time.Sleep(day / 20)
+		found("between")
+		time.Sleep(day)
+		ctx, cancel := context.WithCancel(t.Context())
+		n.verifying = func(blobstore.Blob) error {
+			n.verifying = nil
+			found("meanwhile")
+			cancel()
+			return nil
+		}
+		if err := n.pass.Do(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		n.restart()
+		n.do(n.pass)
+		for text, lines := range map[string]string{"before": "affected_images=1", "between": "affected_images=2", "meanwhile": "affected_images=2"} {
+			if n.count("image=a/b tag="+text+" status=affected") != 1 || !n.has("scrub ended", lines) {
+				t.Errorf("%s: said %s", text, n.said.String())
+			}
+		}
+		n.restart()
+		n.said.Reset()
+		time.Sleep(day / 10)
+		n.do(n.pass)
+		if n.has("status=affected") || !n.has("scrub ended") {
+			t.Errorf("again: said %s", n.said.String())
 		}
 	})
 }

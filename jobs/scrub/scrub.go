@@ -80,11 +80,12 @@ func New(d Deps) ([]jobs.Job, error) {
 	if d.Pace == nil {
 		d.Pace = func(ctx context.Context, _ int) error { return ctx.Err() }
 	}
-	s := &settler{Deps: d, ledger: note[ledger]{file: fileOf(d, "bad-copies")}}
+	given := note[ledger]{file: fileOf(d, "bad-copies")}
+	s := &settler{Deps: d, ledger: given}
 	all := []jobs.Job{{Name: "look after bad copies of store " + d.Store, Every: settleEvery, Do: s.run}}
 	if d.Every > 0 {
-		p := &passes{Deps: d, note: note[pass]{file: fileOf(d, "scrub")}}
-		all = append(all, jobs.Job{Name: "scrub store " + d.Store, Every: min(lookEvery, d.Every), Do: p.run})
+		p := &passes{Deps: d, note: note[pass]{file: fileOf(d, "scrub")}, ledger: given}
+		all = append(all, jobs.Job{Name: "scrub store " + d.Store, Every: min(lookEvery, (d.Every+9)/10), Do: p.run})
 	}
 	return all, nil
 }

@@ -44,15 +44,14 @@ type givenUp struct {
 	Error  string    `json:"error"`
 }
 
-// since takes out what was given up before a time.
-func (l *ledger) since(t time.Time) {
-	var kept []givenUp
+// since returns what was given up from a time on.
+func (l *ledger) since(t time.Time) (kept []givenUp) {
 	for _, g := range l.GivenUp {
 		if !g.At.Before(t) {
 			kept = append(kept, g)
 		}
 	}
-	l.GivenUp = kept
+	return kept
 }
 
 // errStopped is why a bad copy is not given up.
@@ -131,7 +130,7 @@ func (s *settler) open() (ledger, error) {
 		return l, errStopped
 	}
 	s.said = false
-	l.since(time.Now().Add(-max(atOnce, s.Every)))
+	l.GivenUp = l.since(time.Now().Add(-2 * s.lately())) // a report looks back further than to the interval
 	return l, nil
 }
 
@@ -146,23 +145,27 @@ func (s *settler) say(l ledger) {
 
 // few fails with errStopped, for good, if too many were given up for one more.
 func (s *settler) few(l *ledger) error {
-	if len(l.GivenUp) < few {
+	given := len(l.since(time.Now().Add(-s.lately())))
+	if given < few {
 		return nil
 	}
 	copies, err := s.count(many * manyShare)
-	copies += len(l.GivenUp)
-	if err != nil || len(l.GivenUp) < min(many, max(few, copies/manyShare)) {
+	copies += given
+	if err != nil || given < min(many, max(few, copies/manyShare)) {
 		return err
 	}
 	l.Stopped = time.Now().UTC()
 	l.Why = fmt.Sprintf("%d of %d copies (counted to %d) were given up within %s, and one more is bad",
-		len(l.GivenUp), copies, many*manyShare, max(atOnce, s.Every))
+		given, copies, many*manyShare, s.lately())
 	s.say(*l)
 	if err := s.ledger.save(*l); err != nil {
 		return err
 	}
 	return errStopped
 }
+
+// lately is how long what was given up counts.
+func (s *settler) lately() time.Duration { return max(atOnce, s.Every) }
 
 // count is how many copies this node has of the store; it does not go on beyond enough.
 func (s *settler) count(enough int) (n int, err error) {

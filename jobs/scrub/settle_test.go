@@ -276,7 +276,7 @@ func TestWhatWasGivenUpLongAgoDoesNotCount(t *testing.T) {
 		stopped    bool
 	}{
 		"an hour ago":                    {time.Hour, day, true},
-		"two days ago":                   {2 * day, day, false},
+		"a day and a half ago":           {36 * time.Hour, day, false},
 		"two days ago, scrubbed weekly":  {2 * day, 7 * day, true},
 		"an hour ago, nothing is hashed": {time.Hour, 0, true},
 	} {
