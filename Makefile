@@ -34,6 +34,9 @@ POWER_CUTS ?= 200
 APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|model)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
+# What of these needs no more either: their own parts, which -short runs alone.
+PARTS := ./test/kill ./test/gcrace ./test/e2e/...
+
 ##@ Build
 
 .PHONY: build
@@ -49,10 +52,12 @@ run: build ## build, then start three nodes on this machine
 .PHONY: test
 test: ## run the tests that need only Go and git
 	$(GO) test -timeout $(TEST_TIMEOUT) $(UNITS)
+	$(GO) test -short $(PARTS)
 
 .PHONY: race
 race: ## run the same tests under the race detector
 	ZOT_MODEL_COMMANDS=$(MODEL_COMMANDS) $(GO) test -race -timeout $(TEST_TIMEOUT) $(UNITS)
+	$(GO) test -race -short $(PARTS)
 
 .PHONY: arch
 arch: ## check that each room imports only what the plan draws
@@ -147,7 +152,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) ## look for known vulnerabilitie
 ##@ All
 
 .PHONY: verify
-verify: fmt-check lint build arch race fuzz model conformance crash chaos kill ## run what CI runs, but for make test and make e2e
+verify: fmt-check lint build arch race fuzz model conformance crash chaos kill gcrace ## run what CI runs, but for make test and make e2e
 
 .PHONY: clean
 clean: ## remove what was built and what tests left; tools stay
