@@ -430,6 +430,7 @@ func TestWalksHaveAnInterval(t *testing.T) {
 		w.run() // the first begins at once
 		w.push("a", "m", "1", "2")
 		w.run()
+		w.expectSaid("gone through", 0) // nothing was removed
 		w.pass(interval - time.Minute)
 		idle := w.proposals
 		w.run()
@@ -440,6 +441,7 @@ func TestWalksHaveAnInterval(t *testing.T) {
 		w.pass(time.Minute)
 		w.run()
 		w.expectTags("a", "1")
+		w.expectSaid("gone through", 1)
 	}, newest(1))
 }
 

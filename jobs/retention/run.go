@@ -7,6 +7,8 @@ import (
 	"iter"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -142,10 +144,14 @@ func (b *burst) page() (names []string, err error) {
 	return names, err
 }
 
-// end ends the walk.
+// end ends the walk. It is worth a line to everybody if anything was removed.
 func (b *burst) end() {
 	w := b.walk
-	b.Logger.Info("retention has gone through all repositories", "store", b.Store, "dry_run", b.Policies.config.DryRun,
+	level := hclog.Debug
+	if w.Tags+w.Manifests > 0 {
+		level = hclog.Info
+	}
+	b.Logger.Log(level, "retention has gone through all repositories", "store", b.Store, "dry_run", b.Policies.config.DryRun,
 		"repositories", w.Repositories, "tags_removed", w.Tags, "manifests_removed", w.Manifests)
 	*w = walk{Anchor: w.Anchor, Ended: w.Anchor.At}
 }
