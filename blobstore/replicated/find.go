@@ -28,11 +28,15 @@ func (s *Store) FindUpload(ctx context.Context, id blobstore.UploadID) (blobstor
 	var all errgroup.Group
 	for i, o := range m.Others {
 		all.Go(func() error {
-			found[i].upload, found[i].err = s.peers.upload(asking, o.Incarnation, id)
-			return nil
+			return blobstore.Contain(func() error {
+				found[i].upload, found[i].err = s.peers.upload(asking, o.Incarnation, id)
+				return nil
+			})
 		})
 	}
-	_ = all.Wait() // nil
+	if err := all.Wait(); err != nil {
+		return blobstore.Incarnation{}, blobstore.Upload{}, fmt.Errorf("find upload: %w", err)
+	}
 	best, missing := -1, blobstore.ErrUploadUnknown
 	for i, f := range found {
 		if errors.Is(f.err, blobstore.ErrUploadEnded) {

@@ -20,8 +20,8 @@ const (
 )
 
 // Handler answers what other nodes ask of this one: everything below /store/. Whoever reaches it must have
-// proved to be a node of the cluster. What is not understood is refused with 400, and no request makes it
-// panic; errors are answered as JSON that the asking node turns into the same error.
+// proved to be a node of the cluster. What is not understood is refused with 400; errors are answered as JSON
+// that the asking node turns into the same error.
 func (s *Store) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /store/usage", s.answering(s.serveUsage))
@@ -35,8 +35,52 @@ func (s *Store) Handler() http.Handler {
 	mux.Handle("/store/", s.answering(func(http.ResponseWriter, *http.Request) (any, error) {
 		return nil, fmt.Errorf("%w: there is nothing of this name", errBadRequest)
 	}))
-	return mux
+	return s.contained(mux)
 }
+
+// contained answers a request whose handler panics: net/http would cut the connection, and the node that asked would
+// take this one for dead. Of an answer that has begun the rest must not come.
+func (s *Store) contained(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of an answer before on this connection
+		a := &answer{ResponseWriter: w}
+		defer func() {
+			p := recover()
+			switch {
+			case p == nil:
+			case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it so, and nobody wraps it
+				panic(p)
+			case a.begun:
+				s.log.Error("request of a node broke off", "method", r.Method, "path", r.URL.Path, "error", blobstore.Panicked(p))
+				panic(http.ErrAbortHandler)
+			default:
+				s.refuse(a, r, blobstore.Panicked(p))
+			}
+		}()
+		h.ServeHTTP(a, r)
+	})
+}
+
+// answer is a ResponseWriter that knows whether it has begun.
+type answer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+// WriteHeader begins the answer.
+func (a *answer) WriteHeader(status int) {
+	a.begun = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write begins the answer.
+func (a *answer) Write(p []byte) (int, error) {
+	a.begun = true
+	return a.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // answering writes what a function returns.
 func (s *Store) answering(f func(http.ResponseWriter, *http.Request) (any, error)) http.Handler {
@@ -87,6 +131,11 @@ func (s *Store) serveUpload(_ http.ResponseWriter, r *http.Request) (any, error)
 
 // serveAppend takes a stretch of an upload that lies on another node, and verifies the whole if its trailer
 // says that these were the last bytes.
+//
+// Nothing bounds here how many there are at once. Each node lets in so many clients that send bytes (512, api's
+// MaxBodies), and sends what they bring to this one in one request each; such a request holds less than 128 KiB here:
+// so this is 64 MiB for each other node at most. Whoever was turned away here would lose a copy, where a client that is
+// turned away there only comes again.
 func (s *Store) serveAppend(w http.ResponseWriter, r *http.Request) (any, error) {
 	q := parseQuery(r.URL.RawQuery)
 	id, hint := q.uploadID(r.PathValue("id")), q.hint()

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -102,6 +103,27 @@ func TestRequestsThatAreNone(t *testing.T) {
 		if w.Code == http.StatusBadRequest && !strings.Contains(w.Body.String(), `"bad_request"`) && !strings.Contains(w.Body.String(), `"range"`) {
 			t.Errorf("%s %.90s: %s", c.method, c.target, w.Body)
 		}
+	}
+}
+
+// late is a writer whose connection has a deadline of an answer before.
+type late struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (l *late) SetWriteDeadline(at time.Time) error {
+	l.deadline = at
+	return nil
+}
+
+// The connections are those on which requests of clients are passed on too, whose answers leave a deadline.
+func TestDeadlineOfAnAnswerBefore(t *testing.T) {
+	t.Parallel()
+	w := &late{httptest.NewRecorder(), time.Now()}
+	handler(t).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://node/store/usage", http.NoBody))
+	if w.Code != http.StatusOK || !w.deadline.IsZero() {
+		t.Errorf("%d, deadline %s", w.Code, w.deadline)
 	}
 }
 

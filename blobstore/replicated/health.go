@@ -104,16 +104,18 @@ func (s *Store) poll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.timing.Poll)
 	defer cancel()
 	var all errgroup.Group
-	all.Go(func() error { s.ask(ctx, m.Self.Incarnation, s.Usage); return nil })
-	for _, o := range m.Others {
+	ask := func(i blobstore.Incarnation, usage func(context.Context) (blobstore.Usage, error)) {
 		all.Go(func() error {
-			s.ask(ctx, o.Incarnation, func(ctx context.Context) (blobstore.Usage, error) {
-				return s.peers.usage(ctx, o.Incarnation)
-			})
-			return nil
+			return blobstore.Contain(func() error { s.ask(ctx, i, usage); return nil })
 		})
 	}
-	_ = all.Wait() // nil
+	ask(m.Self.Incarnation, s.Usage)
+	for _, o := range m.Others {
+		ask(o.Incarnation, func(ctx context.Context) (blobstore.Usage, error) { return s.peers.usage(ctx, o.Incarnation) })
+	}
+	if err := all.Wait(); err != nil {
+		s.log.Error("asking the nodes how they are failed", "error", err)
+	}
 }
 
 // ask asks one node how full it is, and notes the answer.

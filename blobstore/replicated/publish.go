@@ -39,7 +39,12 @@ func (s *Store) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore
 	defer w.end()
 	answers := make(chan published, len(peers))
 	for _, peer := range peers {
-		if !s.tasks.start(func(ctx context.Context) { answers <- s.publishAt(ctx, peer) }) {
+		ask := func(ctx context.Context) {
+			answer := published{err: blobstore.ErrPanic}
+			defer func() { answers <- answer }() // in any case: it is waited for
+			answer = s.publishAt(ctx, peer)
+		}
+		if !s.tasks.start(ask) {
 			answers <- published{err: errors.New("nothing is asked of other nodes now")}
 		}
 	}

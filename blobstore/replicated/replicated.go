@@ -188,7 +188,7 @@ func New(c Config) (*Store, error) {
 		cluster: c.Members,
 		peers:   newPeers(c.Transport),
 		health:  newHealth(),
-		tasks:   &tasks{},
+		tasks:   &tasks{log: c.Logger},
 		pace:    c.Pace,
 		log:     c.Logger,
 		timing:  c.Timing.orDefault(),

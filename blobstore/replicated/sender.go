@@ -67,7 +67,7 @@ func (p *push) start(s *sender) bool {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		if p.enter(s, cancel) {
-			p.end(ctx, s, p.send(ctx, s))
+			p.end(ctx, s, blobstore.Contain(func() error { return p.send(ctx, s) }))
 		}
 	})
 	return s.running
@@ -104,7 +104,11 @@ func (p *push) end(ctx context.Context, s *sender, err error) {
 // failed notes a failure. What came of it at the peer is asked before it is tried again; if the peer can do
 // nothing with what it has, another upload is begun there. The caller holds the mutex.
 func (p *push) failed(s *sender, err error, slow bool) {
-	p.store.log.Debug("sending to a node failed", "node", s.to.Incarnation.String(), "bytes", s.sent, "slow", slow, "error", err)
+	log := p.store.log.Debug
+	if errors.Is(err, blobstore.ErrPanic) {
+		log = p.store.log.Error
+	}
+	log("sending to a node failed", "node", s.to.Incarnation.String(), "bytes", s.sent, "slow", slow, "error", err)
 	s.doubtful = true
 	for _, useless := range []error{
 		blobstore.ErrUploadUnknown, blobstore.ErrUploadEnded, blobstore.ErrUploadBroken, blobstore.ErrUploadFinished,
@@ -292,8 +296,16 @@ type follower struct {
 var errAnswered = errors.New("the peer has answered already")
 
 // Read reads what is there, and waits for more. The end is the end of the whole, or of a stretch after which
-// nothing came for a while.
-func (f *follower) Read(b []byte) (int, error) {
+// nothing came for a while. It is called by a goroutine of net/http, where nobody else would catch a panic.
+func (f *follower) Read(b []byte) (n int, err error) {
+	err = blobstore.Contain(func() (err error) {
+		n, err = f.read(b)
+		return err
+	})
+	return n, err
+}
+
+func (f *follower) read(b []byte) (int, error) {
 	from, to, err := f.wait()
 	if err != nil {
 		return 0, err

@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/seed-16d79997/zot/blobstore"
 )
 
 // tasks are the goroutines that outlive the call which started them. Run owns them: they end with it, and
 // none starts while it does not run.
 type tasks struct {
+	log hclog.Logger
+
 	mu    sync.Mutex
 	spawn func(task func(context.Context)) // nil while Run does not run
 }
@@ -40,7 +46,7 @@ func (t *tasks) serve(ctx context.Context, do func(context.Context)) error {
 		cancel()
 		return errors.New("the store runs already")
 	}
-	t.spawn = func(task func(context.Context)) { all.Go(func() { task(ctx) }) }
+	t.spawn = func(task func(context.Context)) { all.Go(func() { t.do(ctx, task) }) }
 	t.mu.Unlock()
 	do(ctx)
 	t.mu.Lock()
@@ -49,4 +55,12 @@ func (t *tasks) serve(ctx context.Context, do func(context.Context)) error {
 	cancel()
 	all.Wait()
 	return nil
+}
+
+// do does a task. It is on its own, so that a panic would end the process.
+func (t *tasks) do(ctx context.Context, task func(context.Context)) {
+	err := blobstore.Contain(func() error { task(ctx); return nil })
+	if err != nil {
+		t.log.Error("task failed", "error", err)
+	}
 }

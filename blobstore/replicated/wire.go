@@ -74,6 +74,10 @@ func kinds() []kind {
 // describe returns how an error travels, and its status.
 func describe(err error) (failure, int) {
 	f, status := failure{Code: "internal", Message: err.Error()}, http.StatusInternalServerError
+	if errors.Is(err, blobstore.ErrPanic) {
+		f.Message = blobstore.ErrPanic.Error() // its stack is in this node's log
+		return f, status
+	}
 	for _, k := range kinds() {
 		if errors.Is(err, k.err) {
 			f.Code, status = k.code, k.status
