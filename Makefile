@@ -31,7 +31,7 @@ CRASH_SEEDS ?= 100
 POWER_CUTS ?= 200
 
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
-APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|model)(/|$$)
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|model|modelfsm)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
 # What of these needs no more either: their own parts, which -short runs alone.
@@ -64,8 +64,8 @@ arch: ## check that each room imports only what the plan draws
 	$(GO) test ./test/arch
 
 .PHONY: model
-model: ## check the life of a blob: every state of small worlds, and every rule taken away
-	$(GO) test -timeout $(TEST_TIMEOUT) ./test/model
+model: ## check the life of a blob: every state of small worlds, every rule taken away, and the real commands step by step
+	$(GO) test -timeout $(TEST_TIMEOUT) ./test/model ./test/modelfsm
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZTIME (5s)
