@@ -195,7 +195,7 @@ func (g *Registry) serve(w *answer, r *http.Request) (err error) {
 			if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, and nobody wraps it
 				panic(p)
 			}
-			err = panicked(p)
+			err = blobstore.Panicked(p)
 		}
 	}()
 	h, q, err := g.route(w, r)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 
 	spec "github.com/opencontainers/distribution-spec/specs-go/v1"
@@ -75,6 +74,8 @@ type meaning struct {
 // of ours.
 func meanings() []meaning {
 	return []meaning{
+		{blobstore.ErrPanic, http.StatusInternalServerError, codeUnknown}, // a fault of ours, whatever else it is
+
 		// Not now. These come first: what else the error is was not decided.
 		{errUnavailable, http.StatusServiceUnavailable, codeUnavailable},
 		{errStaleNotFound, http.StatusServiceUnavailable, codeUnavailable},
@@ -207,6 +208,3 @@ func (w *answer) refuse(m meaning, err error, retryAfter float64) {
 	w.WriteHeader(m.status)
 	_, _ = w.Write(body) // a client that has gone needs no answer
 }
-
-// panicked makes an error of a panic, with where it came from.
-func panicked(p any) error { return fmt.Errorf("panic: %v\n%s", p, debug.Stack()) }

@@ -22,3 +22,12 @@ func TestErrorsOfStoresHaveAMeaning(t *testing.T) {
 		}
 	}
 }
+
+// A panic that was contained on the way is this node's fault, also where it made something impossible.
+func TestPanicIsInternal(t *testing.T) {
+	t.Parallel()
+	err := unavailable(fmt.Errorf("find upload: %w: %w", blobstore.Panicked("secret detail"), blobstore.ErrUploadUnknown))
+	if m := meaningOf(err); m.status != http.StatusInternalServerError || m.code != codeUnknown {
+		t.Errorf("%+v", m)
+	}
+}

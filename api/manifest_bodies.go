@@ -121,7 +121,7 @@ func (g *Registry) bodyOfManifest(ctx context.Context, repository string, f foun
 func (g *Registry) fetchBody(ctx context.Context, repository string, f found) (b []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = panicked(p) // nothing else would catch it
+			err = blobstore.Panicked(p) // nothing else would catch it
 		}
 	}()
 	if b, ok := g.bodies.find(f.blob.Digest); ok {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/seed-16d79997/zot/blobstore"
 )
 
 // maxSigns is how many signs of life one request gives. Clients written in Go, older than version 1.24, give
@@ -52,7 +54,7 @@ func alive[T any](w *answer, r *http.Request, work func(ctx context.Context) (T,
 		var err error
 		defer func() {
 			if p := recover(); p != nil {
-				err = panicked(p)
+				err = blobstore.Panicked(p)
 			}
 			done <- err
 		}()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
@@ -92,7 +93,7 @@ func newServer(handler http.Handler, log hclog.Logger) *http.Server {
 // not ready, and goes on until load balancers have noticed; a further signal cuts every wait short.
 func serveClients(ctx context.Context, l *clientListener, registry http.Handler, h *health, s setting) error {
 	log := s.log.Named("http")
-	server := newServer(below(registry, h.handler()), log)
+	server := newServer(below(registry, contained(h.handler(), log)), log)
 	served := make(chan error, 1)
 	go func() { served <- l.serve(context.WithoutCancel(ctx), server, log) }() // waited for below; it ends with the server
 	select {
@@ -108,6 +109,21 @@ func serveClients(ctx context.Context, l *clientListener, registry http.Handler,
 		sleep(hurry, s.drainWait)
 	}
 	return shutDown(hurry, server, served, inFlight)
+}
+
+// contained answers a request whose handler panics, where net/http would cut the connection: a prober would take the
+// node for dead. It is for handlers that write their answer at last.
+func contained(h http.Handler, log hclog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", blobstore.Panicked(p))
+				answerJSON(w, http.StatusInternalServerError, probed{Status: "unavailable", Missing: "internal error, see the node's log"})
+			}
+		}()
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of an answer of the registry on this connection
+		h.ServeHTTP(w, r)
+	})
 }
 
 // shutDown ends a server: no new requests, then up to grace for those that were begun.
