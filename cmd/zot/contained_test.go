@@ -16,7 +16,7 @@ type late struct {
 	deadline time.Time
 }
 
-func (l *late) SetWriteDeadline(at time.Time) error {
+func (l *late) SetWriteDeadline(at time.Time) error { //nolint:unparam // as http.ResponseController asks for it
 	l.deadline = at
 	return nil
 }
