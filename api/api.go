@@ -51,6 +51,9 @@ type Consistency interface {
 	Read(ctx context.Context) (stale bool, err error)
 	// ReadIndex is Read that is never stale.
 	ReadIndex(ctx context.Context) error
+	// NoQuorum reports whether there is evidence of no quorum: that for which Read is stale. It asks nobody, and may
+	// be so for a while when there is one again.
+	NoQuorum() bool
 }
 
 // State is the replicated state of this node.

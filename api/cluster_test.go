@@ -225,6 +225,13 @@ func (n *node) ReadIndex(ctx context.Context) error {
 	}
 }
 
+// NoQuorum is api.Consistency's.
+func (n *node) NoQuorum() bool {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	return n.alone
+}
+
 // pooled is a store that reads what the others have.
 type pooled struct {
 	*memory.Store

@@ -132,6 +132,20 @@ func (g *Registry) readNew(ctx context.Context, look func(v fsm.View) error) err
 	return g.state.View(look)
 }
 
+// writable fails with errUnavailable if this node knows that there is no quorum: a push would be taken whole, and refused at
+// its end. An election is waited for, and what is known may be old: so a round is tried first.
+func (g *Registry) writable(ctx context.Context) error {
+	if !g.consistency.NoQuorum() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := g.consistency.ReadIndex(ctx); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
 // do proposes a command.
 //
 // It fails with a *fsm.Refusal, fsm.ErrOutcomeUnknown, or errUnavailable if it is not decided.

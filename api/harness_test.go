@@ -55,6 +55,12 @@ func (c *consistency) ReadIndex(context.Context) error {
 	return c.err
 }
 
+func (c *consistency) NoQuorum() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stale
+}
+
 // set says what rounds give from now on.
 func (c *consistency) set(stale bool, err error) {
 	c.mu.Lock()

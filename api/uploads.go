@@ -21,6 +21,9 @@ const silence = 24 * time.Hour
 // startUpload begins an upload, or makes a blob of another repository visible, or takes a whole blob at once
 // (end-4, end-11).
 func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
+	if err := g.writable(r.Context()); err != nil {
+		return err
+	}
 	query := r.URL.Query()
 	if query.Has("mount") {
 		if done, err := g.mount(w, r, q, query.Get("mount"), query.Get("from")); done || err != nil {
