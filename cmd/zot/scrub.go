@@ -69,10 +69,10 @@ func scrubOffline(ctx context.Context, c config.Config, out, said io.Writer) (er
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(said, "%d blobs are here and were hashed, %d of them are bad; %d are on other nodes alone and were not looked at\n",
+	_, _ = fmt.Fprintf(said, "blobs: %d hashed, %d bad; %d on other nodes alone, not looked at\n",
 		k.copies, len(k.bad), k.elsewhere) // whoever does not read it has the exit code
 	if affected > 0 || len(k.bad) > 0 {
-		return fmt.Errorf("%d images are affected, %d blobs are bad", affected, len(k.bad))
+		return fmt.Errorf("affected images: %d, bad blobs: %d", affected, len(k.bad))
 	}
 	return nil
 }

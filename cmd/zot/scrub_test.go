@@ -78,7 +78,7 @@ func TestScrubOffline(t *testing.T) {
 	if have := rows(got.stdout); got.code != exitDone || strings.Join(have, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%d\n%s%s", got.code, got.stdout, got.stderr)
 	}
-	if got.stderr != "5 blobs are here and were hashed, 0 of them are bad; 0 are on other nodes alone and were not looked at\n" {
+	if got.stderr != "blobs: 5 hashed, 0 bad; 0 on other nodes alone, not looked at\n" {
 		t.Errorf("said %s", got.stderr)
 	}
 
@@ -100,7 +100,7 @@ func TestScrubOffline(t *testing.T) {
 			t.Errorf("row %d is %s, want %s", row, have[row], want)
 		}
 	}
-	if !strings.Contains(got.stderr, "3 images are affected, 3 blobs are bad") {
+	if !strings.Contains(got.stderr, "affected images: 3, bad blobs: 3") {
 		t.Errorf("said %s", got.stderr)
 	}
 	if err := os.Remove(filepath.Join(root, "marker")); err != nil {
@@ -135,7 +135,7 @@ func TestScrubOfflineOfANodeOfThree(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := call("scrub", files[0])
-	if want := "1 blobs are here and were hashed, 0 of them are bad; 8 are on other nodes"; got.code != exitDone || !strings.HasPrefix(got.stderr, want) || len(rows(got.stdout)) != 6 {
+	if want := "blobs: 1 hashed, 0 bad; 8 on other nodes alone"; got.code != exitDone || !strings.HasPrefix(got.stderr, want) || len(rows(got.stdout)) != 6 {
 		t.Errorf("%+v", got)
 	}
 	rot := copyWith(t, filepath.Join(dir, "0"), "config of this node")
