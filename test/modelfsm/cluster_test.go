@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -391,9 +390,7 @@ func (c *cluster) blobStored(cl *claim) fsm.BlobStored {
 	return cmd
 }
 
-// string is for people.
+// String is for people.
 func (p place) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "the copy of claim %d on store %d", p.slot, p.store)
-	return b.String()
+	return fmt.Sprintf("the copy of claim %d on store %d", p.slot, p.store)
 }

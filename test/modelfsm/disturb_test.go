@@ -47,7 +47,7 @@ func (r *run) refuse(reason error, cmd fsm.Command) {
 
 // oldTerm appends what a deposed leader has wrapped, with its time: that is no entry at all (GC T1).
 func (r *run) oldTerm() bool {
-	if len(r.claims) == 0 || r.term == 1 && r.r.IntN(2) == 0 {
+	if r.term == 1 && r.r.IntN(2) == 0 { // the term before is none
 		return false
 	}
 	e := r.log[r.r.IntN(len(r.log))]

@@ -10,26 +10,29 @@
 //
 // How the model's words are meant:
 //
-//	node             a data directory: an incarnation, an fsm.State, a set of files. A slot of the model that is used
-//	                 again is another incarnation, which begins with the whole log or with a snapshot
-//	newest state     one more fsm.State, which every entry is applied to at once; results are its results
-//	what a node sees its own fsm.State, which applies the log in batches of its own when the model says so
-//	a tick           part of the lease, so that window, unknown and lease are the model's K, S and L; with Idle it is the
-//	                 product's tick. Idle entries are HashCheck, so the states compare their hashes all the time
+//	node               a data directory: an incarnation, an fsm.State, a set of files. A slot of the model that is used
+//	                   again is another incarnation, which begins with the whole log or with a snapshot
+//	newest state       one more fsm.State, which every entry is applied to at once; results are its results
+//	what a node sees   its own fsm.State, which applies the log, in batches of its own, when the model says so
+//	lost disk          the State is closed, the files are gone
+//	a tick             part of the lease, so that window, unknown and lease are the model's K, S and L; with Idle it is the
+//	                   product's tick. Idle entries are HashCheck, so the states compare their hashes all the time
 //	the leader's time  what the next envelope says; another leader has another term
-//	claim, copy      an upload or repair; (claim, store) is a copy id. The model forgets claims, this does not: what is
-//	                 left of one in the state or on a disk would be found
-//	link, manifest   those of DefaultStore, two repositories at most; one manifest may be so large that its body is a blob
-//	BlobStored       under one request id, ever, unless it was refused; its first try is as old as its stamp
-//	a repeated PUT   the same entry once more; the model lets it succeed a little longer than the request id does
-//	HEAD             what the newest View.Link says; RenewLease if it says Renew
-//	CollectBlobs d   of all links of d and d itself, whether garbage or not
-//	the sweeper      mark and removal as in jobs/sweep, judged by the node's own View; a bucket's marks are shared
-//	hash, VouchCopies  the retirement is read from the node's own View before the hashing, proposed later or never
-//	DropCopies, GiveUpCopy, AddCopy, CopyRemoved  one blob or copy each
-//	ClearNode        all of the model's steps for this node at once
-//	NodeStarted, NodeJoined  one step: admission
-//	lost disk        the State is closed, the files are gone
+//	claim, copy        an upload or repair; (claim, store) is a copy id. The model forgets claims, this does not: what is
+//	                   left of one in the state would be found
+//	link, manifest     in DefaultStore, two repositories at most; one manifest may be so large that its body is a blob
+//	BlobStored         under one request id, ever, unless it was refused; its first try is as old as its stamp
+//	a repeated PUT     the same entry once more; the model lets it succeed a little longer than a request id does
+//	HEAD               what the newest View.Link says; RenewLease if that says Renew
+//	CollectBlobs d     of all links of d and d itself, whether garbage or not
+//	the sweeper        mark and removal as in jobs/sweep, judged by the node's own View; marks of a bucket are shared
+//	hash, VouchCopies  the retirement is read from the node's own View before the hashing; proposed later, or never
+//	DropCopies, GiveUpCopy, AddCopy, CopyRemoved   one blob or copy each
+//	ClearNode          all of the model's steps for this node at once
+//	admission          NodeStarted and NodeJoined
+//
+// Not the states' but the model's own are what was promised to clients and acknowledged and lost since (Ent, Bud), and how
+// far a claim has come. Not covered: several stores, changes of a store's numbers, backups.
 //
 // Between the steps things happen that may have no effect at all (disturb_test.go): entries come twice, leaders' entries
 // carry old terms, commands come after their window, nodes restart. From time to time, on a copy of the newest state, a
