@@ -20,7 +20,10 @@ func fileOf(d Deps, name string) string {
 	return filepath.Join(d.Dir, name+"-"+url.PathEscape(d.Store)+".json")
 }
 
-// load returns the record, the zero value if there is none. One that a crash has left half is none.
+// errNoRecord is a file that does not read as what was written.
+var errNoRecord = errors.New("not a record of scrub")
+
+// load returns the record, the zero value if there is none. It fails with errNoRecord for a file that is none.
 func (n note[T]) load() (v T, err error) {
 	b, err := os.ReadFile(n.file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -31,16 +34,16 @@ func (n note[T]) load() (v T, err error) {
 	}
 	if err := json.Unmarshal(b, &v); err != nil {
 		var none T
-		return none, nil //nolint:nilerr // what cannot be read is begun anew
+		return none, fmt.Errorf("%s: %w: %w", n.file, errNoRecord, err)
 	}
 	return v, nil
 }
 
-// save puts v in the place of the record.
+// save puts v in the place of the record, durably: that too much was given up must not be forgotten.
 func (n note[T]) save(v T) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err == nil {
-		err = os.WriteFile(n.file+".new", append(b, '\n'), 0o600)
+		err = writeSynced(n.file+".new", append(b, '\n'))
 	}
 	if err == nil {
 		err = os.Rename(n.file+".new", n.file)
@@ -49,4 +52,13 @@ func (n note[T]) save(v T) error {
 		return fmt.Errorf("write a note of scrub: %w", err)
 	}
 	return nil
+}
+
+func writeSynced(name string, content []byte) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -78,7 +78,12 @@ func (p *passes) run(ctx context.Context) error {
 func (p *passes) begin() (err error) {
 	now := time.Now().UTC()
 	if !p.begun {
-		if p.pass, err = p.note.load(); err != nil {
+		p.pass, err = p.note.load()
+		if errors.Is(err, errNoRecord) { // it costs a pass from the beginning, no more
+			p.Logger.Warn("scrub begins anew", "store", p.Store, "error", err)
+			err = nil
+		}
+		if err != nil {
 			return err
 		}
 		p.begun, p.bad, p.saved = true, Bad{}, now
@@ -100,7 +105,7 @@ func (p *passes) walk(ctx context.Context) error {
 		if err := p.Blobs.Check(ctx); err != nil {
 			return fmt.Errorf("scrub: %w", err)
 		}
-		if err := p.count(); err != nil {
+		if err := p.count(ctx); err != nil {
 			return err
 		}
 		page, err := p.page(p.after())
@@ -196,7 +201,7 @@ func (p *passes) share(now time.Time, c own) time.Duration {
 func (c own) cost() int64 { return c.size + openCost }
 
 // count counts what is left, at times: copies come and go.
-func (p *passes) count() error {
+func (p *passes) count(ctx context.Context) error {
 	if time.Since(p.counts) < countEvery {
 		return nil
 	}
@@ -204,6 +209,9 @@ func (p *passes) count() error {
 	for after := p.after(); ; {
 		page, err := p.page(after)
 		if err != nil || len(page) == 0 {
+			return err
+		}
+		if err := p.Pace(ctx, openCost); err != nil {
 			return err
 		}
 		for _, c := range page {

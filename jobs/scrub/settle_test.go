@@ -310,6 +310,27 @@ func TestWhatWasGivenUpLongAgoDoesNotCount(t *testing.T) {
 	}
 }
 
+// What was given up cannot be read: nothing more is, for it might be too much.
+func TestLedgerThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2, 2)
+	w.push("one", 1, 2)
+	n := w.nodes[1]
+	n.rot("one")
+	if err := os.WriteFile(n.ledger(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.suspects.Add(n.copyOf("one"))
+	if err := n.settle.Do(t.Context()); err == nil || !strings.Contains(err.Error(), n.ledger()) || w.proposals != 0 {
+		t.Errorf("%v, %d proposals", err, w.proposals)
+	}
+	remove(t, n.ledger())
+	n.do(n.settle)
+	if w.holders("one") != "2" {
+		t.Errorf("copies are on %s", w.holders("one"))
+	}
+}
+
 func TestSuspectsAreFewAndDistinct(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2, 2)
