@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// How many bytes a second a node reads and writes in the background. The lower rate is a fifth of what one
-// rotating disk gives, and hashing at it takes some hundredths of a processor.
+// How many bytes a second a node reads and writes in the background. The lower rate still brings more than two
+// terabytes a day.
 const (
 	quietRate = 128 << 20
 	busyRate  = 32 << 20
@@ -18,14 +18,16 @@ const (
 const linger = time.Second
 
 // Pace limits what a node reads and writes in the background: all such work on a node shares one. While
-// clients are served it is slower, so that it is they who have the disk.
+// clients are served it is slower, and prefers the moments between their requests: what has begun to be read
+// makes the next request wait.
 type Pace struct {
 	quiet, busy int64 // bytes a second, without and with clients
 
 	mu      sync.Mutex
-	serving int       // requests of clients that are being answered
-	served  time.Time // when the last of them ended
-	paid    time.Time // until then, what was let through lasts at its rate
+	serving int           // requests of clients that are being answered
+	served  time.Time     // when the last of them ended
+	pause   chan struct{} // closed when serving is 0
+	paid    time.Time     // until then, what was let through lasts at its rate
 }
 
 // NewPace returns a pace of so many bytes a second, fewer while clients are served. It fails if there is a
@@ -34,28 +36,43 @@ func NewPace(quiet, busy int64) (*Pace, error) {
 	if busy < 1 || quiet < busy {
 		return nil, fmt.Errorf("pace of %d bytes a second, %d with clients: both are 1 or more, and the second is not the larger", quiet, busy)
 	}
-	return &Pace{quiet: quiet, busy: busy}, nil
+	return newPace(quiet, busy), nil
 }
 
 // DefaultPace is for a node with one disk.
-func DefaultPace() *Pace { return &Pace{quiet: quietRate, busy: busyRate} }
+func DefaultPace() *Pace { return newPace(quietRate, busyRate) }
 
-// Wait returns when n more bytes may be moved, or the context's error. Who waits first goes first. What a
-// quiet time left unused is not made up for: it would come in one burst.
+func newPace(quiet, busy int64) *Pace {
+	p := &Pace{quiet: quiet, busy: busy, pause: make(chan struct{})}
+	close(p.pause)
+	return p
+}
+
+// Wait returns when n more bytes may be moved, or the context's error. Who waits first has the first turn, for
+// as long as the bytes last at the rate, and goes when no client is being served, or at the end of the turn.
+// What a quiet time left unused is not made up for: it would come in one burst.
 //
 // It is a blobstore.Pace.
 func (p *Pace) Wait(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if wait := p.take(n); wait > 0 {
+	wait, lasts := p.turn(n)
+	if wait > 0 {
 		pause(ctx, wait)
+	}
+	end := time.NewTimer(lasts)
+	defer end.Stop()
+	select {
+	case <-p.paused():
+	case <-end.C:
+	case <-ctx.Done():
 	}
 	return ctx.Err()
 }
 
-// take lets n bytes through, and returns in how long.
-func (p *Pace) take(n int) time.Duration {
+// turn gives n bytes a turn: in how long it comes, and how long it lasts.
+func (p *Pace) turn(n int) (wait, lasts time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, rate := time.Now(), p.quiet
@@ -66,19 +83,31 @@ func (p *Pace) take(n int) time.Duration {
 	if from.Before(now) {
 		from = now
 	}
-	p.paid = from.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
-	return from.Sub(now)
+	lasts = time.Duration(float64(n) / float64(rate) * float64(time.Second))
+	p.paid = from.Add(lasts)
+	return from.Sub(now), lasts
+}
+
+// paused is closed as soon as no client is being served.
+func (p *Pace) paused() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pause
 }
 
 // Serve says that a client is being served, until done is called.
 func (p *Pace) Serve() (done func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.serving++
+	if p.serving++; p.serving == 1 {
+		p.pause = make(chan struct{})
+	}
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.serving--
 		p.served = time.Now()
+		if p.serving--; p.serving == 0 {
+			close(p.pause)
+		}
 	}
 }

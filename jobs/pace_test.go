@@ -40,12 +40,12 @@ func TestPace(t *testing.T) {
 		want   time.Duration // for 1000 bytes
 	}{
 		"quiet":   {func(*testing.T, *jobs.Pace) {}, time.Second},
-		"clients": {func(_ *testing.T, p *jobs.Pace) { p.Serve() }, 10 * time.Second},
+		"clients": {func(_ *testing.T, p *jobs.Pace) { p.Serve() }, 11 * time.Second}, // each at the end of its turn
 		"two clients, of whom one has gone": {func(_ *testing.T, p *jobs.Pace) {
 			p.Serve()
 			p.Serve()()
 			time.Sleep(time.Hour)
-		}, 10 * time.Second},
+		}, 11 * time.Second},
 		"a client who has just gone": {func(_ *testing.T, p *jobs.Pace) {
 			p.Serve()()
 			time.Sleep(999 * time.Millisecond)
@@ -68,6 +68,33 @@ func TestPace(t *testing.T) {
 				if got := took(t, p, 10); got != test.want {
 					t.Errorf("took %s, want %s", got, test.want)
 				}
+			})
+		})
+	}
+}
+
+// What is moved for no client goes between two requests, if there is such a moment in its turn.
+func TestPaceGoesBetweenRequests(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ ends, want time.Duration }{
+		"nobody":      {0, 0},
+		"a short one": {300 * time.Millisecond, 300 * time.Millisecond},
+		"a long one":  {time.Minute, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p, began := paced(t), time.Now()
+				first, second := p.Serve(), p.Serve()
+				time.AfterFunc(test.ends/2, first)
+				time.AfterFunc(test.ends, second)
+				if test.ends == 0 {
+					synctest.Wait()
+				}
+				if err := p.Wait(t.Context(), 100); err != nil || time.Since(began) != test.want {
+					t.Errorf("went after %s, want %s, %v", time.Since(began), test.want, err)
+				}
+				time.Sleep(time.Minute)
 			})
 		})
 	}
