@@ -12,7 +12,7 @@
 // directory in which the marker was seen: a mount that is lost is an error then, and never an empty store
 // (GC R10, R13).
 //
-// The package may not know what the copies mean to anyone: it removes what it is told to, and looks at no
+// The package may not know what the copies mean to anyone: it removes what it is told to, and acts on no
 // file's time. No lock is held over I/O; the one mutex guards the table of uploads in memory. Opening reads
 // the marker alone, however much is in the store.
 //
