@@ -21,7 +21,7 @@ type Status struct {
 	Name    string
 	Running time.Time     // since when it has been at work; zero: it waits
 	Ended   time.Time     // of its last run; zero: there was none yet
-	Took    time.Duration // its last run
+	Took    time.Duration // its last run, from when it last waited for something
 	Error   string        // of its last run; "": it was well
 }
 
@@ -68,11 +68,10 @@ func (b *Board) take(s *Status) {
 func (b *Board) watched(j Job, s *Status) Job {
 	if do := j.Do; do != nil {
 		j.Do = func(ctx context.Context) error {
-			began := time.Now()
-			b.change(func() { s.Running = began })
-			err := do(ctx)
+			b.change(func() { s.Running = time.Now() })
+			err := do(context.WithValue(ctx, entryKey{}, entry{b, s}))
 			b.change(func() {
-				s.Running, s.Ended, s.Took, s.Error = time.Time{}, time.Now(), time.Since(began), ""
+				s.Running, s.Ended, s.Took, s.Error = time.Time{}, time.Now(), time.Since(s.Running), ""
 				if err != nil && ctx.Err() == nil {
 					s.Error = err.Error()
 				}
@@ -81,6 +80,25 @@ func (b *Board) watched(j Job, s *Status) Job {
 		}
 	}
 	return j
+}
+
+// entry is where a job stands on a board.
+type entry struct {
+	board  *Board
+	status *Status
+}
+
+type entryKey struct{}
+
+// Waits says that the job whose context this is has nothing to do but to wait for something, until resume is
+// called: on a board it is not at work meanwhile.
+func Waits(ctx context.Context) (resume func()) {
+	e, ok := ctx.Value(entryKey{}).(entry)
+	if !ok {
+		return func() {}
+	}
+	e.board.change(func() { e.status.Running = time.Time{} })
+	return func() { e.board.change(func() { e.status.Running = time.Now() }) }
 }
 
 func (b *Board) change(what func()) {

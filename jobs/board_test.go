@@ -61,6 +61,47 @@ func TestBoard(t *testing.T) {
 	})
 }
 
+// A job that waits for something to do is not at work.
+func TestBoardOfAJobThatWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var board jobs.Board
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		do := func(ctx context.Context) error {
+			resume := jobs.Waits(ctx)
+			time.Sleep(time.Minute)
+			resume()
+			time.Sleep(time.Minute)
+			return nil
+		}
+		began := time.Now()
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := board.Run(ctx, hclog.NewNullLogger(), jobs.Job{Name: "j", Every: time.Hour, Do: do}); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, want := range []jobs.Status{
+			{Name: "j"},
+			{Name: "j", Running: began.Add(time.Minute)},
+			{Name: "j", Ended: began.Add(2 * time.Minute), Took: time.Minute},
+		} {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if got := board.Jobs(); len(got) != 1 || got[0] != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+			time.Sleep(59 * time.Second)
+		}
+		cancel()
+		running.Wait()
+		if err := do(t.Context()); err != nil { // on no board
+			t.Error(err)
+		}
+	})
+}
+
 // Two sets of jobs are on one board, as those of a node and those of a leader; each goes with its end.
 func TestBoardOfTwoSets(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/jobs"
 )
 
 // Where more copies than this are given up within a day, or within an interval that is longer, it is the disk
@@ -59,8 +60,11 @@ var errStopped = errors.New("too many copies are bad")
 
 // run waits for suspects and judges each. One that cannot be judged now keeps no others, and stays.
 func (s *settler) run(ctx context.Context) error {
+	resume := jobs.Waits(ctx)
+	suspects := s.Suspects.wait(ctx)
+	resume()
 	var failed error
-	for _, id := range s.Suspects.wait(ctx) {
+	for _, id := range suspects {
 		err := s.settle(ctx, id)
 		switch {
 		case err == nil:
