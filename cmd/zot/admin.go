@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/seed-16d79997/zot/cluster"
+	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cluster/peer"
 	"github.com/seed-16d79997/zot/fsm"
 )
@@ -83,8 +84,9 @@ type inviting interface {
 type (
 	clusterStatus struct {
 		cluster.Status
-		Blobs   blobHealth `json:"blobs"`
-		Waiting string     `json:"waiting,omitempty"` // why the asked node is not part of the cluster yet
+		Members []memberStatus `json:"members"` // in the place of the status's own
+		Blobs   blobHealth     `json:"blobs"`
+		Waiting string         `json:"waiting,omitempty"` // why the asked node is not part of the cluster yet
 	}
 	removeRequest struct {
 		Node string `json:"node"`
@@ -104,9 +106,9 @@ type (
 )
 
 // serveAdmin answers the operator until ctx ends.
-func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.State, log hclog.Logger) error {
+func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.State, all surveyed, log hclog.Logger) error {
 	mux := http.NewServeMux()
-	mux.Handle("/", adminHandler(node, func() (blobHealth, error) { return blobsOf(state) }))
+	mux.Handle("/", adminHandler(node, all))
 	if o, ok := node.(ordering); ok {
 		mux.Handle("/registry/", contents{state, o}.handler())
 	}
@@ -121,16 +123,22 @@ func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.S
 	}
 }
 
-func adminHandler(node operated, blobs func() (blobHealth, error)) http.Handler {
+func adminHandler(node operated, all surveyed) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, do operation) { mux.HandleFunc(pattern, answering(do)) }
 	handle("GET /cluster/status", func(ctx context.Context, _ *json.Decoder) (any, error) {
+		reports := make(chan map[entry.Incarnation]nodeReport, 1)
+		go func() { reports <- all.Reports(ctx) }() // waited for below
 		s, err := node.Status(ctx)
+		said := <-reports
 		if err != nil {
 			return nil, err
 		}
-		b, err := blobs()
-		return clusterStatus{s, b, node.Waiting()}, err
+		b, err := all.Blobs()
+		return clusterStatus{s, withReports(s.Members, said), b, node.Waiting()}, err
+	})
+	mux.HandleFunc("POST /cluster/verify", func(w http.ResponseWriter, r *http.Request) {
+		answerAudit(r.Context(), w, http.MaxBytesReader(w, r.Body, maxAdminBody), all)
 	})
 	handle("POST /cluster/remove", func(ctx context.Context, body *json.Decoder) (any, error) {
 		var r removeRequest

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seed-16d79997/zot/cluster"
+	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cluster/peer"
 )
 
@@ -40,6 +41,28 @@ func (b *board) MoveLeadership(_ context.Context, name string) error {
 	return b.err
 }
 
+// view is the cluster as somebody sees it.
+type view struct {
+	blobs    blobHealth
+	reports  map[entry.Incarnation]nodeReport
+	progress []auditProgress
+	verdict  verdict
+	err      error
+	wish     checkWish // that it was asked for
+}
+
+func (v *view) Blobs() (blobHealth, error) { return v.blobs, nil }
+
+func (v *view) Reports(context.Context) map[entry.Incarnation]nodeReport { return v.reports }
+
+func (v *view) Audit(_ context.Context, wish checkWish, tell func(auditProgress)) (verdict, error) {
+	v.wish = wish
+	for _, p := range v.progress {
+		tell(p)
+	}
+	return v.verdict, v.err
+}
+
 func TestAdmin(t *testing.T) {
 	t.Parallel()
 	denied := &peer.RemoteError{Code: "denied", Message: "no quorum would remain"}
@@ -50,8 +73,8 @@ func TestAdmin(t *testing.T) {
 		answer, done  string
 		waiting       string
 	}{
-		"status":            {request: "GET /cluster/status", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"belowReplicas":2}}`},
-		"status, waiting":   {request: "GET /cluster/status", waiting: "1 of 3 nodes", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"belowReplicas":2},"waiting":"1 of 3 nodes"}`},
+		"status":            {request: "GET /cluster/status", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"atOneCopy":0,"belowReplicas":2,"doomed":0}}`},
+		"status, waiting":   {request: "GET /cluster/status", waiting: "1 of 3 nodes", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"atOneCopy":0,"belowReplicas":2,"doomed":0},"waiting":"1 of 3 nodes"}`},
 		"remove":            {request: "POST /cluster/remove", body: `{"node": "zot-1"}`, want: 200, answer: `{}`, done: "remove zot-1"},
 		"remove a lost one": {request: "POST /cluster/remove", body: `{"node": "zot-1", "lost": true}`, want: 200, answer: `{}`, done: "remove zot-1 lost"},
 		"remove nobody":     {request: "POST /cluster/remove", body: `{}`, want: 400, answer: `{"error":"the body is not what this request takes"}`},
@@ -67,7 +90,7 @@ func TestAdmin(t *testing.T) {
 			method, path, _ := strings.Cut(test.request, " ")
 			w := httptest.NewRecorder()
 			r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(test.body))
-			adminHandler(b, func() (blobHealth, error) { return blobHealth{1, 2}, nil }).ServeHTTP(w, r)
+			adminHandler(b, &view{blobs: blobHealth{Damaged: 1, BelowReplicas: 2}}).ServeHTTP(w, r)
 			if got := strings.TrimSpace(w.Body.String()); w.Code != test.want || got != test.answer || b.done != test.done {
 				t.Errorf("%d %s, did %q; want %d %s, %q", w.Code, got, b.done, test.want, test.answer, test.done)
 			}
@@ -133,7 +156,7 @@ func serveBoard(t *testing.T, b *board) (file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: adminHandler(b, func() (blobHealth, error) { return blobHealth{}, nil })}}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: adminHandler(b, &view{})}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return configIn(t, root, "")

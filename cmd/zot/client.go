@@ -96,6 +96,36 @@ func (c *client) unreachable(err error) error {
 	}
 }
 
+// audit has all nodes checked, and calls show with how far they are. It takes as long as it takes.
+func (c *client) audit(ctx context.Context, wish checkWish, show func([]auditProgress)) (verdict, error) {
+	body, err := json.Marshal(wish)
+	if err != nil {
+		return verdict{}, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://zot/cluster/verify", bytes.NewReader(body))
+	if err != nil {
+		return verdict{}, err
+	}
+	response, err := c.http.Transport.RoundTrip(request)
+	if err != nil {
+		return verdict{}, c.unreachable(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // it is only read
+	for lines := json.NewDecoder(response.Body); ; {
+		var line auditLine
+		if err := lines.Decode(&line); err != nil {
+			return verdict{}, fmt.Errorf("the node's answer breaks off: %w", err)
+		}
+		switch {
+		case line.Error != "": // an answer with another status is such a line too
+			return verdict{}, errors.New(line.Error)
+		case line.Verdict != nil:
+			return *line.Verdict, nil
+		}
+		show(line.Progress)
+	}
+}
+
 func (c *client) status(ctx context.Context) (s clusterStatus, err error) {
 	return s, c.call(ctx, http.MethodGet, "/cluster/status", nil, &s)
 }

@@ -24,7 +24,7 @@ func clusterCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	file := configFlag(cmd)
-	cmd.AddCommand(statusCommand(file), tokenCommand(file), joinCommand(file), removeCommand(file), transferCommand(file))
+	cmd.AddCommand(statusCommand(file), auditCommand(file), tokenCommand(file), joinCommand(file), removeCommand(file), transferCommand(file))
 	return cmd
 }
 
@@ -35,6 +35,7 @@ func statusCommand(file *string) *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	allJobs := cmd.Flags().Bool("jobs", false, "show those jobs too that are well and wait for their next run")
 	cmd.RunE = work(func(cmd *cobra.Command, _ []string) error {
 		c, err := newClient(*file)
 		if err != nil {
@@ -45,7 +46,7 @@ func statusCommand(file *string) *cobra.Command {
 			return err
 		}
 		if !*asJSON {
-			return printStatus(cmd.OutOrStdout(), status)
+			return printStatus(cmd.OutOrStdout(), status, *allJobs, time.Now())
 		}
 		out, err := json.MarshalIndent(status, "", "  ")
 		if err != nil {

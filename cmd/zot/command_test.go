@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
@@ -96,20 +97,34 @@ func TestStatusTable(t *testing.T) {
 	applied, lag, late := uint64(1234), uint64(0), uint64(56)
 	behind := applied - late
 	own, ago, long := 0.0, 0.0421, 93.5
+	now := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
+	said := map[entry.Incarnation]nodeReport{
+		{1}: {Store: &storeUse{UsedBytes: 12 << 30, TotalBytes: 100 << 30}, Jobs: []jobReport{
+			{Name: "scrub store default", Running: now.Add(-3 * time.Hour), Ended: now.Add(-50 * time.Hour), TookSeconds: 7265},
+			{Name: "remove doomed copies of store default", Running: now.Add(-time.Second)},
+			{Name: "remove unknown copies of store default", Ended: now.Add(-20 * time.Second), TookSeconds: 0.0123},
+		}},
+		{2}: {Store: &storeUse{UsedBytes: 1 << 20, TotalBytes: 3 << 40}, Jobs: []jobReport{
+			{Name: "collect garbage of store default", Ended: now.Add(-20 * time.Second), TookSeconds: 3, Error: "no leader"},
+		}},
+	}
 	s := clusterStatus{
-		Status: cluster.Status{Leader: "zot-1", Term: 7, FailureTolerance: 1, Members: []cluster.MemberStatus{
+		Status: cluster.Status{Leader: "zot-1", Term: 7, FailureTolerance: 1},
+		Members: withReports([]cluster.MemberStatus{
 			{Name: "zot-0", Incarnation: entry.Incarnation{1}, Address: "zot-0.zot:7373", Zone: "a", State: "member", Voter: true, Applied: &behind, Lag: &late, LastContactSeconds: &ago, Version: "v1.2.3", Level: 1},
 			{Name: "zot-1", Incarnation: entry.Incarnation{2}, Address: "zot-1.zot:7373", Zone: "b", State: "member", Voter: true, Applied: &applied, Lag: &lag, LastContactSeconds: &own, Version: "v1.2.3", Level: 1},
 			{Name: "zot-2", Incarnation: entry.Incarnation{3}, Address: "zot-2.zot:7373", State: "retired", LastContactSeconds: &long, Version: "v1.2.2", Level: 1},
 			{Incarnation: entry.Incarnation{4}, Address: "zot-3.zot:7373", State: "joining"},
-		}},
-		Blobs: blobHealth{Damaged: 1, BelowReplicas: maxCounted},
+		}, said),
+		Blobs: blobHealth{Damaged: 1, AtOneCopy: 7, BelowReplicas: maxCounted, Doomed: 3},
 	}
 	var b bytes.Buffer
-	if err := printStatus(&b, s); err != nil {
-		t.Fatal(err)
+	for _, all := range []bool{false, true} {
+		if err := printStatus(&b, s, all, now); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := printStatus(&b, clusterStatus{Waiting: "1 of 3 nodes for the first start are there"}); err != nil {
+	if err := printStatus(&b, clusterStatus{Waiting: "1 of 3 nodes for the first start are there"}, false, now); err != nil {
 		t.Fatal(err)
 	}
 	encoded, err := json.MarshalIndent(s, "", "  ")

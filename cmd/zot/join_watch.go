@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/seed-16d79997/zot/cluster"
 )
 
 const (
@@ -81,17 +79,17 @@ func (j *joiner) stage(s clusterStatus, err error) stage {
 }
 
 // self is this machine's node among the others, by what it is, not by a name that another may have had.
-func (j *joiner) self(s clusterStatus) (cluster.MemberStatus, bool) {
+func (j *joiner) self(s clusterStatus) (memberStatus, bool) {
 	content, err := os.ReadFile(filepath.Join(j.config.Storage.RootDirectory, "node", "incarnation"))
 	if err != nil {
-		return cluster.MemberStatus{}, false
+		return memberStatus{}, false
 	}
 	for _, m := range s.Members {
 		if m.Incarnation.String() == strings.TrimSpace(string(content)) && m.State != "" {
 			return m, true
 		}
 	}
-	return cluster.MemberStatus{}, false
+	return memberStatus{}, false
 }
 
 // display writes stages: over each other on a terminal, elsewhere a line for each that is new.
@@ -127,6 +125,13 @@ func (d *display) stage(s stage) {
 		_, _ = fmt.Fprintln(d.out, text) // as above
 	}
 	d.last = text
+}
+
+// clear takes the last stage off a terminal.
+func (d *display) clear() {
+	if d.terminal && d.last != "" {
+		_, _ = fmt.Fprint(d.out, "\r\x1b[K") // as above
+	}
 }
 
 // end leaves the last stage where it stands.

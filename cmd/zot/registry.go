@@ -97,9 +97,10 @@ func (r *registry) rotate(lines [][]byte) error {
 }
 
 // forOthers is what other nodes ask of this one.
-func (r *registry) forOthers() http.Handler {
+func (r *registry) forOthers(own *askedNode) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/store/", r.store.Handler())
+	mux.Handle("/node/", own.handler())
 	return below(r.first(r.Forwarded()), mux)
 }
 

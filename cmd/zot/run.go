@@ -13,7 +13,6 @@ import (
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
-	"github.com/seed-16d79997/zot/jobs"
 )
 
 // setting is what a node is run with.
@@ -95,6 +94,7 @@ func run(ctx context.Context, s setting) (err error) {
 	if err != nil {
 		return err
 	}
+	asked := newAskedNode(home, state, registry, node)
 
 	// All of it together, in the order in which it ends.
 	log.Info("node starts", "node", c.Cluster.Node, "incarnation", home.Incarnation.String(), "version", s.version,
@@ -106,17 +106,20 @@ func run(ctx context.Context, s setting) (err error) {
 		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload() })
 	})
 	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry.first(registry), health, s) })
-	p.add(ctx, "jobs", func(ctx context.Context) error { return jobs.Run(ctx, log, own...) })
+	p.add(ctx, "jobs", func(ctx context.Context) error { return asked.board.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
 		return node.WhileLeader(ctx, func(ctx context.Context, proposer cluster.Proposer) {
-			leadersJobs(ctx, c, state, stores, registry, node, proposer, log)
+			leadersJobs(ctx, c, state, stores, registry, node, asked.board, proposer, log)
 		})
 	})
+	p.add(ctx, "verification", asked.Run)
 	if others != nil {
-		p.add(ctx, "others", func(ctx context.Context) error { return serveOthers(ctx, others, registry.forOthers(), log) })
+		p.add(ctx, "others", func(ctx context.Context) error { return serveOthers(ctx, others, registry.forOthers(asked), log) })
 	}
 	p.add(ctx, "store", registry.store.Run)
-	p.add(ctx, "admin", func(ctx context.Context) error { return serveAdmin(ctx, admin, newHost(node, others), state, log) })
+	p.add(ctx, "admin", func(ctx context.Context) error {
+		return serveAdmin(ctx, admin, newHost(node, others), state, newSurvey(asked, registry, node), log)
+	})
 	p.add(ctx, "node", node.Run)
 	if others != nil {
 		p.add(ctx, "hints", others.suggest)

@@ -38,7 +38,7 @@ func TestTokenOfAnOperator(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/cluster/token", http.NoBody)
-		adminHandler(test.node, func() (blobHealth, error) { return blobHealth{}, nil }).ServeHTTP(w, r)
+		adminHandler(test.node, &view{}).ServeHTTP(w, r)
 		if got := w.Body.String(); w.Code != test.code || !strings.HasPrefix(got, test.answer) {
 			t.Errorf("%s: %d %s, want %d %s", name, w.Code, got, test.code, test.answer)
 		}

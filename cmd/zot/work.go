@@ -30,10 +30,10 @@ func ownJobs(c config.Config, state *fsm.State, stores []fsm.SetStore, r *regist
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
-func leadersJobs(ctx context.Context, c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) {
+func leadersJobs(ctx context.Context, c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, board *jobs.Board, p fsm.Proposer, log hclog.Logger) {
 	all, err := tenureJobs(c, state, r, node, p, log)
 	if err == nil {
-		err = jobs.Run(ctx, log, append(all, setStores(state, stores, p, log))...)
+		err = board.Run(ctx, log, append(all, setStores(state, stores, p, log))...)
 	}
 	if err != nil {
 		log.Error("the leader's jobs do not run", "error", err)

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// doubt is what nodes said of the copies of one blob.
+type doubt struct {
+	held   int                   // how many copies it had when they looked
+	bad    map[fsm.Location]bool // false: nothing could be learnt
+	judged bool
+}
+
+// standing is how a blob stands.
+type standing uint8
+
+const (
+	stands standing = iota // enough copies are true
+	open                   // enough may be, on nodes that did not say
+	thin                   // too few are true
+	lost                   // none is
+)
+
+// compareBlobs judges each blob of which a copy is bad, or may be: whether as many are true as it must have
+// (invariant 1), and whether those that manifests name have any (2). A bad copy stays bad, for its id is never
+// written again; so all that may change meanwhile is the record, which is read after a round.
+func (u *audit) compareBlobs(ctx context.Context) error {
+	doubts := u.doubts()
+	blind := map[entry.Incarnation]bool{}
+	for _, m := range u.members {
+		if m.blind() {
+			blind[m.incarnation] = true
+		}
+	}
+	if len(doubts) > 0 || len(blind) > 0 {
+		_ = u.round(ctx) // that there is none was said
+	}
+	j := &blobJudge{audit: u, blind: blind}
+	for name, d := range doubts {
+		if err := j.judge(name, d); err != nil {
+			return err
+		}
+	}
+	for _, m := range u.members {
+		if !m.blind() {
+			continue
+		}
+		if err := j.without(ctx, m, doubts); err != nil {
+			return err
+		}
+	}
+	j.more()
+	return u.countBlobs()
+}
+
+// doubts are the blobs of which copies are bad.
+func (u *audit) doubts() map[fsm.BlobName]*doubt {
+	all := map[fsm.BlobName]*doubt{}
+	for _, m := range u.members {
+		for _, b := range m.bad {
+			packed, err := fsm.Pack(digest.Digest(b.Digest))
+			if err != nil {
+				continue // of a node that speaks otherwise
+			}
+			name := fsm.BlobName{Store: b.Store, Digest: packed}
+			d := all[name]
+			if d == nil {
+				d = &doubt{bad: map[fsm.Location]bool{}}
+				all[name] = d
+			}
+			d.held = max(d.held, b.Held)
+			d.bad[fsm.Location{Incarnation: m.incarnation, Copy: b.Copy}] = !b.Unsure
+		}
+	}
+	return all
+}
+
+// blobJudge judges blobs, and spells some out.
+type blobJudge struct {
+	*audit
+	blind  map[entry.Incarnation]bool
+	counts [lost + 1]int
+}
+
+// judge judges one blob.
+func (j *blobJudge) judge(name fsm.BlobName, d *doubt) error {
+	var how standing
+	what := ""
+	err := j.state.View(func(v fsm.View) error {
+		how, what = j.stand(v, name, d)
+		return nil
+	})
+	d.judged = true
+	j.counts[how]++
+	if j.counts[thin]+j.counts[lost] > maxSpelled {
+		return err
+	}
+	switch how {
+	case stands, open:
+	case thin:
+		j.broken(1, nil, mendBlob, "%s", what)
+	case lost:
+		j.broken(2, nil, mendImage, "%s", what)
+	}
+	return err
+}
+
+// stand says how a blob stands by the record of now. As many copies must be true as it needed to be acknowledged, or
+// as it had when the nodes looked: one that is known to have fewer waits for repair, as all do when a node has joined
+// or was lost.
+func (j *blobJudge) stand(v fsm.View, name fsm.BlobName, d *doubt) (standing, string) {
+	b, known := v.Blob(name.Store, name.Digest)
+	if !known || b.Damaged || b.Links == 0 {
+		return stands, ""
+	}
+	held, good, unknown := 0, 0, 0
+	for _, c := range b.Copies {
+		bad, looked := d.bad[c.Location]
+		switch {
+		case !c.Held:
+			continue
+		case bad:
+		case looked || j.blind[c.Incarnation]:
+			unknown++
+		default:
+			good++
+		}
+		held++
+	}
+	need := min(v.Need(name.Store), max(held, d.held))
+	switch {
+	case good >= need:
+		return stands, ""
+	case good+unknown >= need:
+		return open, ""
+	}
+	if by := namer(v, name); good+unknown == 0 && by != "" {
+		return lost, fmt.Sprintf("no copy of blob %s is true, and %s names it", name.Digest, by)
+	}
+	return thin, fmt.Sprintf("blob %s has %d true copies, and must have %d", name.Digest, good+unknown, need)
+}
+
+// namer is a manifest that names a blob, "" if there is none.
+func namer(v fsm.View, name fsm.BlobName) string {
+	for after := ""; ; {
+		page := v.LinkedIn(name.Store, name.Digest, after, selfPage)
+		for _, repository := range page {
+			if by := v.NamedBy(repository, name.Digest, "", 1); len(by) > 0 {
+				return fmt.Sprintf("manifest %s of %s", by[0], repository)
+			}
+			after = repository
+		}
+		if len(page) == 0 {
+			return ""
+		}
+	}
+}
+
+// without judges all blobs that have a copy on a node whose copies are not known, and says for how many that leaves
+// it open whether they have enough.
+func (j *blobJudge) without(ctx context.Context, m *audited, doubts map[fsm.BlobName]*doubt) error {
+	before, seen := j.counts[open], 0
+	for after := (fsm.BlobName{}); j.counts[open]-before < maxCounted; {
+		var page []fsm.BlobName
+		if err := j.state.View(func(v fsm.View) error { page = v.On(m.incarnation, after, selfPage); return nil }); err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, name := range page {
+			if doubts[name] == nil {
+				doubts[name] = &doubt{}
+			}
+			if seen++; !doubts[name].judged {
+				if err := j.judge(name, doubts[name]); err != nil {
+					return err
+				}
+			}
+		}
+		after = page[len(page)-1]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if n := j.counts[open] - before; n > 0 {
+		j.unchecked(m.name, "whether %s blobs have as many true copies as they must: too few are on the nodes that answered", counted(n))
+	}
+	return nil
+}
+
+// more says how many blobs were not spelled out.
+func (j *blobJudge) more() {
+	if n := j.counts[thin] + j.counts[lost] - maxSpelled; n > 0 {
+		j.broken(1, nil, mendBlob, "%d more blobs have too few true copies", n)
+	}
+}
+
+// countBlobs says what the state itself knows to be wrong: blobs whose last copy was found bad, and those that wait
+// for copies.
+func (u *audit) countBlobs() error {
+	return u.state.View(func(v fsm.View) error {
+		for _, s := range v.Stores() {
+			u.damagedBlobs(v, s.Name)
+			waiting := 0
+			for n := 1; n < v.Need(s.Name); n++ {
+				for _, d := range v.WithCopies(s.Name, n, "", maxCounted-waiting) {
+					if b, _ := v.Blob(s.Name, d); b.Links > 0 && !b.Damaged {
+						waiting++
+					}
+				}
+			}
+			if waiting > 0 {
+				u.verdict.Hints = append(u.verdict.Hints, fmt.Sprintf(
+					"%s blobs have fewer copies than are needed to acknowledge one, and wait for repair: a node joined, or a disk was lost", counted(waiting)))
+			}
+		}
+		return nil
+	})
+}
+
+func (u *audit) damagedBlobs(v fsm.View, store string) {
+	more := 0
+	for i, d := range v.Damaged(store, "", maxCounted) {
+		by := namer(v, fsm.BlobName{Store: store, Digest: d})
+		switch {
+		case by == "": // a push heals it, or it is collected
+		case i < maxSpelled:
+			u.broken(2, nil, mendImage, "blob %s is damaged: no good copy is left, and %s names it", d, by)
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		u.broken(2, nil, mendImage, "%s more blobs are damaged that manifests name", counted(more))
+	}
+}
