@@ -82,6 +82,7 @@ func TestAdmin(t *testing.T) {
 		"no leader":         {request: "POST /cluster/transfer", body: `{}`, err: cluster.ErrNoLeader, want: 503, answer: `{"error":"no leader"}`, done: "transfer "},
 		"transfer":          {request: "POST /cluster/transfer", body: `{"node": "zot-2"}`, want: 200, answer: `{}`, done: "transfer zot-2"},
 		"not JSON":          {request: "POST /cluster/transfer", body: `zot-2`, want: 400, answer: `{"error":"the body is not what this request takes"}`},
+		"verify what":       {request: "POST /cluster/verify", body: `yes`, want: 400, answer: `{"error":"the body is not what this request takes"}`},
 		"starting":          {request: "GET /cluster/status", err: errors.New("starting"), want: 503, answer: `{"error":"starting"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -148,6 +149,11 @@ func TestAdminSocket(t *testing.T) {
 // serveBoard is an operator's socket that answers as b does, and the configuration that leads to it.
 func serveBoard(t *testing.T, b *board) (file string) {
 	t.Helper()
+	return serveView(t, b, &view{})
+}
+
+func serveView(t *testing.T, b *board, v *view) (file string) {
+	t.Helper()
 	root := shortDir(t)
 	if err := os.Mkdir(filepath.Join(root, "node"), 0o700); err != nil {
 		t.Fatal(err)
@@ -156,7 +162,7 @@ func serveBoard(t *testing.T, b *board) (file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: adminHandler(b, &view{})}}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: adminHandler(b, v)}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return configIn(t, root, "")

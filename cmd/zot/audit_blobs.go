@@ -12,9 +12,9 @@ import (
 
 // doubt is what nodes said of the copies of one blob.
 type doubt struct {
-	held   int                   // how many copies it had when they looked
-	bad    map[fsm.Location]bool // false: nothing could be learnt
-	judged bool
+	held int                   // how many copies it had when they looked
+	bad  map[fsm.Location]bool // false: nothing could be learnt
+	how  standing              // once it is judged
 }
 
 // standing is how a blob stands.
@@ -85,27 +85,25 @@ func (u *audit) doubts() map[fsm.BlobName]*doubt {
 type blobJudge struct {
 	*audit
 	blind  map[entry.Incarnation]bool
-	counts [lost + 1]int
+	breaks int // how many are thin or lost
 }
 
 // judge judges one blob.
 func (j *blobJudge) judge(name fsm.BlobName, d *doubt) error {
-	var how standing
 	what := ""
 	err := j.state.View(func(v fsm.View) error {
-		how, what = j.stand(v, name, d)
+		d.how, what = j.stand(v, name, d)
 		return nil
 	})
-	d.judged = true
-	j.counts[how]++
-	if j.counts[thin]+j.counts[lost] > maxSpelled {
+	if d.how < thin {
 		return err
 	}
-	switch how {
-	case stands, open:
-	case thin:
+	if j.breaks++; j.breaks > maxSpelled {
+		return err
+	}
+	if d.how == thin {
 		j.broken(1, nil, mendBlob, "%s", what)
-	case lost:
+	} else {
 		j.broken(2, nil, mendImage, "%s", what)
 	}
 	return err
@@ -143,7 +141,7 @@ func (j *blobJudge) stand(v fsm.View, name fsm.BlobName, d *doubt) (standing, st
 	if by := namer(v, name); good+unknown == 0 && by != "" {
 		return lost, fmt.Sprintf("no copy of blob %s is true, and %s names it", name.Digest, by)
 	}
-	return thin, fmt.Sprintf("blob %s has %d true copies, and must have %d", name.Digest, good+unknown, need)
+	return thin, fmt.Sprintf("true copies of blob %s are %d, and must be %d", name.Digest, good+unknown, need)
 }
 
 // namer is a manifest that names a blob, "" if there is none.
@@ -165,8 +163,8 @@ func namer(v fsm.View, name fsm.BlobName) string {
 // without judges all blobs that have a copy on a node whose copies are not known, and says for how many that leaves
 // it open whether they have enough.
 func (j *blobJudge) without(ctx context.Context, m *audited, doubts map[fsm.BlobName]*doubt) error {
-	before, seen := j.counts[open], 0
-	for after := (fsm.BlobName{}); j.counts[open]-before < maxCounted; {
+	left := 0
+	for after := (fsm.BlobName{}); left < maxCounted; {
 		var page []fsm.BlobName
 		if err := j.state.View(func(v fsm.View) error { page = v.On(m.incarnation, after, selfPage); return nil }); err != nil {
 			return err
@@ -175,13 +173,15 @@ func (j *blobJudge) without(ctx context.Context, m *audited, doubts map[fsm.Blob
 			break
 		}
 		for _, name := range page {
-			if doubts[name] == nil {
-				doubts[name] = &doubt{}
-			}
-			if seen++; !doubts[name].judged {
-				if err := j.judge(name, doubts[name]); err != nil {
+			d := doubts[name]
+			if d == nil { // not one of them is known to be bad, so that nothing worse comes of it than open
+				d = &doubt{}
+				if err := j.judge(name, d); err != nil {
 					return err
 				}
+			}
+			if d.how == open {
+				left++
 			}
 		}
 		after = page[len(page)-1]
@@ -189,15 +189,15 @@ func (j *blobJudge) without(ctx context.Context, m *audited, doubts map[fsm.Blob
 			return err
 		}
 	}
-	if n := j.counts[open] - before; n > 0 {
-		j.unchecked(m.name, "whether %s blobs have as many true copies as they must: too few are on the nodes that answered", counted(n))
+	if left > 0 {
+		j.unchecked(m.name, "whether %s blobs have as many true copies as they must: too few are on the nodes that answered", counted(min(left, maxCounted)))
 	}
 	return nil
 }
 
 // more says how many blobs were not spelled out.
 func (j *blobJudge) more() {
-	if n := j.counts[thin] + j.counts[lost] - maxSpelled; n > 0 {
+	if n := j.breaks - maxSpelled; n > 0 {
 		j.broken(1, nil, mendBlob, "%d more blobs have too few true copies", n)
 	}
 }

@@ -27,8 +27,8 @@ type finding struct {
 
 // What to do about what is found.
 const (
-	mendCopy  = "nothing: the node gives the copy up, and a new one is made of another; look again in a minute"
-	mendBlob  = "nothing while one copy is good: new ones are made of it; look at the disks of the nodes, and again in a minute"
+	mendCopy  = "the node gives the copy up by itself, and a new one is made of another: look again in a minute"
+	mendBlob  = "new copies are made of one that is good: look again in a minute, and see what is wrong with the disks of the nodes"
 	mendImage = "push the image again: that brings the bytes back"
 	mendNode  = "let others take its place: 'zot cluster remove NODE'; when it is gone, empty its directory and start it anew"
 	mendBug   = "this is a mistake in zot: keep the directories of all nodes as they are, and report it"

@@ -247,7 +247,7 @@ func (c *selfCheck) checkFiles(ctx context.Context) error {
 	if err := c.again(ctx); err != nil {
 		return err
 	}
-	if found, err = c.unknown(found); err != nil || len(found) == 0 {
+	if found, err = c.forgotten(ctx, found, due); err != nil || len(found) == 0 {
 		return err
 	}
 	c.tell(checkNote{Hint: fmt.Sprintf("%s files of copies that the state does not know are older than the sweeper lets any be, as %s",
@@ -259,17 +259,8 @@ func (c *selfCheck) checkFiles(ctx context.Context) error {
 func (c *selfCheck) unknownFiles(ctx context.Context, due time.Time) (found []blobstore.CopyID, err error) {
 	var page []blobstore.CopyID
 	look := func() error {
-		unknown, err := c.unknown(page)
-		page = page[:0]
-		for _, id := range unknown {
-			info, failed := c.store.Stat(ctx, id)
-			if isOver(failed) {
-				return failed
-			}
-			if failed == nil && info.Written.Before(due) {
-				found = append(found, id)
-			}
-		}
+		old, err := c.forgotten(ctx, page, due)
+		found, page = append(found, old...), page[:0]
 		return err
 	}
 	files := int64(0)
@@ -290,6 +281,24 @@ func (c *selfCheck) unknownFiles(ctx context.Context, due time.Time) (found []bl
 		}
 	}
 	return found, look()
+}
+
+// forgotten returns those of ids that the state does not know, and whose files were written before a time.
+func (c *selfCheck) forgotten(ctx context.Context, ids []blobstore.CopyID, due time.Time) (old []blobstore.CopyID, err error) {
+	unknown, err := c.unknown(ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range unknown {
+		info, err := c.store.Stat(ctx, id)
+		if isOver(err) {
+			return nil, err
+		}
+		if err == nil && info.Written.Before(due) { // else it was removed meanwhile
+			old = append(old, id)
+		}
+	}
+	return old, nil
 }
 
 // unknown returns those of ids that the state does not know.
