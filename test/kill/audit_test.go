@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +41,22 @@ func (b *bout) audit(ctx context.Context) {
 		}
 	}
 	b.repaired(ctx)
+	b.verify(ctx)
+}
+
+// verify has a node compare all of them, as an operator does.
+func (b *bout) verify(ctx context.Context) {
+	if ctx.Err() != nil {
+		return
+	}
+	n, began := b.rack.nodes[0], time.Now()
+	out, err := exec.CommandContext(ctx, n.zot, "cluster", "verify", "--config", n.file).CombinedOutput()
+	if err != nil && ctx.Err() == nil {
+		b.fail("zot cluster verify: %v\n%s", err, out)
+		return
+	}
+	b.figures.took("zot cluster verify", time.Since(began))
+	b.say("zot cluster verify: %s", out)
 }
 
 // repaired waits until each blob has as many copies as it should have: those that were pushed while a node was

@@ -66,6 +66,9 @@ func StartContainers(t testing.TB, engine *Engine, dockerfile string, count int)
 		all, nodes = append(all, c), append(nodes, c.Node)
 	}
 	WaitWritable(t, nodes...)
+	t.Cleanup(func() {
+		verify(t, engine.command(outlasting(t), "exec", all[0].id, "/usr/bin/zot", "cluster", "verify", "--config", "/etc/zot/config.json"))
+	})
 	return all
 }
 

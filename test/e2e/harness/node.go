@@ -24,8 +24,8 @@ type Node struct {
 // URL is where the node serves a path.
 func (n *Node) URL(path string) string { return "http://" + n.Address + path }
 
-// Start runs a cluster of count nodes until the test ends, and returns them when all take pushes. One
-// node is configured as users do who have no other: without the section "cluster".
+// Start runs a cluster of count nodes until the test ends, when they are verified, and returns them when all take
+// pushes. One node is configured as users do who have no other: without the section "cluster".
 func Start(t testing.TB, count int) []*Node {
 	t.Helper()
 	nodes := configure(t, Program(t, "ZOT"), count)
@@ -33,6 +33,7 @@ func Start(t testing.TB, count int) []*Node {
 		n.Serve(t)
 	}
 	WaitWritable(t, nodes...)
+	verifyAtEnd(t, nodes)
 	return nodes
 }
 
