@@ -140,12 +140,12 @@ func TestAudit(t *testing.T) {
 		}, nil, []string{"zot-1"}, nil},
 		"a damaged blob": {func(p *panel) {
 			for _, n := range p.nodes {
-				must(p.shelves, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: packed("b"), Location: n.at("b")})
+				must(p.shelves, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("b"), Location: n.at("b")})
 			}
 		}, []string{"2"}, nil, nil},
 		"a damaged blob that nothing names": {func(p *panel) {
 			for _, n := range p.nodes {
-				must(p.shelves, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: packed("alone"), Location: n.at("alone")})
+				must(p.shelves, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("alone"), Location: n.at("alone")})
 			}
 		}, nil, nil, nil},
 		"states say the same": {func(p *panel) {
@@ -182,17 +182,17 @@ func TestAuditWhileCopiesMove(t *testing.T) {
 		"given up": {func(p *panel) { p.nodes[1].giveUp("b"); p.nodes[2].giveUp("b") }, []string{"1", "5 zot-1", "5 zot-2"}, []string{"wait for repair"}},
 		"given up and made again": {func(p *panel) {
 			p.nodes[1].giveUp("b")
-			must(p.shelves, fsm.AddCopy{Store: fsm.DefaultStore, Digest: packed("b"), Location: p.nodes[1].write("b"), Stamp: p.state.Position().Time})
+			must(p.shelves, fsm.AddCopy{Store: fsm.DefaultStore, Digest: digestFor("b"), Location: p.nodes[1].write("b"), Stamp: p.state.Position().Time})
 		}, []string{"5 zot-1", "5 zot-2"}, nil},
 		"pushed again": {func(p *panel) { p.push("b", 1, 2) }, []string{"5 zot-1", "5 zot-2"}, nil},
 		"collected": {func(p *panel) {
-			must(p.shelves, fsm.DeleteManifest{Repository: repository, Digest: packed("image")})
-			must(p.shelves, fsm.DeleteBlob{Repository: repository, Digest: packed("b")})
-			must(p.shelves, fsm.CollectBlobs{Store: fsm.DefaultStore, Digests: []fsm.Digest{packed("b")}})
+			must(p.shelves, fsm.DeleteManifest{Repository: repository, Digest: digestFor("image")})
+			must(p.shelves, fsm.DeleteBlob{Repository: repository, Digest: digestFor("b")})
+			must(p.shelves, fsm.CollectBlobs{Store: fsm.DefaultStore, Digests: []fsm.Digest{digestFor("b")}})
 		}, []string{"5 zot-1", "5 zot-2"}, nil},
 		"no longer linked": {func(p *panel) {
-			must(p.shelves, fsm.DeleteManifest{Repository: repository, Digest: packed("image")})
-			must(p.shelves, fsm.DeleteBlob{Repository: repository, Digest: packed("b")})
+			must(p.shelves, fsm.DeleteManifest{Repository: repository, Digest: digestFor("image")})
+			must(p.shelves, fsm.DeleteBlob{Repository: repository, Digest: digestFor("b")})
 		}, []string{"5 zot-1", "5 zot-2"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -214,12 +214,18 @@ func TestAuditWhileMembersChange(t *testing.T) {
 		members int
 		do      func(p *panel)
 		hints   []string
+		open    []string
 	}{
-		"one grows to two": {1, func(p *panel) { p.push("b", 0); p.join() }, []string{"wait for repair"}},
+		"one grows to two": {1, func(p *panel) { p.push("b", 0); p.join() }, []string{"wait for repair"}, nil},
+		"one grows to two, and does not answer": {1, func(p *panel) {
+			p.push("b", 0)
+			p.join()
+			p.fails[0] = errors.New("connection refused")
+		}, []string{"wait for repair"}, []string{"zot-0", "zot-0"}},
 		"one is leaving": {3, func(p *panel) {
 			p.push("b", 0, 1)
 			must(p.shelves, fsm.RetireNode{Incarnation: incarnation(1)})
-		}, nil},
+		}, nil, nil},
 		"one leaves while it is asked, and answers no more": {3, func(p *panel) {
 			p.push("b", 0, 1)
 			p.fails[2] = errors.New("connection refused")
@@ -227,18 +233,18 @@ func TestAuditWhileMembersChange(t *testing.T) {
 				must(p.shelves, fsm.RetireNode{Incarnation: incarnation(3)})
 				must(p.shelves, fsm.DropNode{Incarnation: incarnation(3), Lost: true})
 			}
-		}, nil},
+		}, nil, nil},
 		"one is lost": {3, func(p *panel) {
 			p.push("b", 0, 2)
 			must(p.shelves, fsm.RetireNode{Incarnation: incarnation(3)})
 			must(p.shelves, fsm.DropNode{Incarnation: incarnation(3), Lost: true})
-		}, nil},
+		}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPanel(t, test.members)
 			test.do(p)
-			p.wants(p.audit(), nil, nil, test.hints)
+			p.wants(p.audit(), nil, test.open, test.hints)
 		})
 	}
 }

@@ -98,17 +98,26 @@ func TestVerifyCommand(t *testing.T) {
 		stderr string
 	}{
 		{"all well", view{verdict: verdict{Nodes: nodes}}, exitDone, ""},
-		{"broken", view{verdict: verdict{Nodes: away, Broken: []finding{
-			{What: "index linked has 3 entries, its records make 4", Nodes: []string{"zot-0", "zot-1"}, Mend: mendBug},
-			{Invariant: 1, What: "true copies of blob sha256:b are 1, and must be 2", Mend: mendBlob},
-			{Invariant: 5, What: "copy 01 of blob sha256:b is recorded there, and its file is gone", Nodes: []string{"zot-0"}, Mend: mendCopy},
-			{Invariant: 5, What: "copy 02 of blob sha256:c is recorded there, and its file is gone", Nodes: []string{"zot-1"}, Mend: mendCopy},
-		}, Unchecked: []unchecked{{"zot-2", "it was not asked to the end: connection refused"}}, Hints: []string{"zot-0: 3 files"}}},
-			exitFailed, "zot: the cluster is not as it should be: the state does not fit together, invariant 1 is broken, invariant 5 is broken\n"},
-		{"a node away", view{verdict: verdict{Nodes: away, Unchecked: []unchecked{{"zot-2", "it was not asked to the end: connection refused"}, {"", "the state hashes of all nodes at one log index: no leader"}}}},
-			exitFailed, "zot: nothing is broken as far as could be seen, but zot-2 could not be asked for all\n"},
-		{"no leader", view{verdict: verdict{Nodes: nodes, Unchecked: []unchecked{{"", "the state hashes of all nodes at one log index: no leader"}}}},
-			exitFailed, "zot: nothing is broken as far as could be seen, but not all could be checked\n"},
+		{
+			"broken",
+			view{verdict: verdict{Nodes: away, Broken: []finding{
+				{What: "index linked has 3 entries, its records make 4", Nodes: []string{"zot-0", "zot-1"}, Mend: mendBug},
+				{Invariant: 1, What: "true copies of blob sha256:b are 1, and must be 2", Mend: mendBlob},
+				{Invariant: 5, What: "copy 01 of blob sha256:b is recorded there, and its file is gone", Nodes: []string{"zot-0"}, Mend: mendCopy},
+				{Invariant: 5, What: "copy 02 of blob sha256:c is recorded there, and its file is gone", Nodes: []string{"zot-1"}, Mend: mendCopy},
+			}, Unchecked: []unchecked{{"zot-2", "it was not asked to the end: connection refused"}}, Hints: []string{"zot-0: 3 files"}}},
+			exitFailed, "zot: the cluster is not as it should be: the state does not fit together, invariant 1 is broken, invariant 5 is broken\n",
+		},
+		{
+			"a node away",
+			view{verdict: verdict{Nodes: away, Unchecked: []unchecked{{"zot-2", "it was not asked to the end: connection refused"}, {"", "the state hashes of all nodes at one log index: no leader"}}}},
+			exitFailed, "zot: nothing is broken as far as could be seen, but zot-2 could not be asked for all\n",
+		},
+		{
+			"no leader",
+			view{verdict: verdict{Nodes: nodes, Unchecked: []unchecked{{"", "the state hashes of all nodes at one log index: no leader"}}}},
+			exitFailed, "zot: nothing is broken as far as could be seen, but not all could be checked\n",
+		},
 		{"not at all", view{err: errors.New("this node is not part of a cluster yet")}, exitFailed, "zot: this node is not part of a cluster yet\n"},
 	} {
 		test.view.progress = []auditProgress{{"zot-0", stageNote{Name: "copies", Done: 7}}}
@@ -130,8 +139,10 @@ func TestVerifyCommand(t *testing.T) {
 		want string
 	}{
 		{nil, ""},
-		{[]auditProgress{{"zot-0", stageNote{Name: "state"}}, {"zot-1", stageNote{Name: "copies", Done: 300}}, {"zot-2", stageNote{Name: "hashing", Done: 1 << 30, Total: 3 << 30}}},
-			"zot-0: state; zot-1: copies 300; zot-2: hashing 33 %"},
+		{
+			[]auditProgress{{"zot-0", stageNote{Name: "state"}}, {"zot-1", stageNote{Name: "copies", Done: 300}}, {"zot-2", stageNote{Name: "hashing", Done: 1 << 30, Total: 3 << 30}}},
+			"zot-0: state; zot-1: copies 300; zot-2: hashing 33 %",
+		},
 	} {
 		if got := progressText(test.all); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)

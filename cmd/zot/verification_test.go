@@ -40,40 +40,32 @@ type shelf struct {
 
 	beforeStat   func(blobstore.CopyID)
 	beforeVerify func(blobstore.Blob)
-	beforeRound  func()
-	beforeList   func()
 	statFails    error
 	noRound      error
 }
 
 // Stat is the store's.
-func (s *shelf) Stat(ctx context.Context, id blobstore.CopyID) (disk.CopyInfo, error) {
-	if do := s.beforeStat; do != nil {
-		s.beforeStat = nil
+func (n *shelf) Stat(ctx context.Context, id blobstore.CopyID) (disk.CopyInfo, error) {
+	if do := n.beforeStat; do != nil {
+		n.beforeStat = nil
 		do(id)
 	}
-	if s.statFails != nil {
-		return disk.CopyInfo{}, s.statFails
+	if n.statFails != nil {
+		return disk.CopyInfo{}, n.statFails
 	}
-	return s.Store.Stat(ctx, id)
+	return n.Store.Stat(ctx, id)
 }
 
 // Verify is the store's.
-func (s *shelf) Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pace) error {
-	if do := s.beforeVerify; do != nil {
-		s.beforeVerify = nil
+func (n *shelf) Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pace) error {
+	if do := n.beforeVerify; do != nil {
+		n.beforeVerify = nil
 		do(b)
 	}
-	return s.Store.Verify(ctx, b, pace)
+	return n.Store.Verify(ctx, b, pace)
 }
 
-func (s *shelf) round(context.Context) error {
-	if do := s.beforeRound; do != nil {
-		s.beforeRound = nil
-		do()
-	}
-	return s.noRound
-}
+func (n *shelf) round(context.Context) error { return n.noRound }
 
 func incarnation(n int) entry.Incarnation { return entry.Incarnation{0: byte(n), 15: byte(n)} }
 
@@ -179,7 +171,7 @@ const repository = "team/app"
 func (s *shelves) record(text string, at ...fsm.Location) {
 	s.t.Helper()
 	must(s, fsm.BlobStored{
-		Repository: repository, Store: fsm.DefaultStore, Digest: packed(text), Size: int64(len(text)), Stamp: s.state.Position().Time, Locations: at,
+		Repository: repository, Store: fsm.DefaultStore, Digest: digestFor(text), Size: int64(len(text)), Stamp: s.state.Position().Time, Locations: at,
 	})
 }
 
@@ -197,19 +189,19 @@ func (s *shelves) push(text string, on ...int) {
 func (s *shelves) image(body string, blobs, manifests []string) {
 	s.t.Helper()
 	cmd := fsm.PutManifest{
-		Repository: repository, Store: fsm.DefaultStore, Digest: packed(body), Size: int64(len(body)), Body: []byte(body),
+		Repository: repository, Store: fsm.DefaultStore, Digest: digestFor(body), Size: int64(len(body)), Body: []byte(body),
 		MediaType: "application/vnd.oci.image.manifest.v1+json", Tags: []fsm.TagMove{{Tag: body}},
 	}
 	for _, b := range blobs {
-		cmd.Blobs = append(cmd.Blobs, packed(b))
+		cmd.Blobs = append(cmd.Blobs, digestFor(b))
 	}
 	for _, m := range manifests {
-		cmd.Manifests = append(cmd.Manifests, packed(m))
+		cmd.Manifests = append(cmd.Manifests, digestFor(m))
 	}
 	must(s, cmd)
 }
 
-func packed(text string) fsm.Digest {
+func digestFor(text string) fsm.Digest {
 	d, err := fsm.Pack(digest.FromString(text))
 	if err != nil {
 		panic(err)
@@ -220,7 +212,7 @@ func packed(text string) fsm.Digest {
 // blob is what the state knows of a blob.
 func (s *shelves) blob(text string) (b fsm.Blob) {
 	s.t.Helper()
-	if err := s.state.View(func(v fsm.View) error { b, _ = v.Blob(fsm.DefaultStore, packed(text)); return nil }); err != nil {
+	if err := s.state.View(func(v fsm.View) error { b, _ = v.Blob(fsm.DefaultStore, digestFor(text)); return nil }); err != nil {
 		s.t.Fatal(err)
 	}
 	return b
@@ -252,7 +244,7 @@ func (n *shelf) lose(text string) {
 func (n *shelf) giveUp(text string) {
 	n.all.t.Helper()
 	at := n.at(text)
-	must(n.all, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: packed(text), Location: at})
+	must(n.all, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor(text), Location: at})
 	n.sweep(at.Copy)
 }
 
@@ -365,9 +357,8 @@ func TestNodeHashesItsCopies(t *testing.T) {
 	if got := n.check(hashed); len(got.bad) != 1 || got.bad[0].Unsure || got.bad[0].Digest != digest.FromString("rotten").String() {
 		t.Errorf("%+v", got)
 	}
-	n.beforeRound = nil
 	n.beforeVerify = func(blobstore.Blob) {
-		must(s, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: packed("rotten"), Location: n.at("rotten")})
+		must(s, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("rotten"), Location: n.at("rotten")})
 	}
 	if got := n.check(hashed); len(got.bad) != 1 {
 		t.Errorf("given up meanwhile: %+v", got)
@@ -382,15 +373,15 @@ func TestNodeChecksItselfWhileCopiesMove(t *testing.T) {
 		"doomed, and removed before it is looked at again": func(s *shelves, n *shelf) {
 			n.beforeStat = func(blobstore.CopyID) {
 				at := n.at("b")
-				must(s, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: packed("b"), Location: at})
+				must(s, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("b"), Location: at})
 				removeFile(s.t, n.file(at.Copy))
 			}
 		},
 		"collected": func(s *shelves, n *shelf) {
 			n.beforeStat = func(blobstore.CopyID) {
 				at := n.at("b")
-				must(s, fsm.DeleteBlob{Repository: repository, Digest: packed("b")})
-				must(s, fsm.CollectBlobs{Store: fsm.DefaultStore, Digests: []fsm.Digest{packed("b")}})
+				must(s, fsm.DeleteBlob{Repository: repository, Digest: digestFor("b")})
+				must(s, fsm.CollectBlobs{Store: fsm.DefaultStore, Digests: []fsm.Digest{digestFor("b")}})
 				n.sweep(at.Copy)
 			}
 		},
@@ -404,7 +395,7 @@ func TestNodeChecksItselfWhileCopiesMove(t *testing.T) {
 		"moved to another node": func(s *shelves, n *shelf) {
 			n.beforeStat = func(blobstore.CopyID) {
 				old := n.at("b")
-				must(s, fsm.AddCopy{Store: fsm.DefaultStore, Digest: packed("b"), Location: s.nodes[3].write("b"), Stamp: s.state.Position().Time, Instead: &old})
+				must(s, fsm.AddCopy{Store: fsm.DefaultStore, Digest: digestFor("b"), Location: s.nodes[3].write("b"), Stamp: s.state.Position().Time, Instead: &old})
 				n.sweep(old.Copy)
 			}
 		},
@@ -466,11 +457,11 @@ func TestNodeLosesItsMarker(t *testing.T) {
 func TestNodeKnowsThatABlobIsDamaged(t *testing.T) {
 	t.Parallel()
 	s := newShelves(t, 2)
-	s.push("b", 0, 1)
-	s.nodes[1].giveUp("b")
+	s.push("the last", 0, 1)
+	s.nodes[1].giveUp("the last")
 	n := s.nodes[0]
-	must(s, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: packed("b"), Location: n.at("b")})
-	n.lose("b")
+	must(s, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("the last"), Location: n.at("the last")})
+	n.lose("the last")
 	n.well(n.check(hashed))
 }
 
@@ -531,7 +522,7 @@ func TestNodeHasDoomedCopies(t *testing.T) {
 				s.push("b", 0, 1, 2)
 				n := s.nodes[0]
 				at := n.at("b")
-				must(s, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: packed("b"), Location: at})
+				must(s, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("b"), Location: at})
 				if sweeps {
 					sweeping := time.AfterFunc(5*time.Second, func() { n.sweep(at.Copy) })
 					defer sweeping.Stop()
@@ -573,7 +564,7 @@ func (s *shelves) spoil(change func(b func(name string) *bbolt.Bucket) error) {
 // A state that does not fit together is found in one view, and in pages.
 func TestNodeChecksItsState(t *testing.T) {
 	t.Parallel()
-	one := within(repository, packed("layer"))
+	one := within(repository, digestFor("layer"))
 	for name, test := range map[string]struct {
 		spoil func(b func(name string) *bbolt.Bucket) error
 		want  string // among the findings
@@ -581,16 +572,16 @@ func TestNodeChecksItsState(t *testing.T) {
 		"a link is gone": {func(b func(string) *bbolt.Bucket) error { return b("links").Delete(one) }, "2 "},
 		"a name is gone": {func(b func(string) *bbolt.Bucket) error { return b("namedBy").Delete(namedBy("layer", "image")) }, "3 "},
 		"a child is gone": {func(b func(string) *bbolt.Bucket) error {
-			return b("manifests").Delete(within(repository, packed("image")))
+			return b("manifests").Delete(within(repository, digestFor("image")))
 		}, "2 "},
 		"a tag names what is gone": {func(b func(string) *bbolt.Bucket) error {
-			return b("manifests").Delete(within(repository, packed("index")))
+			return b("manifests").Delete(within(repository, digestFor("index")))
 		}, "0 tag index of team/app"},
 		"a body is another's": {func(b func(string) *bbolt.Bucket) error {
-			return put2(b("bodies"), within(repository, packed("image")), "imagE")
+			return put2(b("bodies"), within(repository, digestFor("image")), "imagE")
 		}, "11 "},
 		"a link is not in the index": {func(b func(string) *bbolt.Bucket) error {
-			return b("linked").Delete(append(within(fsm.DefaultStore, packed("layer")), repository...))
+			return b("linked").Delete(append(within(fsm.DefaultStore, digestFor("layer")), repository...))
 		}, "0 "},
 		"a sum": {func(b func(string) *bbolt.Bucket) error {
 			return put2(b("local"), []byte("sum/tags"), strings.Repeat("s", 32))
@@ -624,7 +615,7 @@ func TestNodeCannotReadItsState(t *testing.T) {
 		s := newShelves(t, 2)
 		s.push("layer", 0, 1)
 		s.spoil(func(b func(string) *bbolt.Bucket) error {
-			return b("blobs").Put(within(fsm.DefaultStore, packed("layer")), []byte("rotten"))
+			return b("blobs").Put(within(fsm.DefaultStore, digestFor("layer")), []byte("rotten"))
 		})
 		got := s.nodes[0].check(adjust)
 		if len(got.findings) != 1 || !strings.HasPrefix(got.findings[0], "7 ") || len(got.missed) == 0 || !got.result.Blind {
@@ -641,7 +632,7 @@ func TestNodeCannotReadItsState(t *testing.T) {
 func within(name string, d fsm.Digest) []byte { return append(append([]byte(name), 0), d...) }
 
 func namedBy(blob, manifest string) []byte {
-	return append(append(append([]byte(repository), 0, 'b'), packed(blob)...), packed(manifest)...)
+	return append(append(append([]byte(repository), 0, 'b'), digestFor(blob)...), digestFor(manifest)...)
 }
 
 // put2 changes a record.
