@@ -13,7 +13,7 @@ import (
 // doubt is what nodes said of the copies of one blob.
 type doubt struct {
 	held int                   // how many copies it had when they looked
-	bad  map[fsm.Location]bool // false: nothing could be learnt
+	bad  map[fsm.Location]bool
 	how  standing              // once it is judged
 }
 
@@ -65,8 +65,8 @@ func (u *audit) doubts() map[fsm.BlobName]*doubt {
 	for _, m := range u.members {
 		for _, b := range m.bad {
 			packed, err := fsm.Pack(digest.Digest(b.Digest))
-			if err != nil {
-				continue // of a node that speaks otherwise
+			if b.Unsure || err != nil {
+				continue // that it could not be learnt was said; or the node speaks otherwise
 			}
 			name := fsm.BlobName{Store: b.Store, Digest: packed}
 			d := all[name]
@@ -75,7 +75,7 @@ func (u *audit) doubts() map[fsm.BlobName]*doubt {
 				all[name] = d
 			}
 			d.held = max(d.held, b.Held)
-			d.bad[fsm.Location{Incarnation: m.incarnation, Copy: b.Copy}] = !b.Unsure
+			d.bad[fsm.Location{Incarnation: m.incarnation, Copy: b.Copy}] = true
 		}
 	}
 	return all
@@ -119,12 +119,11 @@ func (j *blobJudge) stand(v fsm.View, name fsm.BlobName, d *doubt) (standing, st
 	}
 	held, good, unknown := 0, 0, 0
 	for _, c := range b.Copies {
-		bad, looked := d.bad[c.Location]
 		switch {
 		case !c.Held:
 			continue
-		case bad:
-		case looked || j.blind[c.Incarnation]:
+		case d.bad[c.Location]:
+		case j.blind[c.Incarnation]:
 			unknown++
 		default:
 			good++

@@ -143,6 +143,18 @@ func TestAudit(t *testing.T) {
 				must(p.shelves, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("b"), Location: n.at("b")})
 			}
 		}, []string{"2"}, nil, nil},
+		"a blob that becomes damaged": {func(p *panel) {
+			p.bad("b", 0, 1, 2)
+			p.during = func() {
+				for _, n := range p.nodes {
+					must(p.shelves, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("b"), Location: n.at("b")})
+				}
+			}
+		}, []string{"2", "5 zot-0", "5 zot-1", "5 zot-2"}, nil, nil},
+		"one is leaving, and another's copy is bad": {func(p *panel) {
+			p.bad("b", 2)
+			must(p.shelves, fsm.RetireNode{Incarnation: incarnation(1)})
+		}, []string{"5 zot-2"}, nil, nil},
 		"a damaged blob that nothing names": {func(p *panel) {
 			for _, n := range p.nodes {
 				must(p.shelves, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: digestFor("alone"), Location: n.at("alone")})

@@ -52,13 +52,17 @@ func auditCommand(file *string) *cobra.Command {
 	return cmd
 }
 
+// maxProgress is how long a line of progress may be that every terminal can take away again.
+const maxProgress = 79
+
 // progressText is how far all nodes are, in a line.
 func progressText(all []auditProgress) string {
 	texts := make([]string, len(all))
 	for i, p := range all {
 		texts[i] = p.Node + ": " + p.text()
 	}
-	return strings.Join(texts, "; ")
+	text := strings.Join(texts, "; ")
+	return text[:min(len(text), maxProgress)]
 }
 
 func (s stageNote) text() string {
