@@ -12,9 +12,9 @@ import (
 
 // doubt is what nodes said of the copies of one blob.
 type doubt struct {
-	held int                   // how many copies it had when they looked
+	held int // how many copies it had when they looked
 	bad  map[fsm.Location]bool
-	how  standing              // once it is judged
+	how  standing // once it is judged
 }
 
 // standing is how a blob stands.
