@@ -426,10 +426,16 @@ func withDigest(location, text string) string {
 // isUnavailable fails the test unless an answer tells to come again.
 func isUnavailable(t testing.TB, answer *httptest.ResponseRecorder) {
 	t.Helper()
+	comesAgain(t, answer, http.StatusServiceUnavailable)
+}
+
+// comesAgain checks that an answer asks the client to try once more.
+func comesAgain(t testing.TB, answer *httptest.ResponseRecorder, status int) {
+	t.Helper()
 	if answer.Header().Get("X-Request-Id") == "" {
 		t.Error("the answer has no request id")
 	}
-	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || !strings.Contains(answer.Body.String(), "UNAVAILABLE") {
+	if answer.Code != status || answer.Header().Get("Retry-After") == "" || !strings.Contains(answer.Body.String(), "UNAVAILABLE") {
 		t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
 	}
 }

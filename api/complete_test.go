@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -67,8 +68,12 @@ func TestPutComesTwiceWithItsBody(t *testing.T) {
 			put := call{method: http.MethodPut, path: withDigest(at, test.chunk+second), header: []string{"Content-Range: " + test.ranges}, body: second}
 			if test.fault != nil {
 				stores[0].fault.Store(&test.fault)
-				isUnavailable(t, c.nodes[0].do(put))
-				isUnavailable(t, c.nodes[0].do(put))
+				refusal := http.StatusServiceUnavailable
+				if errors.Is(test.fault, blobstore.ErrNoSpace) {
+					refusal = http.StatusInsufficientStorage
+				}
+				comesAgain(t, c.nodes[0].do(put), refusal)
+				comesAgain(t, c.nodes[0].do(put), refusal)
 				stores[0].fault.Store(nil)
 			} else if code := breakOff(t, c.nodes[0], put, test.breaks); code != http.StatusBadRequest {
 				t.Fatalf("status %d of a body that broke off", code)

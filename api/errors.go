@@ -89,7 +89,7 @@ func meanings() []meaning {
 		{blobstore.ErrCopyUnknown, http.StatusServiceUnavailable, codeUnavailable}, // it has a record: this is no 404
 		{blobstore.ErrCopyDamaged, http.StatusServiceUnavailable, codeUnavailable}, // a push heals it, or a holder that is away has a good one
 		{blobstore.ErrOffline, http.StatusServiceUnavailable, codeUnavailable},
-		{blobstore.ErrNoSpace, http.StatusServiceUnavailable, codeUnavailable},
+		{blobstore.ErrNoSpace, http.StatusInsufficientStorage, codeUnavailable},
 		{blobstore.ErrUploadBusy, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrUploadNotFinished, http.StatusServiceUnavailable, codeUnavailable}, // forgotten twice: the PUT may be repeated
 		{blobstore.ErrClosed, http.StatusServiceUnavailable, codeUnavailable},
@@ -200,7 +200,8 @@ func (w *answer) refuse(m meaning, err error, retryAfter float64) {
 	if m.status != http.StatusRequestedRangeNotSatisfiable {
 		h.Del("Content-Range")
 	}
-	if m.status == http.StatusServiceUnavailable || m.status == http.StatusTooManyRequests {
+	switch m.status {
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusInsufficientStorage:
 		h.Set("Retry-After", strconv.Itoa(max(1, int(retryAfter))))
 	}
 	h.Set("Content-Type", "application/json")

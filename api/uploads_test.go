@@ -193,7 +193,18 @@ func TestFullStore(t *testing.T) {
 	w := newWorld(t)
 	at := w.begin()
 	w.blobs.SetCapacity(1)
-	w.must(http.StatusServiceUnavailable, call{method: http.MethodPatch, path: at, body: "abc"})
+	comesAgain(t, w.do(call{method: http.MethodPatch, path: at, body: "abc"}), http.StatusInsufficientStorage)
 	w.blobs.SetCapacity(1 << 20)
 	w.must(http.StatusAccepted, call{method: http.MethodPatch, path: at, body: "abc"})
+
+	// A manifest needs room too, in the state. What is there is read and deleted.
+	w.pushImage("v1", "")
+	put := call{method: http.MethodPut, path: "/v2/a/b/manifests/v1", header: []string{"Content-Type: " + typeImage}, body: image(digest.FromString("config").String(), "")}
+	w.must(http.StatusCreated, put)
+	w.blobs.SetCapacity(10)
+	comesAgain(t, w.do(put), http.StatusInsufficientStorage)
+	w.must(http.StatusOK, call{path: "/v2/a/b/manifests/v1"})
+	w.must(http.StatusAccepted, call{method: http.MethodDelete, path: "/v2/a/b/manifests/v1"})
+	w.blobs.SetCapacity(1 << 20)
+	w.must(http.StatusCreated, put)
 }

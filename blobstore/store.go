@@ -119,6 +119,16 @@ type Usage struct {
 	Total, Free int64
 }
 
+// FullFrom is the share of its disk, in percent, from which on a store takes no uploads (DESIGN 9): what is
+// left is for the log and the state of its node.
+const FullFrom = 85
+
+// Full reports whether a store takes no uploads for now. One that nothing is known of is not full.
+func (u Usage) Full() bool { return u.Total > 0 && u.Free <= u.Total/100*(100-FullFrom) }
+
+// Percent is the share of the disk that is in use.
+func (u Usage) Percent() int { return int(100 - 100*float64(u.Free)/float64(max(u.Total, 1))) }
+
 // Reader is a stream of checked bytes of one blob: what Read returns, and what WriteTo hands on, was
 // compared with its sum or digest before. An error after the first byte means that the rest is not to be
 // had here: whoever sends the bytes on must break off visibly.

@@ -35,6 +35,9 @@ func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64,
 		return u.tally.size, fmt.Errorf("append to upload: %w", &blobstore.OffsetError{Offset: u.tally.size})
 	}
 	s.touch(u, at)
+	if err := s.room(); err != nil {
+		return u.tally.size, fmt.Errorf("append to upload: %w", err)
+	}
 	w := writer{store: s, upload: u, started: u.tally.size}
 	defer func() { _ = w.wait() }() // only if r panics is there still one to wait for
 	err = w.copy(ctx, r)
@@ -123,6 +126,9 @@ func (w *writer) write(p []byte) error {
 func (w *writer) checkpoint() error {
 	if err := w.wait(); err != nil {
 		return err
+	}
+	if err := w.store.room(); err != nil {
+		return fmt.Errorf("append to upload: %w", err)
 	}
 	u, state := w.upload, w.store.state(w.upload)
 	state.sums = slices.Clone(state.sums) // that of the last chunk goes on changing

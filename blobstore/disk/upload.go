@@ -16,6 +16,9 @@ func (s *Store) CreateUpload(ctx context.Context, id blobstore.UploadID, hint di
 	if err == nil {
 		err = s.Check(ctx)
 	}
+	if err == nil {
+		err = s.room()
+	}
 	if err != nil {
 		return fmt.Errorf("create upload: %w", err)
 	}

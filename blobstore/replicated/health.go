@@ -13,10 +13,6 @@ import (
 // lately is how many rounds of questions an answer stands for.
 const lately = 3
 
-// fullFrom is the share of a disk, in percent, that is in use when a store takes no more pushes by itself
-// (DESIGN 9, /readyz?for=write).
-const fullFrom = 85
-
 // health is what is known of how the nodes are.
 type health struct {
 	began time.Time
@@ -32,8 +28,8 @@ type condition struct {
 	usage    blobstore.Usage
 }
 
-// hasRoom reports whether a store is less than fullFrom full.
-func hasRoom(u blobstore.Usage) bool { return u.Total > 0 && u.Free > u.Total/100*(100-fullFrom) }
+// hasRoom reports whether a store has said that it takes uploads.
+func hasRoom(u blobstore.Usage) bool { return u.Total > 0 && !u.Full() }
 
 func newHealth() *health {
 	return &health{began: time.Now(), nodes: map[blobstore.Incarnation]condition{}}

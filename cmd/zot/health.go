@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
@@ -19,7 +20,7 @@ import (
 const (
 	probeTimeout = time.Second     // for one round on behalf of a probe
 	roundAge     = 5 * time.Second // a node may take writes if a round succeeded so lately
-	fullShare    = 0.85            // of the disk; beyond it writes are no longer welcome
+	fullShare    = blobstore.FullFrom / 100.0
 )
 
 // membership is the node, as far as its health depends on the others.
