@@ -194,7 +194,7 @@ type askNodes interface {
 	check(ctx context.Context, who entry.Incarnation, wish checkWish, each func(checkNote)) error
 }
 
-// network of nodes, as one of them asks it, itself too.
+// allNodes are all, as one of them asks them, itself too.
 type allNodes struct {
 	own    *askedNode
 	others *others
@@ -228,7 +228,7 @@ func (a allNodes) check(ctx context.Context, who entry.Incarnation, wish checkWi
 	defer cancel(nil)
 	silence := time.AfterFunc(noteSilence, func() { cancel(errSilent) })
 	defer silence.Stop()
-	err := a.stream(ctx, who, "/node/check", url.Values{"hash": {strconv.FormatBool(wish.Hash)}}, func(line json.RawMessage) (last bool, err error) {
+	return a.stream(ctx, who, "/node/check", url.Values{"hash": {strconv.FormatBool(wish.Hash)}}, func(line json.RawMessage) (last bool, err error) {
 		silence.Reset(noteSilence)
 		var refused adminError
 		if err := json.Unmarshal(line, &refused); err == nil && refused.Error != "" {
@@ -241,10 +241,6 @@ func (a allNodes) check(ctx context.Context, who entry.Incarnation, wish checkWi
 		each(note)
 		return note.Result != nil, nil
 	})
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errSilent) {
-		return cause
-	}
-	return err
 }
 
 // get asks a node for one JSON value.

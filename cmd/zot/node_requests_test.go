@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,23 +127,48 @@ func TestNodeDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// A node that is checked and falls silent is given up.
+// A node that is checked and falls silent is given up: before its answer, or in the middle.
 func TestNodeFallsSilent(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var far net.Conn
-		transport := &http.Transport{DialContext: func(context.Context, string, string) (near net.Conn, _ error) {
-			near, far = net.Pipe()
-			return near, nil
-		}}
-		all := allNodes{own: &askedNode{verification: verification{self: incarnation(1)}}, others: &others{transport: transport}}
-		began := time.Now()
-		err := all.check(t.Context(), incarnation(2), checkWish{}, func(checkNote) {})
-		if !errors.Is(err, errSilent) || time.Since(began) != noteSilence {
-			t.Errorf("%v after %s", err, time.Since(began))
+	for name, notes := range map[string]int{"at once": 0, "after three notes": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return near, nil }}
+				all := allNodes{own: &askedNode{verification: verification{self: incarnation(1)}}, others: &others{transport: transport}}
+				var answering sync.WaitGroup
+				answering.Go(func() { answer(far, notes) })
+				began, got := time.Now(), 0
+				err := all.check(t.Context(), incarnation(2), checkWish{}, func(checkNote) { got++ })
+				if took := time.Since(began); !errors.Is(err, errSilent) || got != notes || took != time.Duration(notes)*(noteSilence-time.Second)+noteSilence {
+					t.Errorf("%v after %d notes and %s", err, got, took)
+				}
+				_ = far.Close()
+				answering.Wait()
+			})
+		})
+	}
+}
+
+// answer answers a request with so many notes, each just before its reader gives up, and reads on until nobody is
+// there any more.
+func answer(c net.Conn, notes int) {
+	in := bufio.NewReader(c)
+	if _, err := http.ReadRequest(in); err != nil {
+		return
+	}
+	for i := range notes {
+		time.Sleep(noteSilence - time.Second) // the other end's patience
+		text := `{"applied": 7}` + "\n"
+		if i == 0 {
+			text = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + text
 		}
-		_ = far.Close()
-	})
+		if _, err := c.Write([]byte(text)); err != nil {
+			return
+		}
+	}
+	_, _ = io.Copy(io.Discard, in)
 }
 
 // A node says every second that it is still at it, and ends with its owner.
