@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -44,26 +46,15 @@ func (v verdict) findings() (all []string) {
 func (p *process) finds(want []string, args ...string) verdict {
 	p.t.Helper()
 	v, got := p.verify(args...)
+	have := v.findings()
+	if len(want) > 1 && want[0] == "1" && slices.Equal(have, want[1:]) && p.status().Blobs.AtOneCopy == 0 {
+		want = want[1:] // repair was faster
+	}
 	waits := func(hint string) bool { return strings.Contains(hint, "wait for repair") }
-	if have := v.findings(); !slices.Equal(have, want) || len(v.Unchecked) > 0 || len(slices.DeleteFunc(v.Hints, waits)) > 0 {
+	if !slices.Equal(have, want) || len(v.Unchecked) > 0 || len(slices.DeleteFunc(v.Hints, waits)) > 0 {
 		p.t.Errorf("found %q, want %q; %+v\n%s", have, want, v, got.stderr)
 	}
 	return v
-}
-
-// heals waits until nothing is found any more.
-func (p *process) heals(args ...string) {
-	p.t.Helper()
-	var v verdict
-	defer func() {
-		if p.t.Failed() {
-			p.t.Logf("%+v", v)
-		}
-	}()
-	eventually(p.t, "all is well again", func() bool {
-		v, _ = p.verify(args...)
-		return len(v.Broken)+len(v.Unchecked) == 0 && p.status().Blobs == blobHealth{}
-	})
 }
 
 // pushLayers pushes an image of these layers, with one of them as its configuration.
@@ -114,8 +105,7 @@ func layersOfThree(t *testing.T) (all []*process, layers []string) {
 	return all, layers
 }
 
-// Each break of a copy is found, by the right invariant, and nothing else is; what to do about it helps. What cannot
-// be asked is named.
+// Each break of a copy is found, by the right invariant, and nothing else is. A node that cannot be asked is named.
 func TestVerifyCopiesOfThreeNodes(t *testing.T) {
 	t.Parallel()
 	all, layers := layersOfThree(t)
@@ -125,18 +115,40 @@ func TestVerifyCopiesOfThreeNodes(t *testing.T) {
 			t.Errorf("%+v", n)
 		}
 	}
-	testVerifyCopies(t, all, layers)
-	all[0].heals("--hash")
 	testVerifyAway(t, all)
+	testVerifyCopies(t, all, layers)
 }
 
-// A node whose state is not that of the others is found, and nothing else is; what to do about it helps.
+// A node whose state is not that of the others is found, and nothing else is.
 func TestVerifyStatesOfThreeNodes(t *testing.T) {
 	t.Parallel()
 	all, _ := layersOfThree(t)
 	all[2].end(syscall.SIGTERM)
-	testVerifyDiverged(t, all)
-	testVerifyRot(t, all)
+	file := filepath.Join(all[2].root, "node", fsm.FileName)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		spoil func(t *testing.T, file string)
+		find  []string
+	}{
+		"it differs from the others, and from its own records": {divergedState, []string{"7 zot-2", "7 zot-2"}},
+		"a bit has flipped": {rottenState, []string{"7 zot-2"}},
+	} {
+		t.Log(name)
+		if err := os.WriteFile(file, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		test.spoil(t, file)
+		all[2].start()
+		var v verdict
+		eventually(t, "the node answers", func() bool { v, _ = all[0].verify(); return v.Nodes[2].Answered })
+		if have := v.findings(); !slices.Equal(have, test.find) {
+			t.Errorf("found %q, want %q; %+v", have, test.find, v)
+		}
+		all[2].end(syscall.SIGKILL)
+	}
 }
 
 // testVerifyCopies breaks copies, of another blob each time: those of before are given up by then, and wait for
@@ -175,6 +187,7 @@ func testVerifyCopies(t *testing.T, all []*process, layers []string) {
 	eventually(t, "the blob is known to be damaged", func() bool { return all[0].status().Blobs.Damaged == 1 })
 	all[0].finds([]string{"2"})
 	pushLayers(t, all[0].port, "1", layers...)
+	all[0].finds(nil, "--hash")
 }
 
 func cut(t *testing.T, file string) {
@@ -196,13 +209,15 @@ func testVerifyAway(t *testing.T, all []*process) {
 	if v.Nodes[2].Answered || !v.Nodes[1].Answered {
 		t.Errorf("%+v", v.Nodes)
 	}
+	all[2].start()
+	all[2].ready("/readyz?for=write")
+	all[0].whole()
 }
 
-// testVerifyDiverged changes what a node that is away takes for the sum of its records, by which states are compared.
-// The node is then replaced as what to do says.
-func testVerifyDiverged(t *testing.T, all []*process) {
+// divergedState changes what a node takes for the sum of its records, by which states are compared.
+func divergedState(t *testing.T, file string) {
 	t.Helper()
-	db, err := bbolt.Open(filepath.Join(all[2].root, "node", fsm.FileName), 0o600, nil)
+	db, err := bbolt.Open(file, 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,57 +227,24 @@ func testVerifyDiverged(t *testing.T, all []*process) {
 		sum[0] ^= 1
 		return b.Put(key, append(checksum(key, sum), sum...))
 	})
-	if err != nil {
+	if err = errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	all[2].start()
-	eventually(t, "the node answers", func() bool { v, _ := all[0].verify(); return len(v.Unchecked) == 0 })
-	all[0].finds([]string{"7 zot-2", "7 zot-2"}) // it differs from the others, and from its own records
-
-	if got := all[0].zot("remove", "zot-2"); got.code != exitDone {
-		t.Fatalf("%+v", got)
-	}
-	eventually(t, "the node is gone", func() bool { return len(all[0].status().Members) == 2 })
-	all[2].end(syscall.SIGTERM)
-	replace(t, all[2])
-	all[0].whole()
-	all[0].heals("--hash")
 }
 
-// replace empties a node's directory and lets it join anew.
-func replace(t *testing.T, p *process) {
+// rottenState flips a bit of a record.
+func rottenState(t *testing.T, file string) {
 	t.Helper()
-	if err := os.RemoveAll(p.root); err != nil {
-		t.Fatal(err)
-	}
-	p.start()
-	p.ready("/readyz")
-}
-
-// testVerifyRot flips a bit of a record of a node that is away.
-func testVerifyRot(t *testing.T, all []*process) {
-	t.Helper()
-	all[1].end(syscall.SIGTERM)
-	file := filepath.Join(all[1].root, "node", fsm.FileName)
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := strings.Index(string(content), "application/vnd.oci.image.manifest.v1+json")
-	for ; at >= 0; at = strings.Index(string(content), "application/vnd.oci.image.manifest.v1+json") {
-		content[at] ^= 1
+	rotten := bytes.ReplaceAll(content, []byte("application/vnd.oci.image.manifest.v1+json"), []byte("Application/vnd.oci.image.manifest.v1+json"))
+	if bytes.Equal(rotten, content) {
+		t.Fatal("the record is not in the file")
 	}
-	if err := os.WriteFile(file, content, 0o600); err != nil {
+	if err := os.WriteFile(file, rotten, 0o600); err != nil {
 		t.Fatal(err)
-	}
-	all[1].start()
-	eventually(t, "the node answers", func() bool { v, _ := all[0].verify(); return len(v.Unchecked) == 0 || len(v.Broken) > 0 })
-	v, _ := all[0].verify()
-	if have := v.findings(); !slices.Equal(have, []string{"7 zot-1"}) {
-		t.Errorf("found %q; %+v", have, v)
 	}
 }
 
