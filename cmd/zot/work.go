@@ -26,7 +26,7 @@ func ownJobs(c config.Config, state *fsm.State, stores []fsm.SetStore, r *regist
 	if err != nil {
 		return nil, err
 	}
-	return append(append(all, bytes...), r.recorder, compareStores(state, stores, node.Leads, log)), nil
+	return append(append(all, bytes...), r.recorder, recountState(state.Recount, r.pace), compareStores(state, stores, node.Leads, log)), nil
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
