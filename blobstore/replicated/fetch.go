@@ -20,6 +20,10 @@ const (
 	fetchSilence = time.Minute
 )
 
+// fetchCost is what a fetch costs beside its bytes, as if it were so many more: files are made and synced for it,
+// and a command is proposed.
+const fetchCost = blobstore.ChunkSize
+
 // Fetch has a node, which may be this one, read a blob from another holder into an upload of its own, and
 // finish it: the digest is verified there, and the bytes are durable. The copy is made by PublishAt, before
 // which the caller takes the stamp (GC R2, R10). An upload that is never published is swept.
@@ -63,6 +67,9 @@ func (s *Store) fetchHere(ctx context.Context, b blobstore.Blob, show func()) (b
 	m, err := s.cluster.Membership()
 	if err != nil {
 		return blobstore.UploadID{}, fmt.Errorf("members: %w", err)
+	}
+	if err := s.pace.Wait(ctx, fetchCost); err != nil {
+		return blobstore.UploadID{}, err
 	}
 	b.Locations = slices.DeleteFunc(slices.Clone(b.Locations), func(l blobstore.Location) bool { return l.Incarnation == s.Incarnation() })
 	from, err := s.openStream(ctx, part{blob: b, length: -1, repair: true}, s.sources(b))
