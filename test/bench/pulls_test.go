@@ -55,10 +55,13 @@ func BenchmarkPullsWhileNodesScrubAndRepair(b *testing.B) {
 		stop := c.load(b) // at once: without clients, there would soon be nothing left to do
 		eventually(b, "copies are made", func() bool { return c.copies(b, 2) > 0 })
 		stop()
+		before := c.copies(b, 2)
 		busy := c.measure(b)
-		if n := c.copies(b, 2); n >= layers {
-			b.Errorf("all %d copies were made before the end", n)
+		made := c.copies(b, 2)
+		if made >= layers {
+			b.Errorf("all %d copies were made before the end", made)
 		}
+		b.ReportMetric(float64(made-before)*layerSize/(warmUpFor+measureFor).Seconds()/(1<<20), "repaired-MiB/s")
 		for n := range 2 {
 			if !c.scrubs(b, n) {
 				b.Errorf("node %d had hashed all before the end", n)
