@@ -9,7 +9,8 @@ import (
 
 // AddCopy records the copy of a blob that repair has made, and says what became of it. On a full record,
 // or if the node has a copy already, the new one is doomed instead; on a full record Instead may name a
-// counting location, on a node that is down, which is then doomed in its place. A copy that is recorded
+// counting location, on a node that is away or to be emptied, which is then doomed in its place: the new
+// copy has just been verified, so there are never fewer true ones than before. A copy that is recorded
 // heals a damaged blob. Stamp is as in BlobStored.
 //
 // Refused with:

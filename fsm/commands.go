@@ -15,6 +15,7 @@ func commands() []spec {
 		// Nodes.
 		define[NodeStarted, None](1),
 		define[NodeJoined, None](1),
+		define[DrainNode, None](1),
 		define[RetireNode, None](1),
 		define[DropNode, None](1),
 		define[VouchCopies, CopiesVouched](1),

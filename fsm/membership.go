@@ -16,6 +16,8 @@ type membership struct {
 	// Retirements counts the RetireNode that were applied. A copy is vouched for while it was written
 	// or hashed again since the last one (GC R18).
 	Retirements uint64 `cbor:"3,keyasint,omitempty"`
+
+	Draining []entry.Incarnation `cbor:"4,keyasint,omitempty"` // members that are to be emptied, in order
 }
 
 // keyMembership is where the membership lies in meta.
@@ -81,5 +83,6 @@ func (t *tx) place(i entry.Incarnation, state entry.NodeState) {
 	m := t.membership()
 	m.Members = with(m.Members, i, state == entry.Member)
 	m.Retired = with(m.Retired, i, state == entry.Retired)
+	m.Draining = with(m.Draining, i, state == entry.Member && includes(m.Draining, i))
 	t.save(meta, keyMembership, m)
 }

@@ -18,6 +18,7 @@ func (g *generator) command() operation {
 		{1, g.cluster},
 		{4, g.nodeStarted},
 		{4, g.nodeJoined},
+		{2, g.drainNode},
 		{2, g.retireNode},
 		{3, g.dropNode},
 		{5, g.vouchCopies},
@@ -103,6 +104,11 @@ func (g *generator) inState(state entry.NodeState) entry.Incarnation {
 func (g *generator) nodeJoined() operation {
 	c := fsm.NodeJoined{Incarnation: g.inState(entry.Joining)}
 	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.nodeJoined(c) }))
+}
+
+func (g *generator) drainNode() operation {
+	c := fsm.DrainNode{Incarnation: g.inState(entry.Member), Undo: chance(g.r, 30)}
+	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.drainNode(c) }))
 }
 
 func (g *generator) retireNode() operation {

@@ -80,6 +80,9 @@ func (m *model) become(i entry.Incarnation, state entry.NodeState) {
 	n := m.nodes[i]
 	n.State = state
 	m.nodes[i] = n
+	if state != entry.Member {
+		delete(m.draining, i)
+	}
 }
 
 func (m *model) nodeJoined(c fsm.NodeJoined) (fsm.None, *fsm.Refusal) {
@@ -94,6 +97,27 @@ func (m *model) nodeJoined(c fsm.NodeJoined) (fsm.None, *fsm.Refusal) {
 	default:
 		return fsm.None{}, fsm.ErrNodeUnknown
 	}
+}
+
+func (m *model) drainNode(c fsm.DrainNode) (fsm.None, *fsm.Refusal) {
+	switch state := m.state(c.Incarnation); {
+	case state == 0:
+		return fsm.None{}, fsm.ErrNodeUnknown
+	case state != entry.Member:
+		return fsm.None{}, fsm.ErrNodeNoMember
+	case c.Undo:
+		delete(m.draining, c.Incarnation)
+		return fsm.None{}, nil
+	case m.draining[c.Incarnation]:
+		return fsm.None{}, nil
+	}
+	for _, s := range m.stores {
+		if s.replicas > m.members()-len(m.draining)-1 {
+			return fsm.None{}, fsm.ErrTooFewNodes
+		}
+	}
+	m.draining[c.Incarnation] = true
+	return fsm.None{}, nil
 }
 
 func (m *model) retireNode(c fsm.RetireNode) (fsm.None, *fsm.Refusal) {

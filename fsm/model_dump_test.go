@@ -90,7 +90,9 @@ func pages[K any](next func(after K, n int) []K) []K {
 
 func (f viewFacts) nodes() []entry.Node { return f.v.Nodes() }
 
-func (f viewFacts) membership() string { return fmt.Sprint(f.v.Members(), f.v.Retirement()) }
+func (f viewFacts) membership() string {
+	return fmt.Sprint(f.v.Members(), f.v.Retirement(), f.v.Draining())
+}
 
 func (f viewFacts) uncleared() []entry.Incarnation { return f.v.Uncleared() }
 
@@ -198,7 +200,15 @@ func (f modelFacts) nodes() []entry.Node {
 	return all
 }
 
-func (f modelFacts) membership() string { return fmt.Sprint(f.members(), f.retirements) }
+func (f modelFacts) membership() string {
+	var draining []entry.Incarnation
+	for _, n := range f.nodes() {
+		if f.draining[n.Incarnation] {
+			draining = append(draining, n.Incarnation)
+		}
+	}
+	return fmt.Sprint(f.members(), f.retirements, draining)
+}
 
 func (f modelFacts) uncleared() []entry.Incarnation { return f.ghosts(true) }
 

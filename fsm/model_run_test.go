@@ -356,7 +356,7 @@ func (r *run) replaceSecond() {
 // restoreBackup restores a backup of the present state into both replicas, with other members.
 func (r *run) restoreBackup() {
 	stamp := entry.Stamp{Index: r.index + 5, Term: r.g.term, Restored: true}
-	r.m.nodes = map[entry.Incarnation]entry.Node{}
+	r.m.nodes, r.m.draining = map[entry.Incarnation]entry.Node{}, map[entry.Incarnation]bool{}
 	for _, i := range r.g.u.nodes {
 		if chance(r.r, 50) || i == r.g.u.nodes[0] {
 			n := entry.Node{Incarnation: i, Name: "restored", Level: 1, State: entry.Member}

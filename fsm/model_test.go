@@ -21,6 +21,7 @@ type model struct {
 
 	cluster     []byte
 	nodes       map[entry.Incarnation]entry.Node
+	draining    map[entry.Incarnation]bool
 	retirements uint64
 	stores      map[string]*modelStore
 	repos       map[string]*modelRepo
@@ -93,13 +94,14 @@ type modelResult struct {
 
 func newModel() *model {
 	return &model{
-		nodes:   map[entry.Incarnation]entry.Node{},
-		stores:  map[string]*modelStore{},
-		repos:   map[string]*modelRepo{},
-		blobs:   map[fsm.BlobName]*modelBlob{},
-		doomed:  map[modelCopy]bool{},
-		results: map[entry.RequestID]modelResult{},
-		people:  newPeople(),
+		nodes:    map[entry.Incarnation]entry.Node{},
+		draining: map[entry.Incarnation]bool{},
+		stores:   map[string]*modelStore{},
+		repos:    map[string]*modelRepo{},
+		blobs:    map[fsm.BlobName]*modelBlob{},
+		doomed:   map[modelCopy]bool{},
+		results:  map[entry.RequestID]modelResult{},
+		people:   newPeople(),
 	}
 }
 

@@ -35,6 +35,7 @@ func (r *replica) join(n byte) {
 func TestNodeEncodings(t *testing.T) {
 	golden(t, started(1))
 	golden(t, fsm.NodeJoined{Incarnation: node(1)})
+	golden(t, fsm.DrainNode{Incarnation: node(1), Undo: true})
 	golden(t, fsm.RetireNode{Incarnation: node(1)})
 	golden(t, fsm.DropNode{Incarnation: node(1), Lost: true, UnlessSole: true})
 }

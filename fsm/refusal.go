@@ -54,6 +54,7 @@ var (
 	ErrNodeNotDropped = &Refusal{Code: "node is not dropped"}
 	ErrNodeNoMember   = &Refusal{Code: "node is no member"}
 	ErrLastMember     = &Refusal{Code: "last member"}
+	ErrTooFewNodes    = &Refusal{Code: "too few nodes would be left"}
 	ErrLevelTooLow    = &Refusal{Code: "feature level too low"}
 	ErrNodeHasCopies  = &Refusal{Code: "node has copies"}
 	ErrSoleCopies     = &Refusal{Code: "node has sole copies"}

@@ -83,6 +83,11 @@ func (c *checker) nodes() {
 	if !slices.Equal(want.Members, c.m.Members) || !slices.Equal(want.Retired, c.m.Retired) {
 		c.found("the membership is %v, by the nodes it is %v", c.m, want)
 	}
+	for _, i := range c.m.Draining {
+		if !c.m.counts(i) {
+			c.found("node %s is to be emptied, and is no member", i)
+		}
+	}
 }
 
 func (c *checker) repositories() {
