@@ -8,12 +8,29 @@ import (
 	"github.com/seed-16d79997/zot/blobstore"
 )
 
-// self is how many copies this node's own is.
+// self is how many copies this node makes of its own uploads.
 func (m Membership) self() int {
-	if m.Counts {
+	if m.Counts && !m.Self.Draining {
 		return 1
 	}
 	return 0
+}
+
+// membership is who may hold copies now. A node that is to be emptied makes none of its own uploads, unless
+// too few others answer.
+func (s *Store) membership() (Membership, error) {
+	m, err := s.cluster.Membership()
+	if err != nil || !m.Self.Draining {
+		return m, err
+	}
+	others := 0
+	for _, o := range m.Others {
+		if s.reachable(o.Incarnation) {
+			others++
+		}
+	}
+	m.Self.Draining = others >= m.Need
+	return m, nil
 }
 
 // has reports whether another member has an incarnation.
@@ -68,10 +85,10 @@ func (p *push) tend(m Membership) {
 }
 
 // candidate returns the peer that should be sent to next: one that was begun with before, then distinct
-// zones, then the most room. It is added to the senders. desperate allows for peers that do not answer. It
-// returns nil if there is none for now.
+// zones, then the most room. It is added to the senders. desperate allows for peers that do not answer, or that
+// are to be emptied. It returns nil if there is none for now.
 func (p *push) candidate(m Membership, now time.Time, desperate bool) *sender {
-	zones := map[string]bool{m.Self.Zone: m.Counts}
+	zones := map[string]bool{m.Self.Zone: m.self() > 0}
 	known := map[blobstore.Incarnation]*sender{}
 	for _, s := range p.senders {
 		known[s.to.Incarnation] = s
@@ -88,10 +105,10 @@ func (p *push) candidate(m Membership, now time.Time, desperate bool) *sender {
 		if s == nil {
 			s = newSender(o)
 		}
-		if s.running || p.want != "" && s.finished == p.want || now.Before(s.retry) || !desperate && !p.store.reachable(o.Incarnation) {
+		if s.running || p.want != "" && s.finished == p.want || now.Before(s.retry) || !desperate && (o.Draining || !p.store.reachable(o.Incarnation)) {
 			continue
 		}
-		if r := p.rank(s, zones); best == nil || r.compare(bestRank) < 0 {
+		if r := p.rank(s, o.Draining, zones); best == nil || r.compare(bestRank) < 0 {
 			best, bestRank = s, r
 		}
 	}
@@ -102,16 +119,17 @@ func (p *push) candidate(m Membership, now time.Time, desperate bool) *sender {
 }
 
 // rank says how good it is to send to a peer; the lower the better, the first number counts most.
-type rank [6]int64
+type rank [7]int64
 
 func (r rank) compare(other rank) int { return slices.Compare(r[:], other[:]) }
 
-func (p *push) rank(s *sender, zones map[string]bool) rank {
+func (p *push) rank(s *sender, draining bool, zones map[string]bool) rank {
 	c := p.store.health.of(s.to.Incarnation)
 	return rank{
 		int64(s.failures),
 		bit(s.sent == 0), // what a peer has got already need not be sent to another
 		bit(!p.store.reachable(s.to.Incarnation)),
+		bit(draining),
 		bit(!hasRoom(c.usage)),
 		bit(zones[s.to.Zone]),
 		-c.usage.Free,

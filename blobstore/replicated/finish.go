@@ -20,7 +20,7 @@ func (s *Store) Finish(ctx context.Context, id blobstore.UploadID, d digest.Dige
 	if err := blobstore.CheckDigest(d); err != nil {
 		return 0, fmt.Errorf("finish upload: %w", err)
 	}
-	m, err := s.cluster.Membership()
+	m, err := s.membership()
 	if err != nil {
 		return 0, fmt.Errorf("finish upload: members: %w", err)
 	}
@@ -89,7 +89,7 @@ func (p *push) setReady(ready bool) {
 // await waits for enough peers to have verified the bytes.
 func (s *Store) await(ctx context.Context, p *push, d digest.Digest, w *wait) error {
 	for {
-		m, err := s.cluster.Membership()
+		m, err := s.membership()
 		if err != nil {
 			return fmt.Errorf("members: %w", err)
 		}

@@ -149,6 +149,13 @@ func (s *Store) Silence(i blobstore.Incarnation) time.Duration {
 	return time.Since(last)
 }
 
+// UsageOf returns how full a member's store is, as it said last, and whether it takes copies by itself. It is
+// zero for one that never answered.
+func (s *Store) UsageOf(i blobstore.Incarnation) (u blobstore.Usage, room bool) {
+	u = s.health.of(i).usage
+	return u, hasRoom(u)
+}
+
 // WithRoom returns how many members, this one too, have answered lately that they have room for pushes.
 func (s *Store) WithRoom() int {
 	m, err := s.cluster.Membership()

@@ -8,14 +8,14 @@ import (
 	"github.com/seed-16d79997/zot/blobstore"
 )
 
-// Publish is as the contract says. This node, if its copy counts, and the peers that have finished make their
+// Publish is as the contract says. This node, if its copy is to be one, and the peers that have finished make their
 // copies at the same time. It returns when all have answered, or when enough have and the others had as long
 // again; every location that it returns is true.
 //
 // It returns blobstore.ErrTooFewCopies beside the locations if they are fewer than the state asks for, and the
 // local store's error if that says that the upload or the store is not there.
 func (s *Store) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore.Location, error) {
-	m, err := s.cluster.Membership()
+	m, err := s.membership()
 	if err != nil {
 		return nil, fmt.Errorf("publish: members: %w", err)
 	}
@@ -50,7 +50,7 @@ func (s *Store) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore
 	}
 	var locations []blobstore.Location
 	var own error
-	if m.Counts {
+	if m.self() > 0 || m.Counts && len(peers) < m.Need {
 		locations, own = s.Local.Publish(ctx, id)
 	}
 	locations, err = s.collect(ctx, w, locations, answers, len(peers))
@@ -119,7 +119,7 @@ func (s *Store) publishAt(ctx context.Context, peer *sender) published {
 // collect adds the copies of n peers to those that are there.
 func (s *Store) collect(ctx context.Context, w *wait, locations []blobstore.Location, answers <-chan published, n int) ([]blobstore.Location, error) {
 	for {
-		m, err := s.cluster.Membership()
+		m, err := s.membership()
 		if err != nil {
 			return locations, fmt.Errorf("members: %w", err)
 		}

@@ -105,7 +105,7 @@ func (s *Store) CreateUpload(ctx context.Context, id blobstore.UploadID, hint di
 // Append is as the contract says. The bytes go to peers from the local file as it grows; whoever is slow there
 // holds nobody up here.
 func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64, r io.Reader, at blobstore.Time) (int64, error) {
-	m, err := s.cluster.Membership()
+	m, err := s.membership()
 	if err != nil || len(m.Others) == 0 { // without knowing the members Finish will fail, and may be repeated
 		return s.Local.Append(ctx, id, offset, r, at)
 	}

@@ -396,6 +396,84 @@ func TestANodeWhoseCopyDoesNotCountMakesNone(t *testing.T) {
 	}
 }
 
+// drain marks nodes as ones to be emptied.
+func (c *nodes) drain(which ...int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range which {
+		c.all[n].member.Draining = true
+		for i := range c.membership.Others {
+			if c.membership.Others[i].Incarnation == c.all[n].member.Incarnation {
+				c.membership.Others[i].Draining = true
+			}
+		}
+	}
+}
+
+// A push through any node, also one that is to be emptied, goes to the others while they can take it.
+func TestANodeToBeEmptiedGetsNoCopies(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		draining, down []int
+		replicas       int
+		want           []int
+	}{
+		"it takes none":                   {[]int{0}, nil, 2, []int{1, 2, 3}},
+		"also with more replicas":         {[]int{0}, nil, 3, []int{1, 2, 3}},
+		"rather too few replicas":         {[]int{0}, nil, 4, []int{1, 2, 3}},
+		"two of four":                     {[]int{0, 1}, nil, 3, []int{2, 3}},
+		"but one in need":                 {[]int{0}, []int{2, 3}, 2, []int{0, 1}},
+		"two in need":                     {[]int{0, 1}, []int{2, 3}, 3, []int{0, 1}},
+		"all of them":                     {[]int{0, 1, 2, 3}, nil, 2, []int{0, 1, 2, 3}},
+		"in need, of those that are left": {[]int{0, 1}, []int{2}, 3, []int{0, 1, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := start(t, options{count: 4, replicas: c.replicas, need: 2, timing: calm()})
+			n.drain(c.draining...)
+			for _, down := range c.down {
+				n.all[down].cut()
+			}
+			n.poll(t)
+			for via := range n.all {
+				if slices.Contains(c.down, via) {
+					continue
+				}
+				p := storetest.Bytes(via, large)
+				s := n.all[via].store
+				b := finish(t, s, upload(t, s, "u", p), p)
+				on := n.holders(t, b)
+				if len(on) < 2 || len(on) > c.replicas || slices.ContainsFunc(on, func(i int) bool { return !slices.Contains(c.want, i) }) {
+					t.Errorf("through %d: copies on %v, want of %v", via, on, c.want)
+				}
+				if len(on) != len(b.Locations) {
+					t.Errorf("through %d: copies on %v, locations %v", via, on, b.Locations)
+				}
+			}
+		})
+	}
+}
+
+// Others come back between Finish and Publish: what was finished without them is enough.
+func TestANodeToBeEmptiedMakesTheCopyThatFinishCountedOn(t *testing.T) {
+	t.Parallel()
+	n := start(t, options{count: 3, replicas: 2, need: 2, timing: calm()})
+	n.drain(0)
+	n.all[2].cut()
+	n.poll(t)
+	s, p := n.all[0].store, storetest.Bytes(1, small)
+	id := upload(t, s, "u", p)
+	_, err := s.Finish(t.Context(), id, digest.FromBytes(p))
+	must(t, err)
+	n.all[2].revive()
+	n.poll(t)
+	at, err := s.Publish(t.Context(), id)
+	must(t, err)
+	if on := n.holders(t, blobOf(p, at)); !slices.Equal(on, []int{0, 1}) {
+		t.Errorf("copies on %v", on)
+	}
+}
+
 func TestAnUploadThatIsGivenUpLeavesNothingAtPeers(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*replicated.Store, context.Context, blobstore.UploadID) error{
@@ -507,6 +585,11 @@ func TestRoomAndReach(t *testing.T) {
 	}
 	if s.Reachable(blobstore.Incarnation{0xfe}) {
 		t.Error("nobody is there")
+	}
+	for i, want := range map[blobstore.Incarnation]bool{s.Incarnation(): true, n.all[2].member.Incarnation: false, {0xfe}: false} {
+		if u, room := s.UsageOf(i); room != want || room && u.Total == 0 {
+			t.Errorf("%s has room: %t, of %+v", i, room, u)
+		}
 	}
 }
 

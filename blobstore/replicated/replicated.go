@@ -52,6 +52,7 @@ type Local interface {
 type Member struct {
 	Incarnation blobstore.Incarnation
 	Zone        string // "" is not known: it is taken for one that no other node is in
+	Draining    bool   // it is to be emptied: it gets a copy only if too few others take one
 }
 
 // Membership is what the replicated state says of who may hold copies.
