@@ -10,10 +10,11 @@ import (
 // maxCounted is how far the blobs with too few copies are counted for the log.
 const maxCounted = 1000
 
-// burst is what one run did, for the log: a line when it begins to copy, one when it has ended, none when
-// there was nothing to do.
+// burst is what one run did, for the log: a line when it begins to give blobs the copies that they lack, one
+// when it has ended, none when there was nothing to do.
 type burst struct {
 	*repairer
+	moves bool // blobs have as many copies as before: only the second line is of interest
 
 	start sync.Once
 	began time.Time // zero: not yet
@@ -28,6 +29,9 @@ type burst struct {
 func (b *burst) begin() {
 	b.start.Do(func() {
 		b.began = time.Now()
+		if b.moves {
+			return
+		}
 		below := 0
 		_ = b.State.View(func(v fsm.View) error { // an error is the run's too, which says it
 			for n, want := 1, b.roster(v).want; n < want; n++ {
@@ -54,14 +58,23 @@ func (b *burst) fail(d fsm.Digest, err error) {
 	first := b.failures == 1
 	b.mu.Unlock()
 	if first {
-		b.log.Warn("blob was not repaired and is tried again later", "store", b.Store, "digest", d.String(), "error", err)
+		message := "blob was not repaired and is tried again later"
+		if b.moves {
+			message = "copy was not moved and is tried again later"
+		}
+		b.log.Warn(message, "store", b.Store, "digest", d.String(), "error", err)
 	}
 }
 
 // end says what became of the run, if it began anything. All that it began has ended.
 func (b *burst) end() {
-	if !b.began.IsZero() {
-		b.log.Info("repair ended", "store", b.Store, "copies", b.copies, "bytes", b.bytes, "failures", b.failures,
-			"duration_seconds", time.Since(b.began).Seconds())
+	if b.began.IsZero() {
+		return
 	}
+	message := "repair ended"
+	if b.moves {
+		message = "copies moved"
+	}
+	b.log.Info(message, "store", b.Store, "copies", b.copies, "bytes", b.bytes, "failures", b.failures,
+		"duration_seconds", time.Since(b.began).Seconds())
 }

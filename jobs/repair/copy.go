@@ -17,11 +17,11 @@ const publishing = time.Minute
 // errTarget is the error of a target that cannot take a copy now: the next may fare better.
 var errTarget = errors.New("node cannot take a copy")
 
-// repair makes one more copy of a blob that has so many counting ones, on the best target that takes it.
-func (r *repairer) repair(ctx context.Context, d fsm.Digest, counting int, b *burst) {
+// repair makes the copy of a blob that is planned for it, on the best target that takes it.
+func (r *repairer) repair(ctx context.Context, d fsm.Digest, of planner, b *burst) {
 	var p plan
 	err := r.State.View(func(v fsm.View) error { // anew: it may be long since its page was read
-		p = r.plan(v, r.roster(v), d, counting)
+		p = of(v, r.roster(v), d)
 		return nil
 	})
 	for _, to := range p.targets {
@@ -29,7 +29,7 @@ func (r *repairer) repair(ctx context.Context, d fsm.Digest, counting int, b *bu
 			return
 		}
 		b.begin()
-		if err = r.copyTo(ctx, to, d, p.blob, b); !errors.Is(err, errTarget) {
+		if err = r.copyTo(ctx, to, d, p, b); !errors.Is(err, errTarget) {
 			break
 		}
 	}
@@ -50,12 +50,12 @@ func (r *repairer) repair(ctx context.Context, d fsm.Digest, counting int, b *bu
 // What is fetched is published whatever the state says by then, for that gives the upload's room free; a
 // copy that is then not recorded is swept. It is proposed once: whether or not it came to be recorded,
 // the next run sees it in the state, and another copy has another id (GC R6).
-func (r *repairer) copyTo(ctx context.Context, to blobstore.Incarnation, d fsm.Digest, blob blobstore.Blob, b *burst) error {
-	id, err := r.Copies.Fetch(ctx, to, blob)
+func (r *repairer) copyTo(ctx context.Context, to blobstore.Incarnation, d fsm.Digest, p plan, b *burst) error {
+	id, err := r.Copies.Fetch(ctx, to, p.blob)
 	if err != nil {
 		return r.blame(to, err)
 	}
-	cmd := fsm.AddCopy{Store: r.Store, Digest: d}
+	cmd := fsm.AddCopy{Store: r.Store, Digest: d, Instead: p.instead}
 	if err := r.Consistency.ReadIndex(ctx); err != nil {
 		return fmt.Errorf("stamp a copy: %w", err)
 	}
@@ -79,7 +79,8 @@ func (r *repairer) copyTo(ctx context.Context, to blobstore.Incarnation, d fsm.D
 	case err != nil:
 		return fmt.Errorf("record a copy: %w", err)
 	case added.Recorded:
-		b.copied(blob.Size)
+		r.balance.note(p, to)
+		b.copied(p.blob.Size)
 	}
 	return nil
 }

@@ -32,14 +32,20 @@ type world struct {
 	t     *testing.T
 	state *fsm.State
 	job   jobs.Job
-	said  bytes.Buffer // what the job logged
+	slice time.Duration // of the jobs that are made from now on; 0: the usual
+	idle  int           // likewise
+	said  bytes.Buffer  // what the job logged
 
 	applying sync.Mutex // held while an entry is applied
 
 	mu     sync.Mutex
 	nodes  map[blobstore.Incarnation]*memory.Store
 	down   map[blobstore.Incarnation]bool
+	silent map[blobstore.Incarnation]time.Duration // for which a node has not answered
+	room   map[blobstore.Incarnation]int64         // how much each node has in all; else a GiB
+	full   map[blobstore.Incarnation]bool
 	events []string
+	views  int // of the job
 	busy   int // fetches under way
 	most   int // of them at once
 
@@ -59,18 +65,30 @@ func newWorld(t *testing.T, members, replicas int) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = state.Close() })
-	w := &world{t: t, state: state, nodes: map[blobstore.Incarnation]*memory.Store{}, down: map[blobstore.Incarnation]bool{}}
+	w := &world{
+		t: t, state: state, nodes: map[blobstore.Incarnation]*memory.Store{}, down: map[blobstore.Incarnation]bool{},
+		silent: map[blobstore.Incarnation]time.Duration{}, room: map[blobstore.Incarnation]int64{}, full: map[blobstore.Incarnation]bool{},
+	}
 	apply(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: replicas, WriteAcks: 1})
 	for n := range members {
 		w.join(n+1, "")
 	}
-	w.job, err = repair.New(repair.Deps{
-		Store: fsm.DefaultStore, State: state, Consistency: w, Proposer: w, Copies: w, Logger: hclog.New(&hclog.LoggerOptions{Output: &w.said}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.lead()
 	return w
+}
+
+// lead has another leader's job do the work from now on.
+func (w *world) lead() {
+	w.t.Helper()
+	var err error
+	d := repair.Deps{
+		Store: fsm.DefaultStore, State: w, Consistency: w, Proposer: w, Copies: w, Logger: hclog.New(&hclog.LoggerOptions{Output: &w.said}),
+	}
+	d.Hurry(w.slice, w.idle)
+	w.job, err = repair.New(d)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // join makes a node a member.
@@ -94,6 +112,14 @@ func (w *world) run() {
 	if err := w.job.Do(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// View is the state as the job sees it.
+func (w *world) View(fn func(v fsm.View) error) error {
+	w.mu.Lock()
+	w.views++
+	w.mu.Unlock()
+	return w.state.View(fn)
 }
 
 // Propose is the proposer of the term.
@@ -134,8 +160,20 @@ func apply[R any](w *world, cmd fsm.CommandOf[R]) {
 	}
 }
 
-// pass lets state time pass.
+// pass lets time pass, for those too who do not answer.
 func (w *world) pass(d time.Duration) {
+	w.passes(d)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, down := range w.down {
+		if down {
+			w.silent[i] += d
+		}
+	}
+}
+
+// passes lets state time pass.
+func (w *world) passes(d time.Duration) {
 	payload, err := fsm.Encode(fsm.TermStarted{})
 	if err != nil {
 		w.t.Error(err)
@@ -192,6 +230,23 @@ func (w *world) setDown(n int, down bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.down[node(n)] = down
+	w.silent[node(n)] = 0
+}
+
+func (w *world) Silence(i blobstore.Incarnation) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.silent[i]
+}
+
+func (w *world) UsageOf(i blobstore.Incarnation) (u blobstore.Usage, room bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	u.Total = 1 << 30
+	if total, set := w.room[i]; set {
+		u.Total = total
+	}
+	return u, !w.full[i]
 }
 
 func (w *world) store(i blobstore.Incarnation) *memory.Store {

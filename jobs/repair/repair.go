@@ -1,5 +1,6 @@
-// Package repair gives a blob that has fewer counting copies than its store's replicas the missing ones:
-// after a node has joined, while one leaves, or when a holder has given a bad copy up.
+// Package repair keeps each blob on as many nodes as its store's replicas say, on nodes that are there, and
+// then where copies should be: off the nodes that are to be emptied, in as many zones as possible, and on
+// the new nodes too.
 //
 // It is a job of the leader, and does not know it: its context ends with the leadership, its proposer is
 // bound to the term, and its one command is AddCopy (invariant 10). It moves no bytes itself. A target
@@ -7,14 +8,26 @@
 // name: in this order no sweeper may take a file that is then recorded (GC R2, R10; invariants 4 and 5).
 //
 // What counts is what is recorded on members, whether they answer or not: a node that is away for a while
-// comes back with its copies, and one that does not is retired or dropped by somebody, after which its
-// locations no longer count. Where a blob is, only the state says: a run reads indexes of blobs with too
-// few copies, and does nothing in proportion to the registry.
+// comes back with its copies. A member is judged away when its store has not answered this leader for ten
+// minutes of state time: a new leader begins to count anew, and while no majority answers, nobody is away:
+// then it is rather this node that is cut off, and copies would be made of everything. Blobs that have too
+// few copies without those on nodes that are away get others. Where the record is full, the new copy takes
+// the place of one of these (AddCopy.Instead): that is doomed, and when its node comes back, its sweeper
+// removes the file. What was not replaced by then stays where it is, and a copy that is under way takes the
+// place that it was made for: it was verified just now, so it is as good. A disk that is not mounted does
+// not answer; none of its locations is given up but for such a copy.
+//
+// The last copies come first: blobs are taken by the number of copies that are there, the fewest first, and
+// every minute again from the start. Only then copies are moved (move.go), each by the same command: the new
+// one is verified before the old one is doomed, so there are never fewer true ones than before, and never
+// more recorded than the replicas. Where a blob is, only the state says: a run reads indexes of blobs with
+// too few copies, and goes through all others only after the nodes have changed, and then bit by bit.
 //
 // Start with New; a run is in run.go, who gets which copy in plan.go, one copy in copy.go.
 package repair
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -53,6 +66,10 @@ type Copies interface {
 	PublishAt(ctx context.Context, to blobstore.Incarnation, id blobstore.UploadID) (blobstore.Location, error)
 	// Reachable reports whether a node has answered lately; this one always has.
 	Reachable(i blobstore.Incarnation) bool
+	// Silence is how long the store of a node, this one's too, has not answered.
+	Silence(i blobstore.Incarnation) time.Duration
+	// UsageOf returns how full a node's store is, as it said last, and whether it takes copies by itself.
+	UsageOf(i blobstore.Incarnation) (u blobstore.Usage, room bool)
 }
 
 // Deps is what the job of one store works with.
@@ -63,14 +80,22 @@ type Deps struct {
 	Proposer    fsm.Proposer // of this term
 	Copies      Copies
 	Logger      hclog.Logger // nil: none
+
+	slice time.Duration // after how long of copying the job looks for something more urgent
+	idle  int           // how many blobs in a row it looks at in vain, where there may be millions
 }
 
 // repairer is the job of one store. What it remembers it forgets with the leadership.
 type repairer struct {
 	Deps
-	log   hclog.Logger
-	blobs *aside[fsm.Digest]            // those that could not be copied
-	nodes *aside[blobstore.Incarnation] // those that could not take a copy
+	log     hclog.Logger
+	watch   *watch
+	blobs   *aside[fsm.Digest]            // those that could not be copied
+	nodes   *aside[blobstore.Incarnation] // those that could not take a copy
+	resting int                           // runs for which the copies on nodes that are away are left alone
+	key     string                        // of the nodes, as the last run found them
+	drains  map[blobstore.Incarnation]*drain
+	balance *balance
 }
 
 // New returns the job of one store. It fails if something is missing that it cannot do without.
@@ -81,9 +106,14 @@ func New(d Deps) (jobs.Job, error) {
 	case d.State == nil || d.Consistency == nil || d.Proposer == nil || d.Copies == nil:
 		return jobs.Job{}, errors.New("repair: a state, a consistency, a proposer and copies are needed")
 	}
-	r := &repairer{Deps: d, log: d.Logger, blobs: newAside[fsm.Digest](), nodes: newAside[blobstore.Incarnation]()}
+	d.slice, d.idle = cmp.Or(d.slice, slice), cmp.Or(d.idle, maxIdle)
+	r := &repairer{
+		Deps: d, log: d.Logger, blobs: newAside[fsm.Digest](), nodes: newAside[blobstore.Incarnation](),
+		drains: map[blobstore.Incarnation]*drain{}, balance: newBalance(),
+	}
 	if r.log == nil {
 		r.log = hclog.NewNullLogger()
 	}
+	r.watch = newWatch(d.Copies, r.log)
 	return jobs.Job{Name: "repair store " + d.Store, Every: every, Do: r.run}, nil
 }

@@ -1,0 +1,284 @@
+package repair
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+const (
+	// levelEvery is how soon the job looks anew where the copies are when no node has come or gone.
+	levelEvery = 24 * time.Hour
+	// A member gets copies of others from when it uses less than fillBelow of what all do on average, of
+	// the room that there is, until it uses fillTo of it. The two are so far apart that what comes and
+	// goes meanwhile does not begin it again.
+	fillBelow = 0.75
+	fillTo    = 0.95
+)
+
+// stage is what a pass through all blobs is for.
+type stage int
+
+const (
+	surveying stage = iota // zones are kept apart, and what is where is added up
+	filling                // copies are moved to members that use much less than the others
+	resting                // all is as it should be, as far as it can
+)
+
+// balance is how far the job is with all blobs. It begins anew when the nodes have changed.
+type balance struct {
+	stage  stage
+	key    string // of the nodes that it is for
+	copies int    // how many recorded ones the blobs have that it is at
+	after  fsm.Digest
+	added  bool      // the page behind that has been surveyed
+	rested time.Time // since when
+	low    map[blobstore.Incarnation]bool
+	before int64 // moved at the beginning of the pass
+
+	mu    sync.Mutex
+	bytes map[blobstore.Incarnation]int64 // in copies on each node, as far as it was surveyed, and moved since
+	moved int64                           // copies
+}
+
+func newBalance() *balance { return &balance{bytes: map[blobstore.Incarnation]int64{}} }
+
+// note counts a copy that was made.
+func (b *balance) note(p plan, to blobstore.Incarnation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bytes[to] += p.blob.Size
+	if p.instead != nil {
+		b.bytes[blobstore.Incarnation(p.instead.Incarnation)] -= p.blob.Size
+		b.moved++
+	}
+}
+
+// begin begins a stage.
+func (b *balance) begin(s stage, nodes roster) {
+	b.stage, b.copies, b.after, b.added, b.rested = s, nodes.replicas, "", false, time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.before = b.moved
+	if s == surveying {
+		clear(b.bytes)
+	}
+}
+
+// shares returns what share of its room each member uses that copies are placed on, and what all of them do. It
+// is false while one of them has not said how much room it has.
+func (r *repairer) shares(nodes roster) (shares map[blobstore.Incarnation]float64, mean float64, known bool) {
+	r.balance.mu.Lock()
+	defer r.balance.mu.Unlock()
+	shares = map[blobstore.Incarnation]float64{}
+	var used, room float64
+	for _, m := range nodes.members {
+		if !m.takes() {
+			continue
+		}
+		u, _ := r.Copies.UsageOf(m.incarnation)
+		if u.Total <= 0 {
+			return nil, 0, false
+		}
+		bytes := float64(max(0, r.balance.bytes[m.incarnation]))
+		shares[m.incarnation] = bytes / float64(u.Total)
+		used, room = used+bytes, room+float64(u.Total)
+	}
+	return shares, used / max(room, 1), true
+}
+
+// level goes on with the pass that is under way, and begins the next. It waits until all nodes that could get
+// a copy answer: what is passed over is not looked at again for long.
+func (r *repairer) level(ctx context.Context, nodes roster, s *span, b *burst) error {
+	l := r.balance
+	if _, _, known := r.shares(nodes); !known || slices.ContainsFunc(nodes.members, func(m member) bool { return m.takes() && !r.Copies.Reachable(m.incarnation) }) {
+		return nil
+	}
+	if key := nodes.key(); key != l.key || l.stage == resting && time.Since(l.rested) > levelEvery {
+		l.key = key
+		l.begin(surveying, nodes)
+	}
+	if nodes.takers() <= nodes.replicas { // there is no choice
+		l.begin(resting, nodes)
+	}
+	for l.stage != resting {
+		whole, err := r.pass(ctx, nodes, s, b)
+		if err != nil || !whole {
+			return err
+		}
+		r.next(nodes)
+	}
+	return nil
+}
+
+// next begins what follows a pass: to fill the members that use much less than the others, until a pass does
+// nothing for them.
+func (r *repairer) next(nodes roster) {
+	l := r.balance
+	shares, mean, known := r.shares(nodes)
+	below := fillTo
+	if l.stage == surveying {
+		l.low = map[blobstore.Incarnation]bool{}
+		below = fillBelow
+	}
+	more := false
+	for i, share := range shares {
+		if share < below*mean && (l.stage == surveying || l.low[i]) {
+			l.low[i], more = true, true
+		}
+	}
+	l.mu.Lock()
+	did := l.moved > l.before
+	l.mu.Unlock()
+	if known && more && (l.stage == surveying || did) {
+		l.begin(filling, nodes)
+		return
+	}
+	l.begin(resting, nodes)
+}
+
+// pass goes on with all blobs whose record is full, one after the other.
+func (r *repairer) pass(ctx context.Context, nodes roster, s *span, b *burst) (whole bool, err error) {
+	l := r.balance
+	planned := r.apart
+	if l.stage == filling {
+		planned = r.fill
+	}
+	for idle := 0; l.copies <= len(nodes.members); {
+		var page, todo []fsm.Digest
+		err := r.State.View(func(v fsm.View) error {
+			page = r.withCopies(l.copies)(v, l.after)
+			todo = r.todo(v, page, planned)
+			if l.stage == surveying && !l.added {
+				r.survey(v, page)
+				l.added = true
+			}
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+		for _, d := range todo {
+			if s.over() || ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			r.repair(ctx, d, planned, b) // one at a time: there is no hurry
+		}
+		l.turn(page)
+		if idle += len(page); len(todo) > 0 {
+			idle = 0
+		}
+		if idle >= r.idle || ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+	}
+	return true, nil
+}
+
+// turn goes on behind a page.
+func (b *balance) turn(page []fsm.Digest) {
+	b.added = false
+	if b.after = ""; len(page) == pageSize {
+		b.after = page[len(page)-1]
+		return
+	}
+	b.copies++
+}
+
+// survey adds up what is where.
+func (r *repairer) survey(v fsm.View, page []fsm.Digest) {
+	r.balance.mu.Lock()
+	defer r.balance.mu.Unlock()
+	for _, d := range page {
+		b, _ := v.Blob(r.Store, d)
+		for _, c := range b.Copies {
+			r.balance.bytes[blobstore.Incarnation(c.Incarnation)] += b.Size
+		}
+	}
+}
+
+// settled returns where the copies of a blob are, if its record is full and all of them are where they may
+// stay: all others are looked after elsewhere.
+func (r *repairer) settled(v fsm.View, nodes roster, d fsm.Digest) (b fsm.Blob, holders []member, zones map[string]int) {
+	b, _ = v.Blob(r.Store, d)
+	zones = map[string]int{}
+	for _, c := range b.Copies {
+		m, is := nodes.of(blobstore.Incarnation(c.Incarnation))
+		if !is || !m.takes() {
+			return b, nil, nil
+		}
+		holders = append(holders, m)
+		zones[m.zone]++
+	}
+	if b.Counting < nodes.replicas {
+		return b, nil, nil
+	}
+	return b, holders, zones
+}
+
+// apart plans the move of a copy to a zone where the blob has none, away from one where it has several.
+func (r *repairer) apart(v fsm.View, nodes roster, d fsm.Digest) plan {
+	b, holders, zones := r.settled(v, nodes, d)
+	var several []int
+	for at, m := range holders {
+		if zones[m.zone] > 1 {
+			several = append(several, at)
+		}
+	}
+	if len(several) == 0 {
+		return plan{}
+	}
+	shares, _, _ := r.shares(nodes)
+	from := slices.MaxFunc(several, func(a, b int) int {
+		return cmp.Or(cmp.Compare(zones[holders[a].zone], zones[holders[b].zone]), cmp.Compare(shares[holders[a].incarnation], shares[holders[b].incarnation]))
+	})
+	p := r.roomy(r.plan(nodes, b, &b.Copies[from].Location))
+	p.targets = slices.DeleteFunc(p.targets, func(i blobstore.Incarnation) bool {
+		m, _ := nodes.of(i)
+		return zones[m.zone] > 0
+	})
+	return p
+}
+
+// fill plans the move of a copy to a member that uses much less than the others: from the holder that uses
+// most, so that the blob is in no fewer zones.
+func (r *repairer) fill(v fsm.View, nodes roster, d fsm.Digest) plan {
+	b, holders, zones := r.settled(v, nodes, d)
+	shares, mean, known := r.shares(nodes)
+	if !known {
+		return plan{}
+	}
+	less := func(a, b member) int { return cmp.Compare(shares[a.incarnation], shares[b.incarnation]) }
+	for _, from := range slices.Backward(slices.SortedFunc(slices.Values(holders), less)) {
+		for _, to := range slices.SortedFunc(slices.Values(nodes.members), less) {
+			narrower := from.zone != to.zone && zones[from.zone] == 1 && zones[to.zone] > 0
+			if narrower || !r.balance.low[to.incarnation] || shares[to.incarnation] >= fillTo*mean || !r.evens(shares, from, to, b.Size) {
+				continue
+			}
+			at := slices.Index(holders, from)
+			if p := only(to.incarnation, r.roomy(r.plan(nodes, b, &b.Copies[at].Location))); len(p.targets) > 0 {
+				return p
+			}
+		}
+	}
+	return plan{}
+}
+
+// evens reports whether a move leaves the two nodes no further apart, and not the other way round. So filling
+// comes to an end: each move makes the shares more alike.
+func (r *repairer) evens(shares map[blobstore.Incarnation]float64, from, to member, size int64) bool {
+	f, _ := r.Copies.UsageOf(from.incarnation)
+	t, _ := r.Copies.UsageOf(to.incarnation)
+	return shares[to.incarnation]+float64(size)/float64(t.Total) <= shares[from.incarnation]-float64(size)/float64(f.Total)
+}
+
+// only is a plan with one of its targets.
+func only(to blobstore.Incarnation, p plan) plan {
+	p.targets = slices.DeleteFunc(p.targets, func(i blobstore.Incarnation) bool { return i != to })
+	return p
+}
