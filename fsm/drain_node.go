@@ -41,7 +41,7 @@ func (c DrainNode) apply(t *tx) (None, error) {
 	if left := len(m.Members) - len(m.Draining) - 1; !c.Undo {
 		for name, value := range t.scan(stores, nil, nil) {
 			if r := mustDecode[storeRecord](value).Replicas; r > left {
-				return None{}, ErrTooFewNodes.with("%d nodes would be left for the %d replicas of store %s", left, r, name)
+				return None{}, ErrTooFewNodes.with("nodes left for copies: %d, replicas of store %s: %d", left, name, r)
 			}
 		}
 	}
