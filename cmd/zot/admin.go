@@ -87,6 +87,8 @@ type (
 		Members []memberStatus `json:"members"` // in the place of the status's own
 		Blobs   blobHealth     `json:"blobs"`
 		Waiting string         `json:"waiting,omitempty"` // why the asked node is not part of the cluster yet
+
+		Emptying []emptying `json:"emptying,omitempty"` // nodes whose copies go to others
 	}
 	removeRequest struct {
 		Node string `json:"node"`
@@ -111,6 +113,7 @@ func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.S
 	mux.Handle("/", adminHandler(node, all))
 	if o, ok := node.(ordering); ok {
 		mux.Handle("/registry/", contents{state, o}.handler())
+		mux.Handle("POST /cluster/drain", drains{state, o}.handler())
 	}
 	server := newServer(mux, log.Named("admin"))
 	served := make(chan error, 1)
@@ -135,7 +138,11 @@ func adminHandler(node operated, all surveyed) http.Handler {
 			return nil, err
 		}
 		b, err := all.Blobs()
-		return clusterStatus{s, withReports(s.Members, said), b, node.Waiting()}, err
+		if err != nil {
+			return nil, err
+		}
+		e, err := all.Emptying()
+		return clusterStatus{s, withReports(s.Members, said), b, node.Waiting(), e}, err
 	})
 	mux.HandleFunc("POST /cluster/verify", func(w http.ResponseWriter, r *http.Request) {
 		answerAudit(r.Context(), w, http.MaxBytesReader(w, r.Body, maxAdminBody), all)

@@ -53,6 +53,8 @@ type view struct {
 
 func (v *view) Blobs() (blobHealth, error) { return v.blobs, nil }
 
+func (v *view) Emptying() ([]emptying, error) { return nil, nil }
+
 func (v *view) Reports(context.Context) map[entry.Incarnation]nodeReport { return v.reports }
 
 func (v *view) Audit(_ context.Context, wish checkWish, tell func(auditProgress)) (verdict, error) {

@@ -21,6 +21,9 @@ type blobHealth struct {
 func blobsOf(state *fsm.State) (b blobHealth, err error) {
 	err = state.View(func(v fsm.View) error {
 		several := map[string]bool{}
+		for _, i := range v.Uncleared() { // what is recorded on a node that is gone is one copy fewer
+			b.BelowReplicas += len(v.On(i, fsm.BlobName{}, maxCounted-b.BelowReplicas))
+		}
 		for _, s := range v.Stores() {
 			want := min(s.Numbers.Replicas, v.Members())
 			several[s.Name] = want > 1

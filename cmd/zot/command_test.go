@@ -187,6 +187,9 @@ func TestStatusTable(t *testing.T) {
 			{Incarnation: entry.Incarnation{4}, Address: "zot-3.zot:7373", State: "joining"},
 		}, said),
 		Blobs: blobHealth{Damaged: 1, AtOneCopy: 7, BelowReplicas: maxCounted, Doomed: 3},
+		Emptying: []emptying{
+			{"zot-0", entry.Incarnation{1}, false, 1}, {"zot-1", entry.Incarnation{2}, false, 0}, {"zot-2", entry.Incarnation{3}, true, maxLeft},
+		},
 	}
 	var b bytes.Buffer
 	for _, all := range []bool{false, true} {

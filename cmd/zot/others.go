@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -109,8 +110,11 @@ func (o *others) places(who entry.Incarnation) ([]string, error) {
 func (o *others) Membership() (m replicated.Membership, err error) {
 	m.Self.Incarnation = blobstore.Incarnation(o.self)
 	err = o.state.View(func(v fsm.View) error {
+		draining := v.Draining()
 		for _, node := range v.Nodes() {
-			member := replicated.Member{Incarnation: blobstore.Incarnation(node.Incarnation), Zone: node.Zone}
+			member := replicated.Member{
+				Incarnation: blobstore.Incarnation(node.Incarnation), Zone: node.Zone, Draining: slices.Contains(draining, node.Incarnation),
+			}
 			switch {
 			case node.Incarnation == o.self:
 				m.Self, m.Counts = member, node.State == entry.Member

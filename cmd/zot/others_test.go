@@ -39,11 +39,15 @@ func TestOthers(t *testing.T) {
 		do(fsm.NodeJoined{Incarnation: i})
 	}
 	do(fsm.DropNode{Incarnation: gone, Lost: true})
+	do(fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+	do(fsm.DrainNode{Incarnation: self})
+	do(fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 3, WriteAcks: 2})
 
 	o := newOthers(state, self, &network{})
 	o.network.hints.Store(&map[string]string{gone.String(): "elsewhere:7373"})
 	m, err := o.Membership()
-	if err != nil || m.Self.Zone != "n1" || !m.Counts || m.Replicas != 3 || m.Need != 2 || len(m.Others) != 1 || m.Others[0].Zone != "n2" {
+	if err != nil || m.Self.Zone != "n1" || !m.Counts || m.Replicas != 3 || m.Need != 2 || len(m.Others) != 1 || m.Others[0].Zone != "n2" ||
+		!m.Self.Draining || m.Others[0].Draining {
 		t.Errorf("%+v, %v", m, err)
 	}
 	if err := state.View(func(v fsm.View) error {

@@ -16,6 +16,7 @@ const reportTimeout = time.Second
 // surveyed is the cluster as its operator sees it through this node.
 type surveyed interface {
 	Blobs() (blobHealth, error)
+	Emptying() ([]emptying, error)
 	// Reports are what the nodes say of themselves; those that do not answer are left out.
 	Reports(ctx context.Context) map[entry.Incarnation]nodeReport
 	// Audit checks all nodes, and calls tell with how far they are, from many goroutines.
@@ -35,6 +36,8 @@ func newSurvey(own *askedNode, r *registry, node *cluster.Node) survey {
 }
 
 func (s survey) Blobs() (blobHealth, error) { return blobsOf(s.state) }
+
+func (s survey) Emptying() ([]emptying, error) { return emptyingOf(s.state) }
 
 func (s survey) Reports(ctx context.Context) map[entry.Incarnation]nodeReport {
 	var who []entry.Incarnation

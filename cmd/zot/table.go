@@ -16,8 +16,12 @@ func printStatus(out io.Writer, s clusterStatus, allJobs bool, now time.Time) er
 		fmt.Fprintf(&b, "this node waits: %s\n", s.Waiting)
 	}
 	fmt.Fprintf(&b, "leader %s, term %d; %s may still fail\n", cmp.Or(s.Leader, "none"), s.Term, nodes(s.FailureTolerance))
-	fmt.Fprintf(&b, "blobs: %s damaged, %s at one copy, %s below their replicas; %s copies doomed\n\n",
+	fmt.Fprintf(&b, "blobs: %s damaged, %s at one copy, %s below their replicas; %s copies doomed\n",
 		counted(s.Blobs.Damaged), counted(s.Blobs.AtOneCopy), counted(s.Blobs.BelowReplicas), counted(s.Blobs.Doomed))
+	for _, e := range s.Emptying {
+		fmt.Fprintln(&b, e)
+	}
+	b.WriteString("\n")
 	rows := [][]string{{"", "NODE", "STATE", "VOTER", "APPLIED", "LAG", "LAST CONTACT", "DISK USED", "VERSION", "LEVEL", "ADDRESS", "INCARNATION"}}
 	for _, m := range s.Members {
 		rows = append(rows, memberRow(m, m.Name != "" && m.Name == s.Leader))

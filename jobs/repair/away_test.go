@@ -291,7 +291,7 @@ func TestRecordChangesWhileACopyIsMade(t *testing.T) {
 			w.publishing = func(context.Context, blobstore.Incarnation) error {
 				if !done {
 					done = true
-					change(w) //nolint:contextcheck // somebody else's doing
+					change(w)
 				}
 				return nil
 			}

@@ -169,7 +169,7 @@ func TestRecordChangesWhileACopyIsMoved(t *testing.T) {
 				case change == nil:
 					apply(w, fsm.RetireNode{Incarnation: entry.Incarnation(to)})
 				default:
-					change(w) //nolint:contextcheck // somebody else's doing
+					change(w)
 				}
 				done = true
 				return nil
