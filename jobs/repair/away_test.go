@@ -364,6 +364,39 @@ func TestDiskThatIsNotMounted(t *testing.T) {
 	}
 }
 
+// Another node is being removed meanwhile: what both had goes to others, from the one that can still be read.
+func TestNodeLeavesWhileAnotherIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 6, 2)
+	for n := range 20 {
+		w.push(fmt.Sprint(n), 1, 2)
+	}
+	w.goAway(1)
+	apply(w, fsm.RetireNode{Incarnation: entry.Incarnation(node(2))})
+	w.run()
+	w.run()
+	for n := range 20 {
+		w.whole(fmt.Sprint(n), 2, 3, 4, 5, 6)
+	}
+	if w.on(1) != 0 || w.on(2) != 20 {
+		t.Errorf("%d and %d locations are left", w.on(1), w.on(2))
+	}
+}
+
+// What lies in a bucket is on no node, and counts.
+func TestCopyInABucketCounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3, 1)
+	apply(w, fsm.BlobStored{
+		Repository: repository, Store: fsm.DefaultStore, Digest: packed("bytes"), Size: 5, Locations: []fsm.Location{{Copy: fsm.CopyID{1}}}, Stamp: w.state.Position().Time,
+	})
+	w.goAway(3)
+	w.run()
+	if n := w.count("fetch"); n != 0 {
+		t.Errorf("%d copies were made", n)
+	}
+}
+
 // The copy goes where those that are left leave a zone free.
 func TestReplacementIsInAFreeZone(t *testing.T) {
 	t.Parallel()

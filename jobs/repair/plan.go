@@ -94,10 +94,10 @@ func (r roster) key() string {
 	return b.String()
 }
 
-// there is how many copies of a blob count and are on members that are not away.
+// there is how many copies of a blob count and are not on members that are away.
 func (r roster) there(b fsm.Blob) (n int) {
 	for _, c := range b.Copies {
-		if m, is := r.of(blobstore.Incarnation(c.Incarnation)); is && !m.away {
+		if m, _ := r.of(blobstore.Incarnation(c.Incarnation)); c.Counts && !m.away {
 			n++
 		}
 	}
@@ -121,7 +121,7 @@ func (r *repairer) missing(there int) planner {
 		}
 		var instead *fsm.Location
 		for _, c := range b.Copies {
-			if m, is := nodes.of(blobstore.Incarnation(c.Incarnation)); is && m.away && b.Counting >= nodes.replicas {
+			if m, _ := nodes.of(blobstore.Incarnation(c.Incarnation)); m.away && b.Counting >= nodes.replicas {
 				instead = &c.Location
 				break
 			}
