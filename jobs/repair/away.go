@@ -32,12 +32,11 @@ func newWatch(copies Copies, log hclog.Logger) *watch {
 	return &watch{copies: copies, log: log, since: map[blobstore.Incarnation]blobstore.Time{}}
 }
 
-// judge says of each member whether it is away, and returns whether all others answer. It is asked again and again,
-// with the state time of the moment.
+// judge says of each member whether it is away. It is asked again and again, with the state time of the moment.
 //
 // Both clocks must have gone on for long enough. State time stands still while this process, or the
 // cluster, does. The silence alone begins anew with any answer, also one between two looks.
-func (w *watch) judge(members []member, now blobstore.Time) (calm bool) {
+func (w *watch) judge(members []member, now blobstore.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	since, away := map[blobstore.Incarnation]blobstore.Time{}, map[blobstore.Incarnation]bool{}
@@ -63,7 +62,6 @@ func (w *watch) judge(members []member, now blobstore.Time) (calm bool) {
 		w.tell(members[i].incarnation, members[i].away)
 	}
 	w.since, w.away = since, away
-	return len(since) == len(away)
 }
 
 // tell says that a member is away now, or is not any more.

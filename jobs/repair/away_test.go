@@ -205,6 +205,23 @@ func TestNobodyIsAwayWhileNoMajorityAnswers(t *testing.T) {
 	}
 }
 
+// Two that fall silent beside one that is away long since make the leader doubt itself, until one is back.
+func TestNobodyIsAwayAnyMoreWhenTheMajorityFallsSilent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5, 2)
+	w.goAway(5)
+	w.run()
+	w.setDown(3, true)
+	w.setDown(4, true)
+	w.pass(time.Minute)
+	w.push("bytes", 1, 5)
+	w.run()
+	w.expect("bytes", 1, 5)
+	w.setDown(3, false)
+	w.run()
+	w.whole("bytes", 2, 1, 2, 3)
+}
+
 // A process that was stopped for an hour has heard nobody for an hour, and knows nothing: the state has no
 // time in which nobody answered.
 func TestPauseOfTheLeaderIsNobodysAbsence(t *testing.T) {
@@ -329,6 +346,12 @@ func TestNobodyIsLeftToTakeACopy(t *testing.T) {
 	if w.count("fetch") != 0 || second >= first/2 {
 		t.Errorf("did %v, looked %d times, then %d times", w.events, first, second)
 	}
+	for n := range 1000 { // pushed meanwhile: as many copies as there are nodes
+		w.push(fmt.Sprint("later ", n), 1, 2)
+	}
+	if third := looks(); third > second {
+		t.Errorf("looked %d times, then %d times", second, third)
+	}
 	// One that has lost another copy meanwhile is still found.
 	apply(w, fsm.GiveUpCopy{Store: fsm.DefaultStore, Digest: packed("500"), Location: w.at("500", 2)})
 	for range 12 {
@@ -359,6 +382,17 @@ func TestDiskThatIsNotMounted(t *testing.T) {
 			wait(3 * time.Minute)
 			if on := w.holders("bytes"); len(on) != 2 || slices.Contains(on, n) || !w.doomed(before) {
 				t.Errorf("on %v", on)
+			}
+			made := w.count("fetch")
+			for k := range 10 {
+				w.push(fmt.Sprint(k), 3)
+			}
+			w.run()
+			if n := w.count("fetch") - made; n != 10 {
+				t.Errorf("%d copies were made of ten blobs", n)
+			}
+			for k := range 10 {
+				w.whole(fmt.Sprint(k), 2, slices.DeleteFunc([]int{1, 2, 3, 4, 5}, func(i int) bool { return i == n })...)
 			}
 		})
 	}

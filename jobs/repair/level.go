@@ -12,21 +12,20 @@ import (
 )
 
 const (
-	// levelEvery is how soon the job looks anew where the copies are when no node has come or gone.
+	// levelEvery is how soon, in state time, the job looks anew where the copies are when no node has come or
+	// gone.
 	levelEvery = 24 * time.Hour
-	// A member gets copies of others from when it uses less than fillBelow of what all do on average, of
-	// the room that there is, until it uses fillTo of it. The two are so far apart that what comes and
-	// goes meanwhile does not begin it again.
+	// fillBelow is what share of the average a member uses of its room, at most, that gets copies of others:
+	// until it is even. So what comes and goes afterwards does not begin it again soon.
 	fillBelow = 0.75
-	fillTo    = 0.95
 )
 
 // stage is what a pass through all blobs is for.
 type stage int
 
 const (
-	surveying stage = iota // zones are kept apart, and what is where is added up
-	filling                // copies are moved to members that use much less than the others
+	surveying stage = iota // copies are moved to other zones, and what is where is added up
+	filling                // copies are moved to the members that use much less than the others
 	resting                // all is as it should be, as far as it can
 )
 
@@ -36,35 +35,35 @@ type balance struct {
 	key    string // of the nodes that it is for
 	copies int    // how many recorded ones the blobs have that it is at
 	after  fsm.Digest
-	added  bool      // the page behind that has been surveyed
-	rested time.Time // since when
+	rested blobstore.Time // since when
 	low    map[blobstore.Incarnation]bool
-	before int64 // moved at the beginning of the pass
 
 	mu    sync.Mutex
-	bytes map[blobstore.Incarnation]int64 // in copies on each node, as far as it was surveyed, and moved since
-	moved int64                           // copies
+	bytes map[blobstore.Incarnation]int64 // in copies on each node, as far as they were surveyed, and moved since
+	moved int                             // copies, in this pass
 }
 
 func newBalance() *balance { return &balance{bytes: map[blobstore.Incarnation]int64{}} }
 
-// note counts a copy that was made.
+// note counts a copy that was made, after the survey: before, that finds it.
 func (b *balance) note(p plan, to blobstore.Incarnation) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.stage == surveying {
+		return
+	}
+	b.moved++
 	b.bytes[to] += p.blob.Size
 	if p.instead != nil {
 		b.bytes[blobstore.Incarnation(p.instead.Incarnation)] -= p.blob.Size
-		b.moved++
 	}
 }
 
 // begin begins a stage.
 func (b *balance) begin(s stage, nodes roster) {
-	b.stage, b.copies, b.after, b.added, b.rested = s, nodes.replicas, "", false, time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.before = b.moved
+	b.stage, b.copies, b.after, b.rested, b.moved = s, nodes.replicas, "", nodes.now, 0
 	if s == surveying {
 		clear(b.bytes)
 	}
@@ -99,7 +98,7 @@ func (r *repairer) level(ctx context.Context, nodes roster, s *span, b *burst) e
 	if _, _, known := r.shares(nodes); !known || slices.ContainsFunc(nodes.members, func(m member) bool { return m.takes() && !r.Copies.Reachable(m.incarnation) }) {
 		return nil
 	}
-	if key := nodes.key(); key != l.key || l.stage == resting && time.Since(l.rested) > levelEvery {
+	if key := nodes.key(); key != l.key || l.stage == resting && nodes.now >= l.rested+blobstore.Time(levelEvery) {
 		l.key = key
 		l.begin(surveying, nodes)
 	}
@@ -116,30 +115,26 @@ func (r *repairer) level(ctx context.Context, nodes roster, s *span, b *burst) e
 	return nil
 }
 
-// next begins what follows a pass: to fill the members that use much less than the others, until a pass does
-// nothing for them.
+// next begins what follows a pass: to fill the members that use much less than the others, again and again until
+// there is nothing to move to them any more.
 func (r *repairer) next(nodes roster) {
 	l := r.balance
-	shares, mean, known := r.shares(nodes)
-	below := fillTo
+	more := l.moved > 0
 	if l.stage == surveying {
 		l.low = map[blobstore.Incarnation]bool{}
-		below = fillBelow
-	}
-	more := false
-	for i, share := range shares {
-		if share < below*mean && (l.stage == surveying || l.low[i]) {
-			l.low[i], more = true, true
+		shares, mean, _ := r.shares(nodes)
+		for i, share := range shares {
+			if share < fillBelow*mean {
+				l.low[i] = true
+			}
 		}
+		more = len(l.low) > 0
 	}
-	l.mu.Lock()
-	did := l.moved > l.before
-	l.mu.Unlock()
-	if known && more && (l.stage == surveying || did) {
+	if more {
 		l.begin(filling, nodes)
-		return
+	} else {
+		l.begin(resting, nodes)
 	}
-	l.begin(resting, nodes)
 }
 
 // pass goes on with all blobs whose record is full, one after the other.
@@ -149,15 +144,11 @@ func (r *repairer) pass(ctx context.Context, nodes roster, s *span, b *burst) (w
 	if l.stage == filling {
 		planned = r.fill
 	}
-	for idle := 0; l.copies <= len(nodes.members); {
+	for idle := 0; l.copies <= len(nodes.members) && idle < r.idle; {
 		var page, todo []fsm.Digest
 		err := r.State.View(func(v fsm.View) error {
 			page = r.withCopies(l.copies)(v, l.after)
 			todo = r.todo(v, page, planned)
-			if l.stage == surveying && !l.added {
-				r.survey(v, page)
-				l.added = true
-			}
 			return nil
 		})
 		if err != nil {
@@ -169,54 +160,52 @@ func (r *repairer) pass(ctx context.Context, nodes roster, s *span, b *burst) (w
 			}
 			r.repair(ctx, d, planned, b) // one at a time: there is no hurry
 		}
-		l.turn(page)
+		if err := r.turn(page); err != nil {
+			return false, err
+		}
 		if idle += len(page); len(todo) > 0 {
 			idle = 0
 		}
-		if idle >= r.idle || ctx.Err() != nil {
-			return false, ctx.Err()
+	}
+	return l.copies > len(nodes.members), ctx.Err()
+}
+
+// turn goes on behind a page, in which everything is where it should be. The survey adds up what is where.
+func (r *repairer) turn(page []fsm.Digest) error {
+	l := r.balance
+	if l.after = ""; len(page) == pageSize {
+		l.after = page[len(page)-1]
+	} else {
+		l.copies++
+	}
+	if l.stage != surveying {
+		return nil
+	}
+	return r.State.View(func(v fsm.View) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, d := range page {
+			b, _ := v.Blob(r.Store, d)
+			for _, c := range b.Copies {
+				l.bytes[blobstore.Incarnation(c.Incarnation)] += b.Size
+			}
 		}
-	}
-	return true, nil
+		return nil
+	})
 }
 
-// turn goes on behind a page.
-func (b *balance) turn(page []fsm.Digest) {
-	b.added = false
-	if b.after = ""; len(page) == pageSize {
-		b.after = page[len(page)-1]
-		return
-	}
-	b.copies++
-}
-
-// survey adds up what is where.
-func (r *repairer) survey(v fsm.View, page []fsm.Digest) {
-	r.balance.mu.Lock()
-	defer r.balance.mu.Unlock()
-	for _, d := range page {
-		b, _ := v.Blob(r.Store, d)
-		for _, c := range b.Copies {
-			r.balance.bytes[blobstore.Incarnation(c.Incarnation)] += b.Size
-		}
-	}
-}
-
-// settled returns where the copies of a blob are, if its record is full and all of them are where they may
-// stay: all others are looked after elsewhere.
+// settled returns a blob whose record is full, with the holders of its copies and how many are in each zone; no
+// holders if one is on a node that is leaving or gone: that is looked after elsewhere.
 func (r *repairer) settled(v fsm.View, nodes roster, d fsm.Digest) (b fsm.Blob, holders []member, zones map[string]int) {
 	b, _ = v.Blob(r.Store, d)
 	zones = map[string]int{}
 	for _, c := range b.Copies {
 		m, is := nodes.of(blobstore.Incarnation(c.Incarnation))
-		if !is || !m.takes() {
+		if !is {
 			return b, nil, nil
 		}
 		holders = append(holders, m)
 		zones[m.zone]++
-	}
-	if b.Counting < nodes.replicas {
-		return b, nil, nil
 	}
 	return b, holders, zones
 }
@@ -245,8 +234,9 @@ func (r *repairer) apart(v fsm.View, nodes roster, d fsm.Digest) plan {
 	return p
 }
 
-// fill plans the move of a copy to a member that uses much less than the others: from the holder that uses
-// most, so that the blob is in no fewer zones.
+// fill plans the move of a copy to a member that uses much less than the others, so that the blob is in no fewer
+// zones: from the holder that uses most, if that is more than the average. Within a zone it need not be: often
+// nobody else can give.
 func (r *repairer) fill(v fsm.View, nodes roster, d fsm.Digest) plan {
 	b, holders, zones := r.settled(v, nodes, d)
 	shares, mean, known := r.shares(nodes)
@@ -256,8 +246,9 @@ func (r *repairer) fill(v fsm.View, nodes roster, d fsm.Digest) plan {
 	less := func(a, b member) int { return cmp.Compare(shares[a.incarnation], shares[b.incarnation]) }
 	for _, from := range slices.Backward(slices.SortedFunc(slices.Values(holders), less)) {
 		for _, to := range slices.SortedFunc(slices.Values(nodes.members), less) {
-			narrower := from.zone != to.zone && zones[from.zone] == 1 && zones[to.zone] > 0
-			if narrower || !r.balance.low[to.incarnation] || shares[to.incarnation] >= fillTo*mean || !r.evens(shares, from, to, b.Size) {
+			across := from.zone != to.zone
+			narrower := across && zones[from.zone] == 1 && zones[to.zone] > 0
+			if narrower || across && shares[from.incarnation] <= mean || !r.balance.low[to.incarnation] || !r.evens(shares, from, to, b.Size) {
 				continue
 			}
 			at := slices.Index(holders, from)

@@ -105,6 +105,56 @@ func TestNewNodeIsFilledBitByBit(t *testing.T) {
 	}
 }
 
+// Several nodes that join at once take copies of the same blobs.
+func TestManyNewNodesAreFilled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3, 3)
+	for n := range 120 {
+		w.push(fmt.Sprintf("%04d", n), 1, 2, 3)
+	}
+	w.settle()
+	for n := 4; n <= 9; n++ {
+		w.join(n, "")
+	}
+	w.settle()
+	each := w.each()
+	for n, have := range each {
+		if have < 36 || have > 44 {
+			t.Errorf("node %d has %d copies: %v", n, have, each)
+		}
+	}
+}
+
+// Where each node has a copy of each blob, none is looked at.
+func TestNothingIsLeveledWithoutAChoice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3, 3)
+	for n := range 1000 {
+		w.push(fmt.Sprint(n), 1, 2, 3)
+	}
+	if w.run(); w.views > 10 {
+		t.Errorf("looked %d times", w.views)
+	}
+}
+
+// What has become uneven by itself is seen to once a day.
+func TestNodesAreFilledDaily(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3, 1)
+	w.settle()
+	for n := range 60 {
+		w.push(fmt.Sprintf("%02d", n), 1+n%2)
+	}
+	w.passes(23 * time.Hour)
+	if n := w.settle(); n > 0 {
+		t.Errorf("%d copies were moved after 23 hours", n)
+	}
+	w.passes(2 * time.Hour)
+	if n := w.settle(); n < 18 || n > 20 {
+		t.Errorf("%d copies were moved after 25 hours", n)
+	}
+}
+
 // Nodes get what fits their room.
 func TestNodesAreFilledByTheirRoom(t *testing.T) {
 	t.Parallel()
@@ -143,6 +193,44 @@ func TestSmallDifferencesStay(t *testing.T) {
 		w.push(fmt.Sprintf("%04d", n), []int{1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3}[n%14]) // 100, 100, 80
 	}
 	if n := w.settle(); n != 0 {
+		t.Errorf("%d copies were moved: %v", n, w.each())
+	}
+}
+
+// A node that is not far behind gets nothing because another one is filled.
+func TestOnlyTheLowAreFilled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3, 1)
+	for n := range 260 {
+		w.push(fmt.Sprintf("%04d", n), []int{1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3}[n%13]) // 100, 100, 60
+	}
+	w.join(4, "")
+	w.settle()
+	if each := w.each(); each[3] != 60 || each[4] < 60 {
+		t.Errorf("the copies are spread like %v", each)
+	}
+}
+
+// A survey that is interrupted by moves counts nothing twice.
+func TestSurveyIsInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, 2)
+	for n, zone := range []string{"a", "a", "b", "b"} {
+		w.join(n+1, zone)
+	}
+	for n := range 50 { // they come apart
+		w.push(fmt.Sprintf("%04d", n), 1, 2)
+	}
+	for n := range 50 {
+		w.push(fmt.Sprintf("more %04d", n), 1+n%2, 3+n/2%2)
+	}
+	w.slice = 1
+	w.lead()
+	for range 60 {
+		w.run()
+	}
+	w.lead()
+	if n := w.settle(); n > 0 { // a survey in one go sees it likewise
 		t.Errorf("%d copies were moved: %v", n, w.each())
 	}
 }

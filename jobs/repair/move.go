@@ -9,8 +9,8 @@ import (
 )
 
 // move moves copies for a slice of time at most: off the nodes that are to be emptied, and if nothing lacks
-// a copy, to where they should be. Each new copy takes the place of an old one, on a full record: one that
-// is not gets a copy by mend first, or cannot get one.
+// a copy, to where they should be. Each new copy takes the place of an old one, if the record is full; one
+// that is not gets a copy more, and comes up again.
 func (r *repairer) move(ctx context.Context, quiet bool) error {
 	b := &burst{repairer: r, moves: true}
 	defer b.end()
@@ -19,7 +19,7 @@ func (r *repairer) move(ctx context.Context, quiet bool) error {
 	if err == nil {
 		err = r.empty(ctx, nodes, s, b)
 	}
-	if err != nil || !quiet || !nodes.calm {
+	if err != nil || !quiet {
 		return err
 	}
 	return r.level(ctx, nodes, s, b)
@@ -38,7 +38,7 @@ func (r *repairer) empty(ctx context.Context, nodes roster, s *span, b *burst) e
 		return !m.draining
 	})
 	for _, m := range nodes.members {
-		if !m.draining || m.away { // what is away is copied like that
+		if !m.draining {
 			continue
 		}
 		d := r.drains[m.incarnation]
@@ -78,8 +78,7 @@ func (r *repairer) tell(i blobstore.Incarnation, d *drain) error {
 func (r *repairer) off(from blobstore.Incarnation) planner {
 	return func(v fsm.View, nodes roster, d fsm.Digest) plan {
 		b, known := v.Blob(r.Store, d)
-		m, _ := nodes.of(from)
-		if !known || !m.draining || b.Counting < nodes.replicas {
+		if m, _ := nodes.of(from); !known || !m.draining {
 			return plan{}
 		}
 		for _, c := range b.Copies {

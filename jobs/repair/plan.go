@@ -15,7 +15,7 @@ import (
 // plan is where to get the bytes of a blob, and who may get the next copy, best first.
 type plan struct {
 	blob    blobstore.Blob
-	instead *fsm.Location           // of which the new copy takes the place, if the record is full; nil: of none
+	instead *fsm.Location           // of which the new copy takes the place, if the record is full then; nil: of none
 	targets []blobstore.Incarnation // none: there is nothing to do, or nobody to do it
 }
 
@@ -24,10 +24,10 @@ type planner func(v fsm.View, nodes roster, d fsm.Digest) plan
 
 // roster is who holds copies, and how many a blob should have.
 type roster struct {
+	now      blobstore.Time // of the state
 	members  []member
-	calm     bool // all members answer, but for those that are away
-	replicas int  // the store's
-	want     int  // of them, as far as there are members to hold them
+	replicas int // the store's
+	want     int // of them, as far as there are members to hold them
 }
 
 // member is a node whose copies count.
@@ -53,7 +53,8 @@ func (r *repairer) roster(v fsm.View) (all roster) {
 		}
 		all.members = append(all.members, m)
 	}
-	all.calm = r.watch.judge(all.members, blobstore.Time(v.Time()))
+	all.now = blobstore.Time(v.Time())
+	r.watch.judge(all.members, all.now)
 	s, _ := v.Store(r.Store)
 	all.replicas = s.Numbers.Replicas
 	for _, m := range all.members {
@@ -121,7 +122,7 @@ func (r *repairer) missing(there int) planner {
 		}
 		var instead *fsm.Location
 		for _, c := range b.Copies {
-			if m, _ := nodes.of(blobstore.Incarnation(c.Incarnation)); m.away && b.Counting >= nodes.replicas {
+			if m, _ := nodes.of(blobstore.Incarnation(c.Incarnation)); m.away {
 				instead = &c.Location
 				break
 			}

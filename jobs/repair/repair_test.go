@@ -154,6 +154,25 @@ func TestCopiesAreSpread(t *testing.T) {
 	}
 }
 
+// A full node gets a copy only if no other can take it.
+func TestTargetsWithRoomComeFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4, 2)
+	w.full[node(2)] = true
+	for n := range 20 {
+		w.push(fmt.Sprint(n), 1)
+	}
+	w.run()
+	for n := range 20 {
+		w.whole(fmt.Sprint(n), 2, 1, 3, 4)
+	}
+	w.setDown(3, true)
+	w.setDown(4, true)
+	w.push("later", 1)
+	w.run()
+	w.expect("later", 1, 2)
+}
+
 func TestNodeThatDoesNotAnswerIsNoTarget(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3, 3)
