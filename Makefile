@@ -31,7 +31,7 @@ CRASH_SEEDS ?= 100
 POWER_CUTS ?= 200
 
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
-APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|model|modelfsm)(/|$$)
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|loss|model|modelfsm)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
 # What of these needs no more either: their own parts, which -short runs alone.
@@ -111,6 +111,10 @@ kill: build ## kill and stop nodes while clients push and pull, KILL_RUNS times 
 gcrace: build ## collect garbage while clients push and delete and the leader is killed, for GCRACE_DURATION (2m)
 	ZOT=$(BIN)/zot GCRACE_OUT=$(RESULTS)/gcrace $(GO) test -count 1 -timeout 3h -v ./test/gcrace
 
+.PHONY: loss
+loss: build ## have nodes lose their disks, leave, be emptied and be unmounted; LOSS_AWAY=1 stay away for ten minutes, too
+	ZOT=$(BIN)/zot RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/loss
+
 .PHONY: bench
 bench: build ## run the benchmarks
 	ZOT=$(BIN)/zot $(GO) test -run '^$$' -bench . -benchmem $(UNITS)
@@ -152,7 +156,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) ## look for known vulnerabilitie
 ##@ All
 
 .PHONY: verify
-verify: fmt-check lint build arch race fuzz model conformance crash chaos kill gcrace ## run what CI runs, but for make test and make e2e
+verify: fmt-check lint build arch race fuzz model conformance crash chaos kill gcrace loss ## run what CI runs, but for make test and make e2e
 
 .PHONY: clean
 clean: ## remove what was built and what tests left; tools stay

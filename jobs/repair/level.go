@@ -213,19 +213,15 @@ func (r *repairer) settled(v fsm.View, nodes roster, d fsm.Digest) (b fsm.Blob, 
 // apart plans the move of a copy to a zone where the blob has none, away from one where it has several.
 func (r *repairer) apart(v fsm.View, nodes roster, d fsm.Digest) plan {
 	b, holders, zones := r.settled(v, nodes, d)
-	var several []int
+	from, worst := -1, rank{inZone: 1}
 	for at, m := range holders {
-		if zones[m.zone] > 1 {
-			several = append(several, at)
+		if k := (rank{inZone: zones[m.zone], hash: hashOf(d, m.incarnation)}); zones[m.zone] > 1 && k.compare(worst) > 0 {
+			from, worst = at, k
 		}
 	}
-	if len(several) == 0 {
+	if from < 0 {
 		return plan{}
 	}
-	shares, _, _ := r.shares(nodes)
-	from := slices.MaxFunc(several, func(a, b int) int {
-		return cmp.Or(cmp.Compare(zones[holders[a].zone], zones[holders[b].zone]), cmp.Compare(shares[holders[a].incarnation], shares[holders[b].incarnation]))
-	})
 	p := r.roomy(r.plan(nodes, b, &b.Copies[from].Location))
 	p.targets = slices.DeleteFunc(p.targets, func(i blobstore.Incarnation) bool {
 		m, _ := nodes.of(i)

@@ -211,26 +211,68 @@ func TestOnlyTheLowAreFilled(t *testing.T) {
 	}
 }
 
-// A survey that is interrupted by moves counts nothing twice.
+// Those that are to be emptied are no measure for the others.
+func TestNodesAreFilledBesideEmptyOnes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5, 1)
+	for n := range 260 {
+		w.push(fmt.Sprintf("%04d", n), []int{1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3}[n%13]) // 100, 100, 60
+	}
+	w.drain(4)
+	w.drain(5)
+	w.settle()
+	if each := w.each(); each[3] < 80 {
+		t.Errorf("the copies are spread like %v", each)
+	}
+}
+
+// A survey goes on over many runs, also while it moves copies to other zones, and counts each where it is then.
 func TestSurveyIsInterrupted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0, 2)
-	for n, zone := range []string{"a", "a", "b", "b"} {
+	for n, zone := range []string{"a", "a", "b", "c"} {
 		w.join(n+1, zone)
 	}
-	for n := range 50 { // they come apart
-		w.push(fmt.Sprintf("%04d", n), 1, 2)
-	}
-	for n := range 50 {
-		w.push(fmt.Sprintf("more %04d", n), 1+n%2, 3+n/2%2)
+	for name, on := range map[string][]int{"apart": {1, 2}, "one": {1, 3}, "two": {2, 4}, "other": {3, 4}} {
+		for n := range map[string]int{"apart": 50, "one": 40, "two": 40, "other": 20}[name] {
+			w.push(fmt.Sprintf("%5s %04d", name, n), on...)
+		}
 	}
 	w.slice = 1
 	w.lead()
-	for range 60 {
+	for range 100 {
 		w.run()
 	}
+	if n := w.count("fetch"); n != 50 { // a node that has 65 of 85 is not filled
+		t.Errorf("%d copies were moved: %v", n, w.each())
+	}
+}
+
+// A run looks at so many blobs in vain, and no more.
+func TestSurveyIsBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2, 1)
+	for n := range 1000 {
+		w.push(fmt.Sprint(n), 1+n%2)
+	}
+	w.idle = 150
 	w.lead()
-	if n := w.settle(); n > 0 { // a survey in one go sees it likewise
+	if w.run(); w.views > 8 {
+		t.Errorf("looked %d times", w.views)
+	}
+}
+
+// A copy is not moved for a zone in which the blob has one already.
+func TestCopiesStayWhereNothingIsWonByAMove(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, 3)
+	for n, zone := range []string{"a", "a", "b", "b"} {
+		w.join(n+1, zone)
+	}
+	for n := range 40 {
+		w.push(fmt.Sprint(n), slices.DeleteFunc([]int{1, 2, 3, 4}, func(i int) bool { return i == 1+n%4 })...)
+	}
+	if n := w.settle(); n > 0 {
 		t.Errorf("%d copies were moved: %v", n, w.each())
 	}
 }
@@ -370,24 +412,22 @@ func TestNodeThatReturnsIsFilled(t *testing.T) {
 	}
 }
 
-// A blob whose copies are anybody else's concern is not moved.
-func TestFillingLeavesAloneWhatIsNotSettled(t *testing.T) {
+// Copies on nodes that are leaving are not counted in any zone, nor moved: removal looks after them.
+func TestLeavingCopiesAreNotMoved(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 4, 2)
-	for n := range 60 {
-		w.push(fmt.Sprint(n), 1+n%3, 1+(n+1)%3)
+	w := newWorld(t, 8, 4)
+	for n := range 20 {
+		w.push(fmt.Sprint(n), 1, 2, 3, 4)
 	}
-	apply(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
-	w.push("leaving", 3)
-	apply(w, fsm.RetireNode{Incarnation: entry.Incarnation(node(3))})
+	apply(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 2, WriteAcks: 1})
+	for _, n := range []int{3, 4} {
+		apply(w, fsm.RetireNode{Incarnation: entry.Incarnation(node(n))})
+	}
 	w.settle()
-	for n := range 60 {
-		text := fmt.Sprint(n)
-		if slices.ContainsFunc(w.blob(text).Copies, func(c fsm.Copy) bool { return !c.Counts }) {
-			if b := w.blob(text); len(b.Copies) != 2 || b.Counting != 1 {
-				t.Errorf("%q is at %v", text, b.Copies)
-			}
+	for n := range 20 {
+		if b := w.blob(fmt.Sprint(n)); len(b.Copies) != 4 || b.Counting != 2 {
+			t.Errorf("%d is at %v", n, b.Copies)
 		}
-		w.holders(text)
+		w.holders(fmt.Sprint(n))
 	}
 }

@@ -69,6 +69,9 @@ func TestNodeIsEmptied(t *testing.T) {
 	if w.count("fetch") != blobs || strings.Count(w.said.String(), "node is empty") != 1 {
 		t.Errorf("%d copies, said %s", w.count("fetch"), w.said.String())
 	}
+	if strings.Contains(w.said.String(), "repair") || !strings.Contains(w.said.String(), "copies=450") {
+		t.Errorf("said %s", w.said.String())
+	}
 	if w.most > 4 {
 		t.Errorf("%d copies were made at once", w.most)
 	}

@@ -165,7 +165,7 @@ func (r *repairer) targets(nodes roster, holders map[blobstore.Incarnation]bool,
 		}
 		_, room := r.Copies.UsageOf(m.incarnation)
 		all = append(all, m.incarnation)
-		ranks[m.incarnation] = rank{!room, inZone[m.zone], sha256.Sum256(append([]byte(d), m.incarnation[:]...))}
+		ranks[m.incarnation] = rank{!room, inZone[m.zone], hashOf(d, m.incarnation)}
 	}
 	slices.SortFunc(all, func(a, b blobstore.Incarnation) int { return ranks[a].compare(ranks[b]) })
 	return all
@@ -176,7 +176,12 @@ func (r *repairer) open(m member) bool {
 	return m.takes() && !r.nodes.is(m.incarnation) && r.Copies.Reachable(m.incarnation)
 }
 
-// rank is how good a target is; the lowest is the best.
+// hashOf is a hash of a blob and a node: an order of the nodes that is another for each blob.
+func hashOf(d fsm.Digest, i blobstore.Incarnation) [sha256.Size]byte {
+	return sha256.Sum256(append([]byte(d), i[:]...))
+}
+
+// rank is how good it is to have a copy on a node; the lowest is the best.
 type rank struct {
 	full   bool
 	inZone int

@@ -2,6 +2,8 @@ package harness
 
 import (
 	"encoding/json"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -16,6 +18,7 @@ import (
 type Node struct {
 	Name    string
 	Address string // host:port where clients are served
+	Root    string // its directory
 
 	binary, file string
 	process      *Process
@@ -28,7 +31,13 @@ func (n *Node) URL(path string) string { return "http://" + n.Address + path }
 // pushes. One node is configured as users do who have no other: without the section "cluster".
 func Start(t testing.TB, count int) []*Node {
 	t.Helper()
-	nodes := configure(t, Program(t, "ZOT"), count)
+	return StartWith(t, count, nil)
+}
+
+// StartWith is Start with more keys in the section "cluster" of every node.
+func StartWith(t testing.TB, count int, keys map[string]any) []*Node {
+	t.Helper()
+	nodes := configure(t, Program(t, "ZOT"), count, keys)
 	for _, n := range nodes {
 		n.Serve(t)
 	}
@@ -56,8 +65,14 @@ func (n *Node) Kill(t testing.TB) {
 	n.process.Stop(t, syscall.SIGKILL)
 }
 
+// Zot runs `zot` with some arguments and the node's configuration, and returns what it printed.
+func (n *Node) Zot(t testing.TB, arguments ...string) (string, error) {
+	t.Helper()
+	return TryRun(t, n.binary, append(arguments, "--config", n.file)...)
+}
+
 // configure lays out directories, a secret and configuration files.
-func configure(t testing.TB, binary string, count int) []*Node {
+func configure(t testing.TB, binary string, count int, keys map[string]any) []*Node {
 	t.Helper()
 	// Not the test's own directory: a Unix socket in it must have a short path.
 	root, err := os.MkdirTemp("", "zot-e2e-") //nolint:usetesting // see above
@@ -75,7 +90,7 @@ func configure(t testing.TB, binary string, count int) []*Node {
 	for i := range count {
 		nodes = append(nodes, &Node{
 			Name: "zot-" + strconv.Itoa(i), Address: local(ports[i]), binary: binary,
-			file: filepath.Join(root, "zot-"+strconv.Itoa(i)+".json"),
+			file: filepath.Join(root, "zot-"+strconv.Itoa(i)+".json"), Root: filepath.Join(root, "zot-"+strconv.Itoa(i)),
 		})
 		members = append(members, local(ports[count+i]))
 	}
@@ -84,10 +99,11 @@ func configure(t testing.TB, binary string, count int) []*Node {
 		section := map[string]any{
 			"name": "e2e", "node": n.Name, "listen": members[i], "advertise": members[i], "members": members, "secretFile": secret,
 		}
+		maps.Copy(section, keys)
 		if count == 1 {
 			section = nil
 		}
-		WriteConfig(t, n.file, filepath.Join(root, n.Name), n.Address, section)
+		WriteConfig(t, n.file, n.Root, n.Address, section)
 	}
 	return nodes
 }
@@ -137,17 +153,18 @@ func Program(t testing.TB, variable string) string {
 	return path
 }
 
-// FreePorts are ports of 127.0.0.1 at which nobody listens now, over TCP or UDP.
+// FreePorts are ports of 127.0.0.1 at which nobody listens now, over TCP or UDP, and which the kernel gives to
+// nobody by itself: a node that was killed finds its own free again.
 func FreePorts(t testing.TB, count int) []int {
 	t.Helper()
 	var ports []int
 	for range 100 * count {
-		tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		port := 20_000 + rand.IntN(12_000)
+		tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer tcp.Close() //nolint:errcheck // held until all are found, so that none is found twice
-		port := tcp.Addr().(*net.TCPAddr).Port
 		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
 			continue

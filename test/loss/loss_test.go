@@ -1,0 +1,254 @@
+package loss_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-16d79997/zot/test/e2e/harness"
+)
+
+// Three of five nodes with two replicas lose their disks one after the other, each after repair: two come back
+// empty and take their old places by themselves, one is given up with `zot cluster remove --lost`. Clients
+// push all the time.
+func TestThreeDisksOfFiveAreLost(t *testing.T) {
+	t.Parallel()
+	nodes := harness.StartWith(t, 5, two())
+	l := newLedger(t)
+	l.fill(60, nodes...)
+	stop := l.pushing(nodes[3], nodes[4])
+	defer stop()
+
+	returnsEmpty := func(n *harness.Node) {
+		t.Helper()
+		old := incarnation(t, nodes[4], n.Name)
+		n.Kill(t)
+		if err := os.RemoveAll(n.Root); err != nil {
+			t.Fatal(err)
+		}
+		n.Serve(t)
+		until(t, n.Name+" is taken in anew", func() error {
+			if have := incarnation(t, nodes[4], n.Name); have == old {
+				return errors.New("it is the old one yet")
+			}
+			return nil
+		})
+		whole(t, nodes[4], 5)
+	}
+	returnsEmpty(nodes[0])
+	returnsEmpty(nodes[1])
+	nodes[2].Kill(t)
+	if err := os.RemoveAll(nodes[2].Root); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the third is given up", func() error {
+		_, err := nodes[4].Zot(t, "cluster", "remove", nodes[2].Name, "--lost") // refused while it counts as alive
+		return err
+	})
+	whole(t, nodes[4], 4)
+	stop()
+	l.found(nodes[0], nodes[1], nodes[3], nodes[4])
+}
+
+// Two nodes leave at the same time, each of which has no sole copy: what is on these two alone goes to the others
+// first.
+func TestTwoNodesLeaveAtOnce(t *testing.T) {
+	t.Parallel()
+	nodes := harness.StartWith(t, 4, two())
+	l := newLedger(t)
+	l.fill(60, nodes...)
+	stop := l.pushing(nodes[2], nodes[3])
+	defer stop()
+	for _, n := range nodes[:2] {
+		if _, err := nodes[3].Zot(t, "cluster", "remove", n.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole(t, nodes[3], 2)
+	stop()
+	for _, n := range nodes[:2] {
+		n.Stop(t)
+	}
+	l.found(nodes[2], nodes[3])
+}
+
+// Two nodes come back with empty disks at the same time. The first is taken in anew; the second would take the last
+// copy of some blobs with it, so it has to wait, and with its old disk everything is there again.
+func TestTwoDisksAreLostAtOnce(t *testing.T) {
+	t.Parallel()
+	nodes := harness.StartWith(t, 5, two())
+	l := newLedger(t)
+	l.fill(60, nodes...)
+	old := map[string]string{}
+	for _, n := range nodes[:2] {
+		old[n.Name] = incarnation(t, nodes[4], n.Name)
+		n.Kill(t)
+		move(t, n.Root, n.Root+"-old")
+	}
+	for _, n := range nodes[:2] {
+		n.Serve(t)
+	}
+	var waits *harness.Node
+	until(t, "one of them waits because of its sole copies", func() error {
+		for _, n := range nodes[:2] {
+			if err := harness.Probe(t.Context(), n.URL("/readyz")); err != nil && strings.Contains(err.Error(), "node has sole copies") {
+				waits = n
+				return nil
+			}
+		}
+		return errors.New("none does")
+	})
+	if have := incarnation(t, nodes[4], waits.Name); have != old[waits.Name] {
+		t.Fatalf("%s has been taken in anew", waits.Name)
+	}
+	waits.Kill(t)
+	if err := os.RemoveAll(waits.Root); err != nil {
+		t.Fatal(err)
+	}
+	move(t, waits.Root+"-old", waits.Root)
+	waits.Serve(t)
+	whole(t, nodes[4], 5)
+	l.found(nodes...)
+}
+
+// The disk of a node that runs is not mounted for a while: nothing is given up for it, nothing is written to what
+// is there instead, and clients are served from the others.
+func TestDiskIsNotMountedForAWhile(t *testing.T) {
+	t.Parallel()
+	nodes := harness.StartWith(t, 3, two())
+	l := newLedger(t)
+	l.fill(40, nodes...)
+	before := files(t, nodes[0])
+	move(t, nodes[0].Root+"/marker", nodes[0].Root+"/marker-away")
+	until(t, "it says that its store is not there", func() error {
+		if err := harness.Probe(t.Context(), nodes[0].URL("/readyz")); err == nil {
+			return errors.New("it is ready")
+		}
+		return nil
+	})
+	stop := l.pushing(nodes[1], nodes[2])
+	l.found(nodes...)
+	time.Sleep(45 * time.Second) // repair has looked at least once
+	stop()
+	if have := files(t, nodes[0]); !slices.Equal(have, before) {
+		t.Errorf("%d files are there, and were %d", len(have), len(before))
+	}
+	move(t, nodes[0].Root+"/marker-away", nodes[0].Root+"/marker")
+	until(t, "it is ready again", func() error { return harness.Probe(t.Context(), nodes[0].URL("/readyz?for=write")) })
+	whole(t, nodes[1], 3)
+	for _, file := range before {
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("a copy is gone: %v", err)
+		}
+	}
+	l.found(nodes...)
+}
+
+// A node is emptied while clients push through it, and filled again.
+func TestNodeIsDrained(t *testing.T) {
+	t.Parallel()
+	nodes := harness.StartWith(t, 4, two())
+	l := newLedger(t)
+	l.fill(60, nodes...)
+	stop := l.pushing(nodes[0], nodes[1])
+	defer stop()
+	drain := func(arguments ...string) {
+		t.Helper()
+		if _, err := nodes[1].Zot(t, append([]string{"cluster", "drain", nodes[0].Name}, arguments...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drain()
+	until(t, "no copies are left on it", func() error {
+		s, err := statusOf(t, nodes[2])
+		if err == nil && (len(s.Blobs.Emptying) != 1 || s.Blobs.Emptying[0].Copies > 0) {
+			err = fmt.Errorf("%+v", s.Blobs.Emptying)
+		}
+		return err
+	})
+	until(t, "its files are removed", func() error {
+		if left := files(t, nodes[0]); len(left) > 0 {
+			return fmt.Errorf("%d are left", len(left))
+		}
+		return nil
+	})
+	stop()
+	acknowledged := len(l.all)
+	l.fill(10, nodes[0])
+	if left := files(t, nodes[0]); len(left) > 0 {
+		t.Errorf("%d copies of what was pushed through it are on it", len(left))
+	}
+	whole(t, nodes[3], 4)
+	l.found(nodes...)
+	drain("--undo")
+	until(t, "it is filled again", func() error {
+		if have := files(t, nodes[0]); len(have) < acknowledged/8 {
+			return fmt.Errorf("%d files are there", len(have))
+		}
+		return nil
+	})
+	whole(t, nodes[3], 4)
+	l.found(nodes...)
+}
+
+// A node stays away for more than ten minutes, and comes back.
+func TestNodeIsAwayForLong(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("LOSS_AWAY") == "" {
+		t.Skip("LOSS_AWAY is not set: this takes a quarter of an hour")
+	}
+	nodes := harness.StartWith(t, 5, two())
+	l := newLedger(t)
+	l.fill(60, nodes...)
+	copies := func(of []*harness.Node) (n int) {
+		for _, one := range of {
+			n += len(files(t, one))
+		}
+		return n
+	}
+	all := copies(nodes)
+	nodes[0].Kill(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
+	defer cancel()
+	<-ctx.Done()
+	if have, away := copies(nodes[1:]), copies(nodes[:1]); have+away != all {
+		t.Errorf("after nine minutes there are %d copies, and were %d", have+away, all)
+	}
+	until(t, "all copies are on other nodes", func() error {
+		if have := copies(nodes[1:]); have < all {
+			return fmt.Errorf("%d of %d", have, all)
+		}
+		return nil
+	})
+	l.found(nodes[1:]...)
+	before := files(t, nodes[0])
+	nodes[0].Serve(t)
+	until(t, "what it had is removed", func() error {
+		left := 0
+		for _, file := range before {
+			if _, err := os.Stat(file); err == nil {
+				left++
+			}
+		}
+		if left > 0 {
+			return fmt.Errorf("%d files are left", left)
+		}
+		return nil
+	})
+	until(t, "it is filled again", func() error {
+		if have := files(t, nodes[0]); len(have) < all/10 {
+			return fmt.Errorf("%d files are there", len(have))
+		}
+		return nil
+	})
+	whole(t, nodes[1], 5)
+	if have := copies(nodes); have > all+all/10 {
+		t.Errorf("there are %d files, and were %d", have, all)
+	}
+	l.found(nodes...)
+}

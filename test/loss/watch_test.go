@@ -1,0 +1,120 @@
+package loss_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/seed-16d79997/zot/test/e2e/harness"
+)
+
+// patience is how long repair may take: it looks every half minute.
+const patience = 5 * time.Minute
+
+// status is what `zot cluster status --json` says, as far as it matters here.
+type status struct {
+	Members []struct {
+		Name        string
+		Incarnation string
+		State       string
+		Voter       bool
+		Applied     *uint64
+	}
+	Blobs struct {
+		Damaged       int
+		BelowReplicas int
+		Emptying      []struct {
+			Node   string
+			Leaves bool
+			Copies int
+		}
+	}
+}
+
+func statusOf(t *testing.T, n *harness.Node) (s status, err error) {
+	t.Helper()
+	out, err := n.Zot(t, "cluster", "status", "--json")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &s)
+	}
+	return s, err
+}
+
+// incarnation is the disk of a node, as another one sees it.
+func incarnation(t *testing.T, asked *harness.Node, name string) string {
+	t.Helper()
+	s, err := statusOf(t, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range s.Members {
+		if m.Name == name {
+			return m.Incarnation
+		}
+	}
+	t.Fatalf("no node is named %s", name)
+	return ""
+}
+
+// until waits for a long time.
+func until(t *testing.T, goal string, reached func() error) {
+	t.Helper()
+	var last error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		if last = reached(); last == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: not within %s: %v", goal, patience, last)
+}
+
+// whole waits until a node sees so many members, all of which answer and vote, and no blob that lacks a copy.
+func whole(t *testing.T, asked *harness.Node, members int) {
+	t.Helper()
+	until(t, fmt.Sprintf("%d members are whole", members), func() error {
+		s, err := statusOf(t, asked)
+		if err != nil {
+			return err
+		}
+		for _, m := range s.Members {
+			if m.State != "member" || !m.Voter || m.Applied == nil {
+				return fmt.Errorf("%s is %s", m.Name, m.State)
+			}
+		}
+		if len(s.Members) != members || s.Blobs.BelowReplicas > 0 || s.Blobs.Damaged > 0 {
+			return fmt.Errorf("%d members, blobs %+v", len(s.Members), s.Blobs)
+		}
+		return nil
+	})
+}
+
+// files are those of a node's copies.
+func files(t *testing.T, n *harness.Node) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(n.Root, "copies"), func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			all = append(all, path)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // removed meanwhile
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// move moves a directory or file.
+func move(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
