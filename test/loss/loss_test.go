@@ -64,10 +64,15 @@ func TestTwoNodesLeaveAtOnce(t *testing.T) {
 	l.fill(60, nodes...)
 	stop := l.pushing(nodes[2], nodes[3])
 	defer stop()
+	errs := make(chan error, 2)
 	for _, n := range nodes[:2] {
-		if _, err := nodes[3].Zot(t, "cluster", "remove", n.Name); err != nil {
-			t.Fatal(err)
-		}
+		go func() { // waited for below
+			_, err := nodes[3].Zot(t, "cluster", "remove", n.Name)
+			errs <- err
+		}()
+	}
+	if err := errors.Join(<-errs, <-errs); err != nil {
+		t.Fatal(err)
 	}
 	whole(t, nodes[3], 2)
 	stop()
