@@ -99,6 +99,25 @@ func TestNodeIsEmptiedFromItself(t *testing.T) {
 	w.whole("sole", 1, 2, 3)
 }
 
+// A node whose disk is not mounted is emptied of what others have too. What only it has stays where it is until the
+// disk is back.
+func TestNodeIsEmptiedWhoseDiskIsNotMounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4, 2)
+	w.push("pair", 1, 2)
+	apply(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+	w.push("sole", 1)
+	w.setDown(1, true)
+	w.drain(1)
+	w.run()
+	w.whole("pair", 2, 2, 3, 4)
+	w.expect("sole", 1)
+	w.setDown(1, false)
+	w.run()
+	w.run()
+	w.whole("sole", 1, 2, 3, 4)
+}
+
 // Copies stay in distinct zones.
 func TestNodeIsEmptiedZoneByZone(t *testing.T) {
 	t.Parallel()
