@@ -171,8 +171,8 @@ func TestNodeIsDrained(t *testing.T) {
 	drain()
 	until(t, "no copies are left on it", func() error {
 		s, err := statusOf(t, nodes[2])
-		if err == nil && (len(s.Blobs.Emptying) != 1 || s.Blobs.Emptying[0].Copies > 0) {
-			err = fmt.Errorf("%+v", s.Blobs.Emptying)
+		if err == nil && (len(s.Emptying) != 1 || s.Emptying[0].Copies > 0) {
+			err = fmt.Errorf("%+v", s.Emptying)
 		}
 		return err
 	})

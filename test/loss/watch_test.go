@@ -28,11 +28,11 @@ type status struct {
 	Blobs struct {
 		Damaged       int
 		BelowReplicas int
-		Emptying      []struct {
-			Node   string
-			Leaves bool
-			Copies int
-		}
+	}
+	Emptying []struct {
+		Node   string
+		Leaves bool
+		Copies int
 	}
 }
 
