@@ -1,6 +1,7 @@
 package loss_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,16 +62,30 @@ func incarnation(t *testing.T, asked *harness.Node, name string) string {
 	return ""
 }
 
-// until waits for a long time.
+// until waits for as long as repair may take.
 func until(t *testing.T, goal string, reached func() error) {
 	t.Helper()
-	var last error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-		if last = reached(); last == nil {
+	within(t, patience, goal, reached)
+}
+
+// within waits for a while.
+func within(t *testing.T, while time.Duration, goal string, reached func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), while)
+	defer cancel()
+	again := time.NewTicker(500 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := reached()
+		if err == nil {
 			return
 		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not within %s: %v", goal, while, err)
+		}
 	}
-	t.Fatalf("%s: not within %s: %v", goal, patience, last)
 }
 
 // whole waits until a node sees so many members, all of which answer and vote, and no blob that lacks a copy.
@@ -91,6 +106,15 @@ func whole(t *testing.T, asked *harness.Node, members int) {
 		}
 		return nil
 	})
+}
+
+// verified has the nodes that are left checked against each other, and their disks. Where all nodes run at the end
+// the harness does that.
+func verified(t *testing.T, asked *harness.Node) {
+	t.Helper()
+	if _, err := asked.Zot(t, "cluster", "verify"); err != nil {
+		t.Error(err)
+	}
 }
 
 // files are those of a node's copies.

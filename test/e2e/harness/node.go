@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -68,7 +69,14 @@ func (n *Node) Kill(t testing.TB) {
 // Zot runs `zot` with some arguments and the node's configuration, and returns what it printed.
 func (n *Node) Zot(t testing.TB, arguments ...string) (string, error) {
 	t.Helper()
-	return TryRun(t, n.binary, append(arguments, "--config", n.file)...)
+	var complaints strings.Builder
+	cmd := exec.CommandContext(t.Context(), n.binary, append(arguments, "--config", n.file)...)
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("zot %s: %w\n%s", strings.Join(arguments, " "), err, complaints.String())
+	}
+	return string(out), err
 }
 
 // configure lays out directories, a secret and configuration files.
