@@ -1,12 +1,16 @@
 package fsm
 
 import (
+	"crypto/sha512"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/fsm/oci"
 )
+
+// maxDigest is the size of the longest Digest, a SHA-512.
+const maxDigest = 1 + sha512.Size
 
 // Digest is a digest as it travels and is stored: algorithm byte and raw bytes, half as long as its
 // text. "" is none.

@@ -30,7 +30,9 @@ type manifestRecord struct {
 	Inline       bool   `cbor:"3,keyasint,omitempty"` // the body is in bodies, else it is a blob
 	Subject      Digest `cbor:"4,keyasint,omitempty"`
 	ArtifactType string `cbor:"5,keyasint,omitempty"`
-	PushedAt     int64  `cbor:"6,keyasint,omitempty"` // Unix milliseconds, by the first put
+	PushedAt     int64  `cbor:"6,keyasint,omitempty"` // Unix milliseconds, by the last put
+	UntaggedAt   int64  `cbor:"7,keyasint,omitempty"` // Unix milliseconds, when a tag last ceased to name it
+	Touched      uint64 `cbor:"8,keyasint,omitempty"` // log index of the later of the two
 }
 
 // referencesRecord is what a manifest names, in order, each digest once in each list.
@@ -53,10 +55,43 @@ type referrerRecord struct {
 type pullsRecord struct {
 	Count  uint64 `cbor:"1,keyasint"`
 	Newest int64  `cbor:"2,keyasint"` // Unix milliseconds
+	Last   uint64 `cbor:"3,keyasint"` // log index at which it was counted last
 }
 
 func (r reader) manifest(repository string, d Digest) (manifestRecord, bool) {
 	return load[manifestRecord](r, manifests, within(repository, string(d)))
+}
+
+// manifestLike returns the first manifest of a repository whose digest begins with some bytes.
+func (r reader) manifestLike(repository string, beginning []byte) (Digest, bool) {
+	for key := range r.scan(manifests, within(repository, string(beginning)), nil) {
+		return Digest(bytes.Clone(key[len(repository)+1:])), true
+	}
+	return "", false
+}
+
+// touch changes what is remembered of a manifest, if it is there, and notes that this entry has.
+func (t *tx) touch(repository string, d Digest, change func(*manifestRecord)) {
+	m, there := t.manifest(repository, d)
+	if !there {
+		return
+	}
+	change(&m)
+	m.Touched = t.index
+	t.save(manifests, within(repository, string(d)), m)
+}
+
+func (r reader) pulls(repository string, d Digest) pullsRecord {
+	p, _ := load[pullsRecord](r, pulls, within(repository, string(d)))
+	return p
+}
+
+// judgePulls refuses with ErrNeeded if a manifest was pulled after a log index.
+func (r reader) judgePulls(repository string, d Digest, index uint64) error {
+	if last := r.pulls(repository, d).Last; last > index {
+		return ErrNeeded.with("%s was pulled, by entry %d", d, last)
+	}
+	return nil
 }
 
 func (r reader) references(repository string, d Digest) referencesRecord {

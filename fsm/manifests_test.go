@@ -1,6 +1,7 @@
 package fsm_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,8 +62,8 @@ func TestManifestEncodings(t *testing.T) {
 			{Tag: "3", If: fsm.TagCondition{Is: dig("x")}},
 		},
 	})
-	golden(t, fsm.DeleteManifest{Repository: "a", Digest: dig("x"), AtMostOneTag: true})
-	golden(t, fsm.DeleteTag{Repository: "a", Tag: "1", If: fsm.TagCondition{Is: dig("x")}})
+	golden(t, fsm.DeleteManifest{Repository: "a", Digest: dig("x"), AtMostOneTag: true, UnneededAt: 1000})
+	golden(t, fsm.DeleteTag{Repository: "a", Tag: "1", If: fsm.TagCondition{Is: dig("x")}, UnneededAt: 1000, Subject: []byte(dig("y"))[:20]})
 	golden(t, fsm.RestoreTag{Repository: "a", Tag: "1", Digest: dig("x"), If: fsm.TagCondition{Absent: true}})
 	golden(t, fsm.RecordPulls{Pulls: []fsm.Pull{{Repository: "a", Digest: dig("x"), Count: 3}}})
 	golden(t, fsm.CollectRepositories{Repositories: []string{"a", "b"}})
@@ -253,6 +254,183 @@ func TestDeleteManifestWithTooManyTags(t *testing.T) {
 	r.sound()
 }
 
+// TestDeleteUnneeded deletes what somebody saw to be of no use, unless it came to be of use after that.
+func TestDeleteUnneeded(t *testing.T) {
+	signature := put("a", "signature")
+	signature.Subject = dig("subject")
+	index := put("a", "index")
+	index.Manifests = []fsm.Digest{dig("m")}
+	pulled := fsm.RecordPulls{Pulls: []fsm.Pull{{Repository: "a", Digest: dig("m"), Count: 1}}}
+	subject := dig("subject")
+	for name, test := range map[string]struct {
+		before, after []fsm.Command
+		manifest      string
+		tag           fsm.DeleteTag // if it is no manifest
+		refusal       error
+	}{
+		"a manifest, and nothing happens": {
+			before:   []fsm.Command{put("a", "m"), pulled},
+			manifest: "m",
+		},
+		"a manifest that is tagged": {
+			before:   []fsm.Command{put("a", "m")},
+			after:    []fsm.Command{tagged(put("a", "m"), "1")},
+			manifest: "m",
+			refusal:  fsm.ErrNeeded,
+		},
+		"a manifest that is tagged already": {
+			before:   []fsm.Command{tagged(put("a", "m"), "1")},
+			manifest: "m",
+			refusal:  fsm.ErrNeeded,
+		},
+		"a manifest that is pushed again": {
+			before:   []fsm.Command{put("a", "m")},
+			after:    []fsm.Command{put("a", "m")},
+			manifest: "m",
+			refusal:  fsm.ErrNeeded,
+		},
+		"a manifest whose tag is restored and deleted": {
+			before: []fsm.Command{tagged(put("a", "m"), "1"), fsm.DeleteTag{Repository: "a", Tag: "1"}},
+			after: []fsm.Command{
+				fsm.RestoreTag{Repository: "a", Tag: "1", Digest: dig("m")}, fsm.DeleteTag{Repository: "a", Tag: "1"},
+			},
+			manifest: "m",
+			refusal:  fsm.ErrNeeded,
+		},
+		"a manifest that is pulled": {
+			before:   []fsm.Command{put("a", "m")},
+			after:    []fsm.Command{pulled},
+			manifest: "m",
+			refusal:  fsm.ErrNeeded,
+		},
+		"a manifest that is listed": {
+			before:   []fsm.Command{put("a", "m")},
+			after:    []fsm.Command{index},
+			manifest: "m",
+			refusal:  fsm.ErrManifestReferenced,
+		},
+		"a manifest whose subject is not there": {
+			before:   []fsm.Command{signature},
+			manifest: "signature",
+		},
+		"a manifest whose subject comes": {
+			before:   []fsm.Command{signature},
+			after:    []fsm.Command{put("a", "subject")},
+			manifest: "signature",
+			refusal:  fsm.ErrNeeded,
+		},
+		"a tag, and nothing happens": {
+			before: []fsm.Command{tagged(put("a", "m"), "1"), pulled},
+			after:  []fsm.Command{tagged(put("a", "m"), "2"), put("b", "subject")},
+			tag:    fsm.DeleteTag{Repository: "a", Tag: "1", Subject: []byte(subject)},
+		},
+		"a tag that is pushed again": {
+			before:  []fsm.Command{tagged(put("a", "m"), "1")},
+			after:   []fsm.Command{tagged(put("a", "m"), "1")},
+			tag:     fsm.DeleteTag{Repository: "a", Tag: "1"},
+			refusal: fsm.ErrNeeded,
+		},
+		"a tag that is moved and comes back": {
+			before:  []fsm.Command{tagged(put("a", "m"), "1")},
+			after:   []fsm.Command{tagged(put("a", "n"), "1"), fsm.RestoreTag{Repository: "a", Tag: "1", Digest: dig("m")}},
+			tag:     fsm.DeleteTag{Repository: "a", Tag: "1", If: fsm.TagCondition{Is: dig("m")}},
+			refusal: fsm.ErrNeeded,
+		},
+		"a tag that is pulled": {
+			before:  []fsm.Command{tagged(put("a", "m"), "1")},
+			after:   []fsm.Command{pulled},
+			tag:     fsm.DeleteTag{Repository: "a", Tag: "1"},
+			refusal: fsm.ErrNeeded,
+		},
+		"a tag whose subject comes": {
+			before:  []fsm.Command{tagged(put("a", "m"), "1")},
+			after:   []fsm.Command{put("a", "subject")},
+			tag:     fsm.DeleteTag{Repository: "a", Tag: "1", Subject: []byte(subject)[:20]},
+			refusal: fsm.ErrNeeded,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newCluster(t, 1)
+			doAll(r, test.before)
+			test.tag.UnneededAt = r.index
+			cmd := fsm.Command(test.tag)
+			if test.manifest != "" {
+				cmd = fsm.DeleteManifest{Repository: "a", Digest: dig(test.manifest), UnneededAt: r.index}
+			}
+			if len(test.after) > 0 {
+				doAll(r, test.after)
+			}
+			before := r.content()
+			result, err := r.Propose(t.Context(), payloadOf(t, cmd))
+			if err == nil {
+				err = r.Explain(result)
+			}
+			if !errors.Is(err, test.refusal) {
+				t.Errorf("%v, want %v", err, test.refusal)
+			}
+			if gone := r.content() != before; gone == (test.refusal != nil) {
+				t.Errorf("something changed: %t", gone)
+			}
+			r.sound()
+		})
+	}
+}
+
+// content is what is in repository a.
+func (r *replica) content() (text string) {
+	r.t.Helper()
+	r.view(func(v fsm.View) {
+		text = fmt.Sprintf("%+v %+v %q", v.Tags("a", "", 100), v.Manifests("a", "", 100), v.DeletedTags("a"))
+	})
+	return text
+}
+
+// TestPushAgain makes a tag and its manifest new, and is no change of what the tag names.
+func TestPushAgain(t *testing.T) {
+	r := newCluster(t, 1)
+	expect := func(named, pushed time.Time) {
+		t.Helper()
+		r.view(func(v fsm.View) {
+			tag, _ := v.Tag("a", "1")
+			m, _ := v.Manifest("a", dig("m"))
+			if tag.NamedAt != named.UnixMilli() || tag.PushedAt != pushed.UnixMilli() || m.PushedAt != pushed.UnixMilli() {
+				t.Errorf("%+v, %+v, want pushed %s, named %s", tag, m, pushed, named)
+			}
+		})
+	}
+	do(r, tagged(put("a", "m"), "1"))
+	first := r.date
+	expect(first, first)
+	r.date = r.date.Add(time.Hour)
+	push := r.next(payloadOf(t, tagged(put("a", "m"), "1")))
+	second := r.date
+	r.apply(push)
+	expect(first, second)
+
+	r.date = r.date.Add(time.Hour) // a retry is no push
+	retry := r.next(push.Payload)
+	retry.Envelope.Request = push.Envelope.Request
+	r.apply(retry)
+	expect(first, second)
+
+	r.date = first.Add(-time.Hour) // by a clock that is wrong
+	do(r, tagged(put("a", "m"), "1"))
+	expect(first, second)
+
+	r.date = second.Add(time.Hour)
+	do(r, tagged(put("a", "n"), "1"))
+	r.view(func(v fsm.View) {
+		h := v.TagHistory("a", "1").Entries
+		if want := (fsm.TagHistoryEntry{Digest: dig("m"), NamedAt: first.UnixMilli(), Until: r.date.UnixMilli()}); len(h) != 1 || h[0] != want {
+			t.Errorf("history %+v, want %+v", h, want)
+		}
+		if m, _ := v.Manifest("a", dig("m")); m.UntaggedAt != r.date.UnixMilli() {
+			t.Errorf("untagged at %d, want %d", m.UntaggedAt, r.date.UnixMilli())
+		}
+	})
+	r.sound()
+}
+
 func TestRestoreTag(t *testing.T) {
 	r := newCluster(t, 1)
 	do(r, tagged(put("a", "m"), "1"))
@@ -264,7 +442,7 @@ func TestRestoreTag(t *testing.T) {
 	do(r, fsm.DeleteTag{Repository: "a", Tag: "1"})
 	r.view(func(v fsm.View) {
 		h := v.TagHistory("a", "1")
-		if !h.Deleted || len(h.Entries) != 3 || h.Entries[1].Digest != dig("n") || h.Entries[1].Until <= h.Entries[1].PushedAt {
+		if !h.Deleted || len(h.Entries) != 3 || h.Entries[1].Digest != dig("n") || h.Entries[1].Until <= h.Entries[1].NamedAt {
 			t.Errorf("history %+v", h)
 		}
 	})

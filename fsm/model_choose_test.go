@@ -33,8 +33,8 @@ func (g *generator) command() operation {
 		{4, g.deleteBlob},
 		{8, g.collectBlobs},
 		{24, g.putManifest},
-		{5, g.deleteManifest},
-		{4, g.deleteTag},
+		{8, g.deleteManifest},
+		{6, g.deleteTag},
 		{4, g.restoreTag},
 		{2, g.recordPulls},
 		{3, g.collectRepositories},
@@ -274,7 +274,19 @@ func (g *generator) manifestName() (name string, d fsm.Digest) {
 func (g *generator) deleteManifest() operation {
 	name, d := g.manifestName()
 	c := fsm.DeleteManifest{Repository: name, Digest: d, AtMostOneTag: chance(g.r, 50)}
+	if r := g.m.repos[name]; r != nil && chance(g.r, 60) {
+		if all := r.loose(); len(all) > 0 {
+			c.Digest = pick(g.r, all)
+			c.UnneededAt = g.seen(r.manifests[c.Digest].touched, r.pulls[c.Digest].by)
+		}
+	}
 	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.deleteManifest(c) }))
+}
+
+// seen is an index at which somebody looked at the state: just now, or about when something happened.
+func (g *generator) seen(happened ...uint64) uint64 {
+	at := pick(g.r, append(happened, g.m.index))
+	return at - min(at, uint64(between(g.r, 0, 1)))
 }
 
 func (g *generator) deleteTag() operation {
@@ -283,6 +295,13 @@ func (g *generator) deleteTag() operation {
 		tag = pick(g.r, sorted(r.tags))
 	}
 	c := fsm.DeleteTag{Repository: name, Tag: tag, If: g.condition(name, tag)}
+	if r := g.m.repos[name]; r != nil && chance(g.r, 60) {
+		c.UnneededAt = g.seen(r.tags[tag].by, r.pulls[r.tags[tag].digest].by)
+	}
+	if chance(g.r, 30) {
+		_, d := g.manifestName()
+		c.Subject = []byte(d)[:pick(g.r, []int{0, 1, 10, len(d)})]
+	}
 	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.deleteTag(c) }))
 }
 

@@ -358,7 +358,7 @@ func (f modelFacts) tags(name string) []fsm.Tag {
 	var all []fsm.Tag
 	if r := f.repos[name]; r != nil {
 		for _, tag := range sorted(r.tags) {
-			all = append(all, fsm.Tag{Name: tag, Digest: r.tags[tag].digest, PushedAt: r.tags[tag].pushed})
+			all = append(all, fsm.Tag{Name: tag, Digest: r.tags[tag].digest, NamedAt: r.tags[tag].named, PushedAt: r.tags[tag].pushed})
 		}
 	}
 	return all
@@ -394,7 +394,7 @@ func (f modelFacts) manifest(name string, d fsm.Digest) string {
 	children := slices.Compact(slices.Sorted(slices.Values(c.Manifests)))
 	return fmt.Sprint(fsm.Manifest{
 		Digest: d, Size: c.Size, MediaType: c.MediaType, Inline: len(c.Body) > 0, Subject: c.Subject,
-		ArtifactType: c.ArtifactType, PushedAt: man.pushed,
+		ArtifactType: c.ArtifactType, PushedAt: man.pushed, UntaggedAt: man.untagged,
 	}, string(c.Body), sorted(man.blobs), children, r.tagsOf(d), r.listedBy(d), r.pulls[d].count, r.pulls[d].newest)
 }
 

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/seed-16d79997/zot/fsm"
 )
@@ -40,6 +41,8 @@ func (m *model) putManifest(c fsm.PutManifest) (done fsm.ManifestPut, _ *fsm.Ref
 		r.manifests[c.Digest] = &modelManifest{put: c, blobs: blobs, pushed: m.date}
 		done.Created = true
 	}
+	man := r.manifests[c.Digest]
+	man.pushed, man.touched = max(man.pushed, m.date), m.index
 	for _, move := range c.Tags {
 		m.move(r, move.Tag, c.Digest)
 	}
@@ -62,6 +65,7 @@ func (r *modelRepo) allows(tag string, c fsm.TagCondition, wanted fsm.Digest) bo
 func (m *model) move(r *modelRepo, tag string, to fsm.Digest) {
 	now := r.tags[tag]
 	if now.digest == to {
+		r.tags[tag] = modelTag{to, now.named, max(now.pushed, m.date), m.index}
 		return
 	}
 	h := r.past[tag]
@@ -69,11 +73,14 @@ func (m *model) move(r *modelRepo, tag string, to fsm.Digest) {
 		h = &modelHistory{}
 	}
 	if now.digest != "" {
-		h.entries = append(h.entries, fsm.TagHistoryEntry{Digest: now.digest, PushedAt: now.pushed, Until: m.date})
+		h.entries = append(h.entries, fsm.TagHistoryEntry{Digest: now.digest, NamedAt: now.named, Until: m.date})
 		if len(h.entries) > 16 {
 			h.entries = h.entries[1:]
 		}
 		r.past[tag] = h
+		if man := r.manifests[now.digest]; man != nil {
+			man.untagged, man.touched = max(man.untagged, m.date), m.index
+		}
 	}
 	if to == "" {
 		delete(r.tags, tag)
@@ -81,7 +88,7 @@ func (m *model) move(r *modelRepo, tag string, to fsm.Digest) {
 		return // there are too few names in the test for the oldest to be forgotten
 	}
 	h.deleted = 0
-	r.tags[tag] = modelTag{to, m.date}
+	r.tags[tag] = modelTag{to, m.date, m.date, m.index}
 }
 
 // tagsOf is the tags that name a manifest.
@@ -96,6 +103,13 @@ func (r *modelRepo) listedBy(d fsm.Digest) []fsm.Digest {
 	})
 }
 
+// loose is the manifests that no tag names and no index lists.
+func (r *modelRepo) loose() []fsm.Digest {
+	return slices.DeleteFunc(sorted(r.manifests), func(d fsm.Digest) bool {
+		return len(r.tagsOf(d)) > 0 || len(r.listedBy(d)) > 0
+	})
+}
+
 func (m *model) deleteManifest(c fsm.DeleteManifest) (fsm.None, *fsm.Refusal) {
 	r := m.repos[c.Repository]
 	if r == nil || r.manifests[c.Digest] == nil {
@@ -105,6 +119,9 @@ func (m *model) deleteManifest(c fsm.DeleteManifest) (fsm.None, *fsm.Refusal) {
 		return fsm.None{}, fsm.ErrManifestReferenced
 	}
 	tags := r.tagsOf(c.Digest)
+	if c.UnneededAt != 0 && (len(tags) > 0 || r.wanted(c.Digest, c.UnneededAt)) {
+		return fsm.None{}, fsm.ErrNeeded
+	}
 	if c.AtMostOneTag && len(tags) > 1 {
 		return fsm.None{}, fsm.ErrManyTags
 	}
@@ -122,6 +139,12 @@ func (m *model) deleteManifest(c fsm.DeleteManifest) (fsm.None, *fsm.Refusal) {
 	return fsm.None{}, nil
 }
 
+// wanted says of a manifest that has no tag whether its subject is there, or anybody came for it after an entry.
+func (r *modelRepo) wanted(d fsm.Digest, index uint64) bool {
+	man := r.manifests[d]
+	return r.manifests[man.put.Subject] != nil || max(man.touched, r.pulls[d].by) > index
+}
+
 func (m *model) deleteTag(c fsm.DeleteTag) (fsm.None, *fsm.Refusal) {
 	r := m.repos[c.Repository]
 	if r == nil || r.tags[c.Tag].digest == "" {
@@ -130,8 +153,18 @@ func (m *model) deleteTag(c fsm.DeleteTag) (fsm.None, *fsm.Refusal) {
 	if c.If.Absent || c.If.Is != "" && c.If.Is != r.tags[c.Tag].digest {
 		return fsm.None{}, fsm.ErrTagCondition
 	}
+	if now := r.tags[c.Tag]; c.UnneededAt != 0 && (max(now.by, r.pulls[now.digest].by) > c.UnneededAt || r.hasLike(c.Subject)) {
+		return fsm.None{}, fsm.ErrNeeded
+	}
 	m.move(r, c.Tag, "")
 	return fsm.None{}, nil
+}
+
+// hasLike says whether a manifest has a digest that begins with some bytes, if there are any.
+func (r *modelRepo) hasLike(beginning []byte) bool {
+	return len(beginning) > 0 && slices.ContainsFunc(sorted(r.manifests), func(d fsm.Digest) bool {
+		return strings.HasPrefix(string(d), string(beginning))
+	})
 }
 
 func (m *model) restoreTag(c fsm.RestoreTag) (fsm.None, *fsm.Refusal) {
@@ -156,7 +189,7 @@ func (m *model) recordPulls(c fsm.RecordPulls) (fsm.None, *fsm.Refusal) {
 	for _, p := range c.Pulls {
 		if r := m.repos[p.Repository]; r != nil && r.manifests[p.Digest] != nil {
 			old := r.pulls[p.Digest]
-			r.pulls[p.Digest] = modelPulls{old.count + p.Count, max(old.newest, m.date)}
+			r.pulls[p.Digest] = modelPulls{old.count + p.Count, max(old.newest, m.date), m.index}
 		}
 	}
 	return fsm.None{}, nil

@@ -48,14 +48,16 @@ type modelRepo struct {
 }
 
 type modelManifest struct {
-	put    fsm.PutManifest
-	blobs  map[fsm.Digest]bool
-	pushed int64
+	put              fsm.PutManifest
+	blobs            map[fsm.Digest]bool
+	pushed, untagged int64
+	touched          uint64 // index of the entry that pushed or untagged it last
 }
 
 type modelTag struct {
-	digest fsm.Digest
-	pushed int64
+	digest        fsm.Digest
+	named, pushed int64
+	by            uint64 // index of the entry that pushed it last
 }
 
 type modelHistory struct {
@@ -66,6 +68,7 @@ type modelHistory struct {
 type modelPulls struct {
 	count  uint64
 	newest int64
+	by     uint64 // index of the entry that counted last
 }
 
 type modelBlob struct {

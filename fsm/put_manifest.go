@@ -22,7 +22,7 @@ const maxNamed = 20
 // the other Blobs, and Body is empty. Manifests are the children of an index, Optional the blobs that may
 // be absent (non-distributable layers): those that are there are counted and kept. Subject may be absent
 // and keeps nothing alive. Store is the repository's, should it not exist yet. Pushing the same digest again
-// moves tags and changes nothing else.
+// moves tags, makes tags and manifest ones that were pushed now, and changes nothing else.
 //
 // Refused with:
 //   - ErrManifestBlobUnknown if a blob has no link in this repository or is damaged, or a child is no manifest
@@ -129,7 +129,9 @@ func (c PutManifest) apply(t *tx) (ManifestPut, error) {
 		return ManifestPut{}, err
 	}
 	_, had := t.manifest(c.Repository, c.Digest)
-	if !had {
+	if had {
+		t.touch(c.Repository, c.Digest, func(m *manifestRecord) { m.PushedAt = max(m.PushedAt, t.date) })
+	} else {
 		c.insert(t, refs)
 	}
 	for _, m := range c.Tags {
@@ -191,7 +193,7 @@ func (c PutManifest) insert(t *tx, refs referencesRecord) {
 	key := within(c.Repository, string(c.Digest))
 	t.save(manifests, key, manifestRecord{
 		Size: c.Size, MediaType: c.MediaType, Inline: len(c.Body) > 0,
-		Subject: c.Subject, ArtifactType: c.ArtifactType, PushedAt: t.date,
+		Subject: c.Subject, ArtifactType: c.ArtifactType, PushedAt: t.date, Touched: t.index,
 	})
 	if len(c.Body) > 0 {
 		t.put(bodies, key, c.Body)

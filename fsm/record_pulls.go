@@ -34,11 +34,11 @@ func (c RecordPulls) apply(t *tx) (None, error) {
 		if _, there := t.manifest(p.Repository, p.Digest); !there {
 			continue
 		}
-		key := within(p.Repository, string(p.Digest))
-		r, _ := load[pullsRecord](t.reader, pulls, key)
+		r := t.pulls(p.Repository, p.Digest)
 		r.Count += p.Count
 		r.Newest = max(r.Newest, t.date)
-		t.save(pulls, key, r)
+		r.Last = t.index
+		t.save(pulls, within(p.Repository, string(p.Digest)), r)
 	}
 	return None{}, nil
 }

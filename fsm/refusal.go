@@ -87,6 +87,7 @@ var (
 	ErrManifestReferenced  = &Refusal{Code: "manifest is referenced"}
 	ErrTagUnknown          = &Refusal{Code: "tag unknown"}
 	ErrTagCondition        = &Refusal{Code: "tag condition failed"}
+	ErrNeeded              = &Refusal{Code: "needed again"}
 	ErrManyTags            = &Refusal{Code: "several tags"}
 	ErrTooManyTags         = &Refusal{Code: "too many tags"}
 )

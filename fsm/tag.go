@@ -9,7 +9,9 @@ const (
 // tagRecord is a tag that exists.
 type tagRecord struct {
 	Digest   Digest `cbor:"1,keyasint"`
-	PushedAt int64  `cbor:"2,keyasint,omitempty"` // Unix milliseconds, when it came to name this manifest
+	NamedAt  int64  `cbor:"2,keyasint,omitempty"` // Unix milliseconds, when it came to name this manifest
+	PushedAt int64  `cbor:"3,keyasint,omitempty"` // Unix milliseconds, when it was last said to name it
+	Pushed   uint64 `cbor:"4,keyasint,omitempty"` // log index of that
 }
 
 // historyRecord is what a tag named before. It outlives the tag.
@@ -18,10 +20,11 @@ type historyRecord struct {
 	Deleted uint64         `cbor:"2,keyasint,omitempty"` // log index at which the tag was deleted; 0: it exists
 }
 
+// historyEntry is one manifest, and from when to when the tag named it, in Unix milliseconds.
 type historyEntry struct {
-	Digest   Digest `cbor:"1,keyasint"`
-	PushedAt int64  `cbor:"2,keyasint,omitempty"`
-	Until    int64  `cbor:"3,keyasint,omitempty"` // Unix milliseconds
+	Digest  Digest `cbor:"1,keyasint"`
+	NamedAt int64  `cbor:"2,keyasint,omitempty"`
+	Until   int64  `cbor:"3,keyasint,omitempty"`
 }
 
 func (r reader) tag(repository, tag string) (tagRecord, bool) {
@@ -60,18 +63,20 @@ func (r reader) judgeTag(repository, tag string, c TagCondition, wanted Digest) 
 	return nil
 }
 
-// setTag makes a tag name a manifest. One that does already stays as it is, its date too.
+// setTag makes a tag name a manifest. One that does already gets a newer date: whoever pushes a tag relies
+// on it as on a new one.
 func (t *tx) setTag(repository, tag string, d Digest) {
-	now, exists := t.tag(repository, tag)
-	if exists && now.Digest == d {
-		return
-	}
-	if exists {
-		t.leaveTag(repository, tag, now, 0)
-	} else {
+	was, existed := t.tag(repository, tag)
+	now := tagRecord{Digest: d, NamedAt: t.date, PushedAt: t.date, Pushed: t.index}
+	switch {
+	case existed && was.Digest == d:
+		now.NamedAt, now.PushedAt = was.NamedAt, max(was.PushedAt, t.date)
+	case existed:
+		t.leaveTag(repository, tag, was, 0)
+	default:
 		t.untag(repository, tag, 0)
 	}
-	t.save(tags, within(repository, tag), tagRecord{Digest: d, PushedAt: t.date})
+	t.save(tags, within(repository, tag), now)
 	t.put(tagged, within(repository, string(d), tag), nil)
 }
 
@@ -88,10 +93,11 @@ func (t *tx) removeTag(repository, tag string) {
 // leaveTag puts what a tag named into its history; deleted is the log index if the tag goes.
 func (t *tx) leaveTag(repository, tag string, now tagRecord, deleted uint64) {
 	h := t.tagHistory(repository, tag)
-	h.Entries = append(h.Entries, historyEntry{Digest: now.Digest, PushedAt: now.PushedAt, Until: t.date})
+	h.Entries = append(h.Entries, historyEntry{Digest: now.Digest, NamedAt: now.NamedAt, Until: t.date})
 	h.Entries = h.Entries[max(0, len(h.Entries)-maxHistory):]
 	t.save(history, within(repository, tag), h)
 	t.del(tagged, within(repository, string(now.Digest), tag))
+	t.touch(repository, now.Digest, func(m *manifestRecord) { m.UntaggedAt = max(m.UntaggedAt, t.date) })
 	if deleted != 0 {
 		t.untag(repository, tag, deleted)
 	}

@@ -12,7 +12,8 @@ type Manifest struct {
 	Inline       bool // Body has it; else it is a blob of the repository
 	Subject      Digest
 	ArtifactType string
-	PushedAt     int64 // Unix milliseconds, by the first put
+	PushedAt     int64 // Unix milliseconds, by the last put
+	UntaggedAt   int64 // Unix milliseconds, when a tag last ceased to name it; 0: none has
 }
 
 // Resolve returns the manifest that a reference names in a repository.
@@ -53,7 +54,7 @@ func (v View) Manifest(repository string, d Digest) (Manifest, bool) {
 }
 
 func (m manifestRecord) export(d Digest) Manifest {
-	return Manifest{d, m.Size, m.MediaType, m.Inline, m.Subject, m.ArtifactType, m.PushedAt}
+	return Manifest{d, m.Size, m.MediaType, m.Inline, m.Subject, m.ArtifactType, m.PushedAt, m.UntaggedAt}
 }
 
 // Manifests returns the manifests of a repository in the order of their digests, from the one behind
@@ -72,6 +73,12 @@ func (v View) Manifests(repository string, after Digest, n int) []Manifest {
 		all = append(all, mustDecode[manifestRecord](value).export(Digest(key[len(prefix):])))
 	}
 	return all
+}
+
+// ManifestLike returns the first manifest of a repository whose digest begins with some bytes, and whether
+// there is one.
+func (v View) ManifestLike(repository string, beginning []byte) (Digest, bool) {
+	return v.manifestLike(repository, beginning)
 }
 
 // Body returns the body of an inline manifest, nil for any other.
@@ -128,6 +135,6 @@ func (v View) Referrers(repository string, subject Digest, artifactType string, 
 
 // Pulls returns how often a manifest was pulled, and the newest time in Unix milliseconds, 0 for never.
 func (v View) Pulls(repository string, d Digest) (count uint64, newest int64) {
-	p, _ := load[pullsRecord](v.reader, pulls, within(repository, string(d)))
+	p := v.pulls(repository, d)
 	return p.Count, p.Newest
 }

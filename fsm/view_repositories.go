@@ -30,13 +30,14 @@ func (v View) Vacant(last string, n int) []string { return v.rest(vacant, nil, l
 type Tag struct {
 	Name     string
 	Digest   Digest
-	PushedAt int64 // Unix milliseconds, when it came to name this manifest
+	NamedAt  int64 // Unix milliseconds, when it came to name this manifest
+	PushedAt int64 // Unix milliseconds, when it was pushed last, as what it is
 }
 
 // Tag returns a tag, and whether it exists.
 func (v View) Tag(repository, tag string) (Tag, bool) {
 	t, exists := v.tag(repository, tag)
-	return Tag{tag, t.Digest, t.PushedAt}, exists
+	return Tag{tag, t.Digest, t.NamedAt, t.PushedAt}, exists
 }
 
 // Tags returns the tags of a repository in order, from the one behind last on, n at most.
@@ -52,7 +53,7 @@ func (v View) Tags(repository, last string, n int) []Tag {
 			break
 		}
 		t := mustDecode[tagRecord](value)
-		all = append(all, Tag{string(key[len(prefix):]), t.Digest, t.PushedAt})
+		all = append(all, Tag{string(key[len(prefix):]), t.Digest, t.NamedAt, t.PushedAt})
 	}
 	return all
 }
@@ -70,9 +71,9 @@ type TagHistory struct {
 
 // TagHistoryEntry is one manifest that a tag named, and from when to when, in Unix milliseconds.
 type TagHistoryEntry struct {
-	Digest   Digest
-	PushedAt int64
-	Until    int64
+	Digest  Digest
+	NamedAt int64
+	Until   int64
 }
 
 // TagHistory returns the history of a tag; empty if it has none, or it is forgotten.

@@ -136,11 +136,11 @@ func pastOf(v fsm.View, repository, tag string) tagPast {
 		return n
 	}
 	if t, exists := v.Tag(repository, tag); exists {
-		now := manifest(t.Digest, t.PushedAt, 0)
+		now := manifest(t.Digest, t.NamedAt, 0)
 		past.Now = &now
 	}
 	for _, e := range slices.Backward(v.TagHistory(repository, tag).Entries) {
-		past.Names = append(past.Names, manifest(e.Digest, e.PushedAt, e.Until))
+		past.Names = append(past.Names, manifest(e.Digest, e.NamedAt, e.Until))
 	}
 	return past
 }
