@@ -93,11 +93,12 @@ func (c DeleteManifest) remove(t *tx, m manifestRecord) {
 	}
 	for _, d := range refs.Manifests {
 		t.del(namedBy, namedByKey(c.Repository, asManifest, d, c.Digest))
+		t.settle(c.Repository, d)
 	}
 	if m.Subject != "" {
 		t.del(referrers, referrerKey(c.Repository, m.Subject, m.ArtifactType, c.Digest))
 	}
-	for _, b := range []bucket{manifests, bodies, references, pulls} {
+	for _, b := range []bucket{manifests, bodies, references, loose, pulls} {
 		t.del(b, key)
 	}
 	t.changeRepository(c.Repository, store, func(r *repositoryRecord) { r.Manifests-- })

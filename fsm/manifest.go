@@ -70,6 +70,21 @@ func (r reader) manifestLike(repository string, beginning []byte) (Digest, bool)
 	return "", false
 }
 
+// isLoose reports whether a manifest is there, and no tag names it and no index lists it.
+func (r reader) isLoose(repository string, d Digest) bool {
+	_, listed := r.nameOf(repository, asManifest, d)
+	return !listed && r.has(manifests, within(repository, string(d))) && len(r.tagsOf(repository, d, 1)) == 0
+}
+
+// settle puts a manifest into the index of the loose ones or takes it out, after what names it has changed.
+func (t *tx) settle(repository string, d Digest) {
+	if t.isLoose(repository, d) {
+		t.put(loose, within(repository, string(d)), nil)
+	} else {
+		t.del(loose, within(repository, string(d)))
+	}
+}
+
 // touch changes what is remembered of a manifest, if it is there, and notes that this entry has.
 func (t *tx) touch(repository string, d Digest, change func(*manifestRecord)) {
 	m, there := t.manifest(repository, d)

@@ -35,6 +35,7 @@ type facts interface {
 	deletedTags(name string) []string
 	history(name, tag string) fsm.TagHistory
 	manifest(name string, d fsm.Digest) string
+	loose(name string) []fsm.Digest
 	referrers(name string, subject fsm.Digest, kind string) []fsm.Digest
 }
 
@@ -57,7 +58,7 @@ func describe(f facts, u *universe) []string {
 	}
 	add("catalog", f.catalog(), "vacant", f.vacant())
 	for _, name := range u.repositories {
-		add("repository", name, f.repository(name), f.tags(name), "deleted", f.deletedTags(name))
+		add("repository", name, f.repository(name), f.tags(name), "deleted", f.deletedTags(name), "loose", f.loose(name))
 		for _, tag := range u.tags {
 			add("history", name, tag, f.history(name, tag))
 		}
@@ -178,6 +179,10 @@ func (f viewFacts) manifest(name string, d fsm.Digest) string {
 	listed := pages(func(after fsm.Digest, n int) []fsm.Digest { return f.v.ListedBy(name, d, after, n) })
 	count, newest := f.v.Pulls(name, d)
 	return fmt.Sprint(m, string(f.v.Body(name, d)), blobs, manifests, tags, listed, count, newest)
+}
+
+func (f viewFacts) loose(name string) []fsm.Digest {
+	return pages(func(after fsm.Digest, n int) []fsm.Digest { return f.v.Loose(name, after, n) })
 }
 
 func (f viewFacts) referrers(name string, subject fsm.Digest, kind string) []fsm.Digest {
@@ -396,6 +401,13 @@ func (f modelFacts) manifest(name string, d fsm.Digest) string {
 		Digest: d, Size: c.Size, MediaType: c.MediaType, Inline: len(c.Body) > 0, Subject: c.Subject,
 		ArtifactType: c.ArtifactType, PushedAt: man.pushed, UntaggedAt: man.untagged,
 	}, string(c.Body), sorted(man.blobs), children, r.tagsOf(d), r.listedBy(d), r.pulls[d].count, r.pulls[d].newest)
+}
+
+func (f modelFacts) loose(name string) []fsm.Digest {
+	if r := f.repos[name]; r != nil {
+		return r.loose()
+	}
+	return nil
 }
 
 func (f modelFacts) referrers(name string, subject fsm.Digest, kind string) []fsm.Digest {

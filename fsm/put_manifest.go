@@ -137,6 +137,7 @@ func (c PutManifest) apply(t *tx) (ManifestPut, error) {
 	for _, m := range c.Tags {
 		t.setTag(c.Repository, m.Tag, c.Digest)
 	}
+	t.settle(c.Repository, c.Digest)
 	return ManifestPut{Created: !had}, nil
 }
 
@@ -206,6 +207,7 @@ func (c PutManifest) insert(t *tx, refs referencesRecord) {
 	}
 	for _, d := range refs.Manifests {
 		t.put(namedBy, namedByKey(c.Repository, asManifest, d, c.Digest), nil)
+		t.settle(c.Repository, d)
 	}
 	if c.Subject != "" {
 		t.save(referrers, referrerKey(c.Repository, c.Subject, c.ArtifactType, c.Digest), referrerRecord{

@@ -40,5 +40,6 @@ func (c RestoreTag) apply(t *tx) (None, error) {
 		return None{}, err
 	}
 	t.setTag(c.Repository, c.Tag, c.Digest)
+	t.settle(c.Repository, c.Digest)
 	return None{}, nil
 }

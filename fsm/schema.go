@@ -24,6 +24,7 @@ const (
 	bodies       bucket = "bodies"       // <repository> 0 <digest> -> the body, unless it is a blob
 	references   bucket = "references"   // <repository> 0 <digest> -> referencesRecord
 	namedBy      bucket = "namedBy"      // <repository> 0 <as><digest><manifest's digest> -> nothing
+	loose        bucket = "loose"        // <repository> 0 <digest> -> nothing; manifests that no tag names and no index lists
 	referrers    bucket = "referrers"    // <repository> 0 <subject><artifact type> 0 <digest> -> referrerRecord
 	tags         bucket = "tags"         // <repository> 0 <tag> -> tagRecord
 	tagged       bucket = "tagged"       // <repository> 0 <digest><tag> -> nothing
@@ -60,7 +61,7 @@ const (
 func replicated() []bucket {
 	return []bucket{
 		meta, nodes, stores, requests, expiries,
-		repositories, catalog, vacant, manifests, bodies, references, namedBy, referrers,
+		repositories, catalog, vacant, manifests, bodies, references, namedBy, loose, referrers,
 		tags, tagged, history, untagged, pulls, links,
 		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed,
 		sessions, sessionsOf, sessionsUntil, apiKeys, apiKeysOf, apiKeysUntil, preferences, starred, jobs,

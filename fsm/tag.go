@@ -64,7 +64,7 @@ func (r reader) judgeTag(repository, tag string, c TagCondition, wanted Digest) 
 }
 
 // setTag makes a tag name a manifest. One that does already gets a newer date: whoever pushes a tag relies
-// on it as on a new one.
+// on it as on a new one. The caller settles the manifest.
 func (t *tx) setTag(repository, tag string, d Digest) {
 	was, existed := t.tag(repository, tag)
 	now := tagRecord{Digest: d, NamedAt: t.date, PushedAt: t.date, Pushed: t.index}
@@ -97,6 +97,7 @@ func (t *tx) leaveTag(repository, tag string, now tagRecord, deleted uint64) {
 	h.Entries = h.Entries[max(0, len(h.Entries)-maxHistory):]
 	t.save(history, within(repository, tag), h)
 	t.del(tagged, within(repository, string(now.Digest), tag))
+	t.settle(repository, now.Digest)
 	t.touch(repository, now.Digest, func(m *manifestRecord) { m.UntaggedAt = max(m.UntaggedAt, t.date) })
 	if deleted != 0 {
 		t.untag(repository, tag, deleted)

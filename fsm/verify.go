@@ -182,6 +182,9 @@ func (c *checker) manifests() {
 		}
 		c.body(of, key, m, d)
 		c.references(of, name, d)
+		if c.v.isLoose(name, d) {
+			c.expect(of, indexKey{bucket: loose, key: string(key)})
+		}
 		if m.Subject != "" {
 			c.expected[referrers]++
 			if !c.v.has(referrers, referrerKey(name, m.Subject, m.ArtifactType, d)) {
@@ -273,7 +276,7 @@ func (c *checker) requests() {
 // indexes finds what stands in an index without a record.
 func (c *checker) indexes() {
 	for _, b := range []bucket{
-		catalog, vacant, bodies, references, namedBy, referrers, tagged, untagged,
+		catalog, vacant, bodies, references, namedBy, loose, referrers, tagged, untagged,
 		idle, linked, unlinked, damaged, copies, recorded, on, sole, requests,
 		sessionsOf, sessionsUntil, apiKeysOf, apiKeysUntil, starred,
 	} {

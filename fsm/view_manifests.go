@@ -75,6 +75,12 @@ func (v View) Manifests(repository string, after Digest, n int) []Manifest {
 	return all
 }
 
+// Loose returns the manifests of a repository that no tag names and no index lists, in the order of their
+// digests, from the one behind after on, n at most.
+func (v View) Loose(repository string, after Digest, n int) []Digest {
+	return v.digests(loose, within(repository), after, n)
+}
+
 // ManifestLike returns the first manifest of a repository whose digest begins with some bytes, and whether
 // there is one.
 func (v View) ManifestLike(repository string, beginning []byte) (Digest, bool) {
