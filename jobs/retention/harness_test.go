@@ -272,28 +272,16 @@ func (w *world) expectSaid(text string, want int) {
 	}
 }
 
-// expectNeverGone says of tags of repository a that nothing has removed them for a while.
-func (w *world) expectNeverGone(tags ...string) {
+// history is all that repository a remembers of its tags: it shows if one was gone for a moment.
+func (w *world) history() (text string) {
 	w.t.Helper()
 	w.view(func(v fsm.View) {
-		for _, tag := range tags {
-			if h := v.TagHistory("a", tag); len(h.Entries) > 0 {
-				w.t.Errorf("%s has the history %+v", tag, h)
-			}
+		tags := v.DeletedTags("a")
+		for _, t := range v.Tags("a", "", 10_000) {
+			tags = append(tags, t.Name)
 		}
-	})
-}
-
-// dump is what the state says of a manifest of repository a, but for its dates.
-func (w *world) dump(d fsm.Digest) (text string) {
-	w.t.Helper()
-	w.view(func(v fsm.View) {
-		m, _ := v.Manifest("a", d)
-		m.PushedAt = 0
-		blobs, manifests := v.References("a", d)
-		text = fmt.Sprintf("%+v %q %x %x", m, v.Body("a", d), blobs, manifests)
-		if m.Subject != "" {
-			text += fmt.Sprintf(" %+v", v.Referrers("a", m.Subject, "", fsm.Referrer{}, 10))
+		for _, t := range tags {
+			text += fmt.Sprintf("%s: %+v\n", t, v.TagHistory("a", t))
 		}
 	})
 	return text

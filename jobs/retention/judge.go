@@ -13,6 +13,7 @@ import (
 
 // repository is what is known of a repository. All dates are Unix milliseconds, 0 for never.
 type repository struct {
+	seen      uint64 // log index of the oldest state that it was read from
 	tags      []tag
 	manifests []manifest
 }
@@ -21,19 +22,17 @@ type repository struct {
 type tag struct {
 	name    string
 	digest  fsm.Digest
-	pushed  int64   // when it came to name this manifest
+	pushed  int64   // when it was last pushed as this manifest
 	pulled  int64   // when the manifest was pulled last, by this tag or any other name
 	subject subject // whose signature or the like it is, as the name says
 }
 
-// manifest is a manifest of the repository.
+// manifest is a manifest that no tag names and no index lists.
 type manifest struct {
 	digest   fsm.Digest
 	pushed   int64
 	pulled   int64
-	untagged int64 // when a tag last ceased to name it, as far as that matters
-	tagged   bool
-	listed   bool // by an index that is there
+	untagged int64 // when a tag last ceased to name it
 	subject  subject
 }
 
@@ -45,6 +44,13 @@ const (
 	there
 	missing
 )
+
+func thereIf(is bool) subject {
+	if is {
+		return there
+	}
+	return missing
+}
 
 // Thing is a tag or a manifest, and what becomes of it.
 type Thing struct {
@@ -72,7 +78,7 @@ type moment struct {
 // since is how long ago a date was.
 func (m moment) since(date int64) time.Duration { return time.Duration(m.date-date) * time.Millisecond }
 
-// judge says of each tag, and of each manifest that no tag stands for, what becomes of it. A manifest that loses
+// judge says of each tag, and of each manifest that nothing stands for, what becomes of it. A manifest that loses
 // its last tag stays for now: the tag may be brought back.
 func (p *policy) judge(r repository, at moment) iter.Seq[Thing] {
 	return func(yield func(Thing) bool) {
@@ -82,7 +88,7 @@ func (p *policy) judge(r repository, at moment) iter.Seq[Thing] {
 			}
 		}
 		for i, v := range p.judgeManifests(r.manifests, at) {
-			if m := r.manifests[i]; !m.tagged && !yield(Thing{"", m.digest, m.pushed, m.pulled, v}) {
+			if m := r.manifests[i]; !yield(Thing{"", m.digest, m.pushed, m.pulled, v}) {
 				return
 			}
 		}
@@ -176,10 +182,6 @@ func (p *policy) judgeManifests(manifests []manifest, at moment) []Verdict {
 	var things []thing
 	for i, m := range manifests {
 		switch {
-		case m.tagged:
-			verdicts[i] = stays("a tag names it")
-		case m.listed:
-			verdicts[i] = stays("an index lists it")
 		case m.subject != none:
 			verdicts[i] = p.judgeReferrer(m.subject, m.age(at), at)
 		case !p.DeleteUntagged:

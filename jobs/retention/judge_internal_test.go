@@ -156,8 +156,6 @@ func TestManifests(t *testing.T) {
 	}{
 		"untagged goes":                         {untagged, old(func(*manifest) {}), true},
 		"deleteUntagged is off":                 {Policy{}, old(func(*manifest) {}), false},
-		"tagged stays":                          {untagged, old(func(m *manifest) { m.tagged = true }), false},
-		"listed by an index stays":              {untagged, old(func(m *manifest) { m.listed = true }), false},
 		"younger than delay stays":              {untagged, old(func(m *manifest) { m.pushed = ago(23.9) }), false},
 		"as old as delay goes":                  {untagged, old(func(m *manifest) { m.pushed = ago(24) }), true},
 		"untagged for less than delay":          {untagged, old(func(m *manifest) { m.untagged = ago(2) }), false},
@@ -165,8 +163,6 @@ func TestManifests(t *testing.T) {
 		"pushed in the future stays":            {untagged, old(func(m *manifest) { m.pushed = ago(0) + 1e9 }), false},
 		"its subject is there":                  {Policy{DeleteUntagged: true, DeleteReferrers: true}, old(func(m *manifest) { m.subject = there }), false},
 		"its subject is gone":                   {Policy{DeleteReferrers: true}, old(func(m *manifest) { m.subject = missing }), true},
-		"its subject is gone, tagged":           {Policy{DeleteReferrers: true}, old(func(m *manifest) { m.subject, m.tagged = missing, true }), false},
-		"its subject is gone, listed":           {Policy{DeleteReferrers: true}, old(func(m *manifest) { m.subject, m.listed = missing, true }), false},
 		"its subject may come yet":              {Policy{DeleteReferrers: true}, old(func(m *manifest) { m.subject, m.pushed = missing, ago(23) }), false},
 		"deleteReferrers is off":                {untagged, old(func(m *manifest) { m.subject = missing }), false},
 		"keepUntagged pulledWithin":             {Policy{DeleteUntagged: true, KeepUntagged: Rules{PulledWithin: new(hours(48))}}, old(func(m *manifest) { m.pulled = ago(47) }), false},
@@ -201,11 +197,10 @@ func TestReferrersWaitForTheLease(t *testing.T) {
 }
 
 // What is needed takes no place among the newest untagged.
-func TestCountsAreOfUntaggedAlone(t *testing.T) {
+func TestCountsAreNotOfReferrers(t *testing.T) {
 	t.Parallel()
 	all := []manifest{
-		{digest: packed("tagged"), pushed: ago(30), tagged: true},
-		{digest: packed("listed"), pushed: ago(31), listed: true},
+		{digest: packed("signature"), pushed: ago(30), subject: there},
 		{digest: packed("new"), pushed: ago(32)},
 		{digest: packed("old"), pushed: ago(33)},
 	}
@@ -216,7 +211,7 @@ func TestCountsAreOfUntaggedAlone(t *testing.T) {
 			going = append(going, i)
 		}
 	}
-	if !slices.Equal(going, []int{3}) {
+	if !slices.Equal(going, []int{2}) {
 		t.Errorf("%v go", going)
 	}
 }

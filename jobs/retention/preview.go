@@ -14,7 +14,7 @@ const maxShown = 10_000
 type Preview struct {
 	Repository                string
 	Policy                    int // which of the policies is for it; -1: none, and everything stays
-	Tags, Manifests           int // how many there are, of manifests those that may go
+	Tags, Manifests           int // how many there are, of manifests those that no tag names and no index lists
 	GoingTags, GoingManifests int
 	Things                    []Thing // what goes, or all; so many at most
 }
@@ -45,7 +45,7 @@ func (p *Policies) preview(ctx context.Context, state State, store, name string,
 	if one == nil || err != nil {
 		return is, err
 	}
-	r, err := one.read(ctx, state, name, at)
+	r, err := one.read(ctx, state, name, true)
 	is.Policy, is.Tags, is.Manifests = one.number, len(r.tags), len(r.manifests)
 	for t := range one.judge(r, at) {
 		switch {

@@ -4,10 +4,12 @@
 // It is a job of the leader, and does not know it: its context ends with the leadership, its proposer is
 // bound to the term (invariant 10). It walks through the repositories one by one. What the policy says of a
 // repository is a function of what is known of it and of the date (judge.go), which is all that decides;
-// the rest reads the one and carries out the other. A command removes a tag only if it still names what was
-// judged, and no manifest that an index has come to list, so that a push in between wins. How far a walk has
-// come stands in the state: who leads next goes on there. A run looks at so many records and removes so many
-// things at most, and one repository is in memory at a time, some 200 bytes for each tag and manifest.
+// the rest reads the one and carries out the other. Each command carries the log index of what was read, and
+// removes nothing that somebody has pushed, tagged, listed or pulled since, or whose subject has come: what
+// comes in between wins, and nothing is gone for a moment. Of manifests only those are read that no tag names
+// and no index lists. How far a walk has come stands in the state: who leads next goes on there. A run looks at
+// so many records and removes so many things at most, and one repository is in memory at a time, some 200 bytes
+// for each tag and manifest.
 //
 // # Dates
 //

@@ -37,6 +37,7 @@ type walk struct {
 	Repositories int `json:"repositories"`
 	Tags         int `json:"tags"`
 	Manifests    int `json:"manifests"`
+	Needed       int `json:"needed"` // what it has judged to go, and somebody came to need in time
 }
 
 // run goes on with a walk, or begins one that is due.
@@ -152,7 +153,7 @@ func (b *burst) end() {
 		level = hclog.Info
 	}
 	b.Logger.Log(level, "retention has gone through all repositories", "store", b.Store, "dry_run", b.Policies.config.DryRun,
-		"repositories", w.Repositories, "tags_removed", w.Tags, "manifests_removed", w.Manifests)
+		"repositories", w.Repositories, "tags_removed", w.Tags, "manifests_removed", w.Manifests, "needed_again", w.Needed)
 	*w = walk{Anchor: w.Anchor, Ended: w.Anchor.At}
 }
 
@@ -166,14 +167,14 @@ func (b *burst) repository(ctx context.Context, name string) (done bool, err err
 	if p == nil || err != nil {
 		return err == nil, err
 	}
-	r, err := p.read(ctx, b.State, name, b.at)
+	r, err := p.read(ctx, b.State, name, len(p.KeepTags) > 0)
 	if err != nil {
 		return false, err
 	}
 	b.looks -= len(r.tags) + len(r.manifests)
 	if b.Policies.config.DryRun {
 		b.would(name, p.judge(r, b.at))
-	} else if done, err := b.carryOut(ctx, name, p.judge(r, b.at)); !done || err != nil {
+	} else if done, err := b.carryOut(ctx, name, r.seen, p.judge(r, b.at)); !done || err != nil {
 		return false, err
 	}
 	b.walk.Repositories++
@@ -181,7 +182,7 @@ func (b *burst) repository(ctx context.Context, name string) (done bool, err err
 }
 
 // carryOut removes what goes.
-func (b *burst) carryOut(ctx context.Context, repository string, things iter.Seq[Thing]) (done bool, err error) {
+func (b *burst) carryOut(ctx context.Context, repository string, seen uint64, things iter.Seq[Thing]) (done bool, err error) {
 	for t := range things {
 		switch {
 		case !t.Goes:
@@ -190,7 +191,7 @@ func (b *burst) carryOut(ctx context.Context, repository string, things iter.Seq
 			return false, nil
 		}
 		b.removals--
-		if err := b.remove(ctx, repository, t); err != nil {
+		if err := b.remove(ctx, repository, seen, t); err != nil {
 			return false, err
 		}
 	}
