@@ -131,28 +131,38 @@ type shelves struct {
 	mu    sync.Mutex
 	all   []held // guarded by mu, as below
 	where map[link]int
+	puts  map[link]int // how often each was noted
 }
 
-func newShelves() *shelves { return &shelves{where: map[link]int{}} }
+func newShelves() *shelves { return &shelves{where: map[link]int{}, puts: map[link]int{}} }
 
 // put notes a manifest. It is called before a push and after it: a delete may come between.
 func (s *shelves) put(h held) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := link{h.repo, h.image.digest}
+	s.puts[l]++
 	if _, there := s.where[l]; !there {
 		s.where[l] = len(s.all)
 		s.all = append(s.all, h)
 	}
 }
 
-// take takes out one that was deleted, or was found not to be there.
-func (s *shelves) take(h held) {
+// putsOf is how often a manifest was noted. Who deletes it asks before.
+func (s *shelves) putsOf(h held) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.puts[link{h.repo, h.image.digest}]
+}
+
+// take takes out one that was deleted, or was found not to be there, unless it was noted since: it may have been
+// deleted before that push, and the answer have come after it.
+func (s *shelves) take(h held, puts int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := link{h.repo, h.image.digest}
 	i, there := s.where[l]
-	if !there {
+	if !there || s.puts[l] != puts {
 		return
 	}
 	last := len(s.all) - 1

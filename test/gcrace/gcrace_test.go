@@ -149,7 +149,7 @@ func runRace(t *testing.T, s setting) {
 	defer r.rack.release()
 	defer r.rack.end(syscall.SIGKILL)
 	r.say("seed %d, %s of load, gcDelay %s, gcInterval %s, logs in %s", s.seed, s.duration, lease, interval, s.out)
-	for _, step := range []func(ctx context.Context){r.start, r.load, r.audit, r.stop, r.autopsy, r.start, r.deleteAll, r.drained, r.stop, r.empty} {
+	for _, step := range []func(ctx context.Context){r.start, r.load, r.audit, r.verify, r.stop, r.autopsy, r.start, r.deleteAll, r.drained, r.verify, r.stop, r.empty} {
 		if step(ctx); ctx.Err() != nil {
 			break
 		}

@@ -110,3 +110,21 @@ func TestPromises(t *testing.T) {
 		t.Errorf("%d promises are kept", n)
 	}
 }
+
+// A manifest that may be there must be among those that are deleted at the end: also one that was pushed again
+// before the answer to the deletion of the former came.
+func TestShelves(t *testing.T) {
+	t.Parallel()
+	s, h := newShelves(), held{"race/a", &image{digest: "sha256:a"}}
+	s.put(h)
+	puts := s.putsOf(h) // a delete is sent
+	s.put(h)            // and a push of the same
+	s.take(h, puts)     // the delete is answered
+	if s.count() != 1 {
+		t.Error("what was pushed since is forgotten")
+	}
+	s.take(h, s.putsOf(h))
+	if s.count() != 0 {
+		t.Error("what was deleted is there")
+	}
+}

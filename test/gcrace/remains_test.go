@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,6 +98,17 @@ func (r *race) auditNode(ctx context.Context, n *node, all []held) (visible []he
 	return visible
 }
 
+// verify has a node compare all of them, as an operator does.
+func (r *race) verify(ctx context.Context) {
+	n := r.rack.nodes[0]
+	out, err := exec.CommandContext(ctx, n.zot, "cluster", "verify", "--hash", "--config", n.file).CombinedOutput()
+	if err != nil && ctx.Err() == nil {
+		r.fail("zot cluster verify: %v\n%s", err, out)
+		return
+	}
+	r.say("zot cluster verify: %s", out)
+}
+
 // deleteAll deletes every manifest that may be there.
 func (r *race) deleteAll(ctx context.Context) {
 	all := r.shelves.list()
@@ -138,7 +150,7 @@ func (r *race) left(ctx context.Context) string {
 		for _, n := range r.rack.nodes {
 			a := r.sendTo(ctx, r.rack.lifeOf(n), request{what: "is a repository left", method: http.MethodGet, target: "/v2/" + repo + "/tags/list"})
 			if a.status != http.StatusNotFound {
-				return fmt.Sprintf("repository %s at %s", repo, n.name)
+				return fmt.Sprintf("repository %s at %s: %s", repo, n.name, a)
 			}
 		}
 	}

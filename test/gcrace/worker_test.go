@@ -313,15 +313,16 @@ func (w *worker) refused(r *reply, h held, promised map[digest.Digest]time.Time)
 
 // delete deletes a manifest with all its tags.
 func (w *worker) delete(ctx context.Context, h held) {
+	puts := w.shelves.putsOf(h)
 	r, _ := w.decided(ctx, request{what: "DELETE manifest", method: http.MethodDelete, target: manifestTarget(h.repo, h.image.digest.String())})
 	switch {
 	case r == nil:
 	case r.status == http.StatusAccepted:
 		over := r.ended.Add(lease + time.Duration(w.rng.Int64N(int64(interval))))
 		w.fading.add(fading{h.repo, h.image.blobs[0], over})
-		w.shelves.take(h)
+		w.shelves.take(h, puts)
 	case r.status == http.StatusNotFound:
-		w.shelves.take(h)
+		w.shelves.take(h, puts)
 	default:
 		w.fail("a manifest was not deleted: %s", r)
 	}
