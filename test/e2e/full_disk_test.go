@@ -103,6 +103,7 @@ func startOnSmallDisk(t *testing.T, size int) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		harness.Verify(t, exec.CommandContext(context.WithoutCancel(t.Context()), binary, "cluster", "verify", "--config", file))
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the node ended with %v", err)

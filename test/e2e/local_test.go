@@ -88,6 +88,9 @@ func startLocal(t *testing.T, dir string) (stop func()) {
 	})
 	return func() {
 		t.Helper()
+		verify := exec.CommandContext(t.Context(), filepath.Join(dir, "bin/zot"), "cluster", "verify", "--config", "deploy/local/node1.json")
+		verify.Dir = dir
+		harness.Verify(t, verify)
 		running = false
 		if err := errors.Join(interrupt(), says("stopping node1", "stopping node2", "stopping node3")); err != nil {
 			t.Error(err)

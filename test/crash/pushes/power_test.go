@@ -12,12 +12,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-16d79997/zot/test/crash/powerfs"
+	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
 const (
@@ -66,6 +68,7 @@ func TestPowerCutsUnderPushes(t *testing.T) {
 	}
 	boot(t, rng, machines)
 	checkAll(t, machines, all)
+	harness.Verify(t, exec.CommandContext(t.Context(), harness.Program(t, "ZOT"), "cluster", "verify", "--hash", "--config", machines[0].file))
 	cut(t, machines, 1)
 	pushes, blobs := 0, 0
 	for _, c := range all {

@@ -67,7 +67,7 @@ func StartContainers(t testing.TB, engine *Engine, dockerfile string, count int)
 	}
 	WaitWritable(t, nodes...)
 	t.Cleanup(func() {
-		verify(t, engine.command(outlasting(t), "exec", all[0].id, "/usr/bin/zot", "cluster", "verify", "--config", "/etc/zot/config.json"))
+		Verify(t, engine.command(outlasting(t), "exec", all[0].id, "/usr/bin/zot", "cluster", "verify", "--config", "/etc/zot/config.json"))
 	})
 	return all
 }

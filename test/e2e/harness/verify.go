@@ -17,12 +17,13 @@ func verifyAtEnd(t testing.TB, nodes []*Node) {
 			default:
 			}
 		}
-		verify(t, exec.CommandContext(outlasting(t), nodes[0].binary, "cluster", "verify", "--config", nodes[0].file))
+		Verify(t, exec.CommandContext(outlasting(t), nodes[0].binary, "cluster", "verify", "--config", nodes[0].file))
 	})
 }
 
-// verify runs 'zot cluster verify' at the end of a test, and fails it if anything is broken or could not be checked.
-func verify(t testing.TB, cmd *exec.Cmd) {
+// Verify runs 'zot cluster verify' at the end of a test, while all nodes run, and fails it if anything is broken or could
+// not be checked.
+func Verify(t testing.TB, cmd *exec.Cmd) {
 	t.Helper()
 	if t.Failed() || t.Skipped() {
 		return
