@@ -65,14 +65,10 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 //
 // It fails with blobstore.ErrNoSpace if this node's disk is full: the state grows on it too.
 func (g *Registry) record(w *answer, r *http.Request, cmd fsm.PutManifest, d digest.Digest, content []byte) error {
-	u, err := g.blobs.Usage(r.Context())
-	if err != nil {
+	if err := g.room(r.Context()); err != nil {
 		return err
 	}
-	if u.Full() {
-		return fmt.Errorf("%w: the disk is used to %d %%, and pushes are taken below %d %%", blobstore.ErrNoSpace, u.Percent(), blobstore.FullFrom)
-	}
-	_, err = alive(w, r, func(ctx context.Context) (struct{}, error) {
+	_, err := alive(w, r, func(ctx context.Context) (struct{}, error) {
 		if err := g.place(ctx, &cmd, d, content); err != nil {
 			return struct{}{}, err
 		}

@@ -44,6 +44,9 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 		}
 		algorithm = whole.Algorithm()
 	}
+	if err := g.room(r.Context()); err != nil { // most clients send the bytes before they read why these are refused
+		return err
+	}
 	now, err := g.now()
 	if err != nil {
 		return err
@@ -53,6 +56,16 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 		return g.storeWhole(w, r, q, u, whole)
 	}
 	return g.accepted(w, q, u, 0, http.StatusAccepted)
+}
+
+// room fails with blobstore.ErrNoSpace if this node's disk is so full that what is left is for its log and state.
+func (g *Registry) room(ctx context.Context) error {
+	u, err := g.blobs.Usage(ctx)
+	if err == nil && u.Full() {
+		err = fmt.Errorf("%w: the disk is used to %d %%, and pushes are taken below %d %%: make room there; pulls and deletes go on",
+			blobstore.ErrNoSpace, u.Percent(), blobstore.FullFrom)
+	}
+	return err
 }
 
 // storeWhole takes a whole blob. If that fails nothing is left of it: its client was told of no upload.

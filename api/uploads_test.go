@@ -199,10 +199,14 @@ func TestFullStore(t *testing.T) {
 
 	// A manifest needs room too, in the state. What is there is read and deleted.
 	w.pushImage("v1", "")
+	post := call{method: http.MethodPost, path: "/v2/a/b/blobs/uploads/"}
+	mount := call{method: http.MethodPost, path: "/v2/a/c/blobs/uploads/?from=a/b&mount=" + digest.FromString("config").String()}
 	put := call{method: http.MethodPut, path: "/v2/a/b/manifests/v1", header: []string{"Content-Type: " + typeImage}, body: image(digest.FromString("config").String(), "")}
 	w.must(http.StatusCreated, put)
 	w.blobs.SetCapacity(10)
 	comesAgain(t, w.do(put), http.StatusInsufficientStorage)
+	comesAgain(t, w.do(post), http.StatusInsufficientStorage)
+	w.must(http.StatusCreated, mount)
 	w.must(http.StatusOK, call{path: "/v2/a/b/manifests/v1"})
 	w.must(http.StatusAccepted, call{method: http.MethodDelete, path: "/v2/a/b/manifests/v1"})
 	w.blobs.SetCapacity(1 << 20)

@@ -14,7 +14,8 @@ import (
 // returns when as many have succeeded as the state asks for (Membership.Need), and gives the others that get
 // on as long again.
 //
-// It returns blobstore.ErrTooFewCopies when these are not enough in Timing.Finish. The upload is kept then,
+// It returns blobstore.ErrTooFewCopies when these are not enough in Timing.Finish, and blobstore.ErrNoSpace as soon as they
+// cannot be, because the disks of other nodes are full. The upload is kept then,
 // what peers have got stays with them, and the senders go on: Finish may be repeated.
 func (s *Store) Finish(ctx context.Context, id blobstore.UploadID, d digest.Digest) (int64, error) {
 	if err := blobstore.CheckDigest(d); err != nil {
@@ -99,6 +100,11 @@ func (s *Store) await(ctx context.Context, p *push, d digest.Digest, w *wait) er
 		}
 		if !s.tasks.running() {
 			return fmt.Errorf("%w: %d of %d, and nothing is sent to other nodes now", blobstore.ErrTooFewCopies, n, m.Need)
+		}
+		if n < m.Need && !more {
+			if err := s.room(m, p.done(d)); err != nil {
+				return err
+			}
 		}
 		if _, _, err := next(ctx, w, changed); err != nil {
 			return fmt.Errorf("%d of %d copies: %w", n, m.Need, err)

@@ -85,6 +85,11 @@ func (s *Store) release(p *push) {
 
 // CreateUpload is as the contract says. Peers hear of the upload with its bytes.
 func (s *Store) CreateUpload(ctx context.Context, id blobstore.UploadID, hint digest.Algorithm, at blobstore.Time) error {
+	if m, err := s.membership(); err == nil { // without knowing the members Finish will fail, and may be repeated
+		if err := s.room(m, nil); err != nil {
+			return fmt.Errorf("create upload: %w", err)
+		}
+	}
 	if err := s.Local.CreateUpload(ctx, id, hint, at); err != nil {
 		return err
 	}
@@ -117,21 +122,29 @@ func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64,
 	p.mu.Lock()
 	p.active = max(p.active, at)
 	p.mu.Unlock()
-	t := &tap{Reader: r, tell: func() { p.follow(ctx, m) }}
+	t := &tap{Reader: r, room: func() error { return s.room(m, nil) }, tell: func() { p.follow(ctx, m) }}
 	defer p.follow(ctx, m)
 	return s.Local.Append(ctx, id, offset, t, at)
 }
 
-// tap tells when bytes have passed. What it has handed out may not all be in the file yet when it tells; the
-// rest is told of later.
+// tap tells when bytes have passed, and hands out no more when there is no room for them. What it has handed out may not
+// all be in the file yet when it tells; the rest is told of later.
 type tap struct {
 	io.Reader
+	room   func() error
 	tell   func()
+	begun  bool
 	untold int
 }
 
 // Read reads.
 func (t *tap) Read(b []byte) (int, error) {
+	if !t.begun || t.untold >= tellEvery {
+		if err := t.room(); err != nil {
+			return 0, err
+		}
+		t.begun = true
+	}
 	if t.untold >= tellEvery {
 		t.untold = 0
 		t.tell()

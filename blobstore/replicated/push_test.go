@@ -621,3 +621,70 @@ func TestAPauseEndsTheStreamToAPeerAndNothingElse(t *testing.T) {
 		t.Errorf("the peer was asked %q", seen)
 	}
 }
+
+// A push that goes through a node with room is refused as by a full one when too few others have room: at its
+// beginning, in the middle and at its end, at once, and not when it is too late for the client to hear why. It goes on
+// when there is room again.
+func TestDisksOfOthersAreFull(t *testing.T) {
+	t.Parallel()
+	n := start(t, options{count: 3, replicas: 3, need: 2, timing: calm()})
+	s, id, p := n.all[0].store, storetest.ID("u"), storetest.Bytes(1, 2<<20)
+	for _, other := range n.all[1:] {
+		upload(t, other.local, "something else", storetest.Bytes(2, 850))
+	}
+	fill := func(some ...*node) {
+		t.Helper()
+		for _, one := range n.all[1:] {
+			one.local.(*memory.Store).SetCapacity(1 << 30)
+		}
+		for _, one := range some {
+			one.local.(*memory.Store).SetCapacity(1000)
+		}
+		n.poll(t)
+	}
+	full := func(err error) {
+		t.Helper()
+		if !errors.Is(err, blobstore.ErrNoSpace) || !strings.Contains(err.Error(), "the disks of 2 of the other nodes are used to 85 % or more") {
+			t.Fatalf("%v", err)
+		}
+	}
+	fill(n.all[1:]...)
+	full(s.CreateUpload(t.Context(), id, "", 1))
+	fill(n.all[1]) // one is enough
+	must(t, s.CreateUpload(t.Context(), id, "", 1))
+	fill(n.all[1:]...)
+	end, err := s.Append(t.Context(), id, 0, bytes.NewReader(p), 1)
+	full(err)
+	if end != 0 {
+		t.Errorf("%d bytes were taken", end)
+	}
+	fill()
+	body := io.MultiReader(bytes.NewReader(p[:1<<20]), readerFunc(func([]byte) (int, error) { fill(n.all[1:]...); return 0, io.EOF }), bytes.NewReader(p[1<<20:]))
+	end, err = s.Append(t.Context(), id, 0, body, 1)
+	full(err)
+	if end < 1<<20 || end == int64(len(p)) {
+		t.Errorf("the upload ends at %d", end)
+	}
+	fill()
+	for _, other := range n.all[1:] { // so that the end is all that they get
+		other.down = true
+	}
+	_, err = s.Append(t.Context(), id, end, bytes.NewReader(p[end:]), 1)
+	must(t, err)
+	for _, other := range n.all[1:] {
+		other.down = false
+	}
+	fill(n.all[1:]...)
+	_, err = s.Finish(t.Context(), id, digest.FromBytes(p))
+	full(err)
+	fill(n.all[2])
+	if on := n.holders(t, finish(t, s, id, p)); len(on) != 2 {
+		t.Errorf("copies on %v", on)
+	}
+}
+
+// readerFunc is a reader of one function.
+type readerFunc func([]byte) (int, error)
+
+// Read calls it.
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

@@ -192,8 +192,8 @@ func (h *health) writable(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("the disk cannot be asked for its room: %w", err)
-	case share > fullShare:
-		return fmt.Errorf("the disk is filled to %.0f %%, more than %.0f %%", 100*share, 100*fullShare)
+	case share >= fullShare:
+		return fmt.Errorf("the disk is filled to %.0f %%, and pushes are taken below %.0f %%", 100*share, 100*fullShare)
 	}
 	need, err := h.self.Need()
 	if err != nil {
@@ -205,12 +205,12 @@ func (h *health) writable(ctx context.Context) error {
 	return nil
 }
 
-// usedShare is how much of the file system under a path is used, of what its users may fill.
+// usedShare is how much of the file system under a path is used, as the blob store counts it (blobstore.Usage): what is
+// kept for root is not free.
 func usedShare(path string) (float64, error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(path, &fs); err != nil {
 		return 0, err
 	}
-	used := float64(fs.Blocks - fs.Bfree)
-	return used / (used + float64(fs.Bavail)), nil
+	return 1 - float64(fs.Bavail)/float64(max(fs.Blocks, 1)), nil
 }

@@ -99,6 +99,7 @@ func TestHealth(t *testing.T) {
 			h.stale = false
 		}, []string{write}, "alone"},
 		"disk nearly full":  {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0.86, nil } }, []string{write}, "86 %"},
+		"disk just full":    {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0.85, nil } }, []string{write}, "85 %"},
 		"disk does not say": {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0, errors.New("EIO") } }, []string{write}, "EIO"},
 		"too few members":   {func(p *patient, _ *health) { p.need = 3 }, []string{write}, "2 members are alive and have room, a push needs 3"},
 		"store offline":     {func(p *patient, _ *health) { p.offline = errors.New("no marker") }, []string{read, write}, "no marker"},
