@@ -122,6 +122,7 @@ func TestBitRotIsHealed(t *testing.T) {
 	}
 	stop()
 	clients.Wait()
+	all[0].finds(nil, "--hash")
 	for what, n := range map[string]int{"nobody-reads": 1, "on-one-node": 2} {
 		if said := all[n].out.String(); !strings.Contains(said, `"status":"affected"`) || !strings.Contains(said, `"tag":"`+what+`"`) {
 			t.Errorf("%s does not say that %s was affected", all[n].name, what)
