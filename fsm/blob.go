@@ -49,16 +49,54 @@ func (r reader) blob(store string, d Digest) (blobRecord, bool) {
 func (t *tx) saveBlob(store string, d Digest, b *blobRecord) {
 	key := within(store, string(d))
 	var before, after []indexKey
-	if old, had := t.blob(store, d); had {
+	var now blobRecord
+	old, had := t.blob(store, d)
+	if had {
 		before = old.indexes(store, d)
 	}
 	if b == nil {
 		t.del(blobs, key)
 	} else {
 		t.save(blobs, key, *b)
-		after = b.indexes(store, d)
+		now, after = *b, b.indexes(store, d)
 	}
 	t.reindex(before, after)
+	t.recountHeld(store, old, now)
+}
+
+// recountHeld counts what a changed record has put on nodes, or taken from them.
+func (t *tx) recountHeld(store string, before, after blobRecord) {
+	for _, c := range before.Copies {
+		if after.at(c.Incarnation) < 0 {
+			h := t.held(c.Incarnation, store)
+			t.saveHeld(c.Incarnation, store, Held{h.Copies - 1, h.Bytes - before.Size})
+		}
+	}
+	for _, c := range after.Copies {
+		if before.at(c.Incarnation) < 0 {
+			h := t.held(c.Incarnation, store)
+			t.saveHeld(c.Incarnation, store, Held{h.Copies + 1, h.Bytes + after.Size})
+		}
+	}
+}
+
+// Held is how many copies are recorded on a node, or in a bucket, and how many bytes they have.
+type Held struct {
+	Copies int64 `cbor:"1,keyasint" json:"copies"`
+	Bytes  int64 `cbor:"2,keyasint" json:"bytes"`
+}
+
+func (r reader) held(i entry.Incarnation, store string) Held {
+	h, _ := load[Held](r, held, onNode(i, store, ""))
+	return h
+}
+
+func (t *tx) saveHeld(i entry.Incarnation, store string, h Held) {
+	if h == (Held{}) {
+		t.del(held, onNode(i, store, ""))
+	} else {
+		t.save(held, onNode(i, store, ""), h)
+	}
 }
 
 // indexes lists where a blob stands beside its own record.

@@ -18,6 +18,7 @@ type facts interface {
 	membership() string
 	uncleared() []entry.Incarnation
 	on(i entry.Incarnation) []fsm.BlobName
+	held(i entry.Incarnation) fsm.Held
 	sole(i entry.Incarnation) []fsm.BlobName
 	doomedOn(i entry.Incarnation) []fsm.DoomedCopy
 	store(name string) string
@@ -45,7 +46,7 @@ func describe(f facts, u *universe) []string {
 	add := func(what string, args ...any) { lines = append(lines, what+fmt.Sprintf(" %v", args)) }
 	add("nodes", f.nodes(), f.membership(), f.uncleared())
 	for _, i := range append(u.nodes, entry.Incarnation{}) {
-		add("on", i.Short(), f.on(i), "sole", f.sole(i), "doomed", f.doomedOn(i))
+		add("on", i.Short(), f.on(i), f.held(i), "sole", f.sole(i), "doomed", f.doomedOn(i))
 	}
 	for _, s := range u.stores {
 		add("store", s, f.store(s), "expired", f.expired(s), "unlinked", f.unlinked(s), "damaged", f.damaged(s))
@@ -100,6 +101,8 @@ func (f viewFacts) uncleared() []entry.Incarnation { return f.v.Uncleared() }
 func (f viewFacts) on(i entry.Incarnation) []fsm.BlobName {
 	return pages(func(after fsm.BlobName, n int) []fsm.BlobName { return f.v.On(i, after, n) })
 }
+
+func (f viewFacts) held(i entry.Incarnation) fsm.Held { return f.v.Held(i) }
 
 func (f viewFacts) sole(i entry.Incarnation) []fsm.BlobName {
 	return pages(func(after fsm.BlobName, n int) []fsm.BlobName { return f.v.Sole(i, after, n) })
@@ -222,6 +225,16 @@ func (f modelFacts) on(i entry.Incarnation) []fsm.BlobName {
 		return nil
 	}
 	return f.model.on(i)
+}
+
+func (f modelFacts) held(i entry.Incarnation) (all fsm.Held) {
+	for _, b := range f.blobs {
+		if b.on(i) >= 0 {
+			all.Copies++
+			all.Bytes += b.size
+		}
+	}
+	return all
 }
 
 func (f modelFacts) sole(i entry.Incarnation) []fsm.BlobName {

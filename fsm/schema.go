@@ -55,6 +55,7 @@ const (
 	on       bucket = "on"       // <incarnation><store> 0 <digest> -> nothing; not for S3
 	sole     bucket = "sole"     // <incarnation><store> 0 <digest> -> nothing; the one location, undamaged
 	doomed   bucket = "doomed"   // <incarnation><store> 0 <copy id> -> nothing
+	held     bucket = "held"     // <incarnation><store> 0 -> Held; where any copy is recorded
 )
 
 // replicated lists the buckets that count in the state hash, in the order in which they are hashed.
@@ -63,7 +64,7 @@ func replicated() []bucket {
 		meta, nodes, stores, requests, expiries,
 		repositories, catalog, vacant, manifests, bodies, references, namedBy, loose, referrers,
 		tags, tagged, history, untagged, pulls, links,
-		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed,
+		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed, held,
 		sessions, sessionsOf, sessionsUntil, apiKeys, apiKeysOf, apiKeysUntil, preferences, starred, jobs,
 		spentTokens,
 	}

@@ -127,6 +127,7 @@ func (c *checker) links() {
 }
 
 func (c *checker) blobs() {
+	want := map[string]Held{}
 	for key, value := range c.v.scan(blobs, nil, nil) {
 		b := mustDecode[blobRecord](value)
 		store, d := splitStoreKey(key)
@@ -139,12 +140,20 @@ func (c *checker) blobs() {
 		}
 		for i, l := range b.Copies {
 			c.location(of, store, l)
+			place := string(onNode(l.Incarnation, store, ""))
+			want[place] = Held{want[place].Copies + 1, want[place].Bytes + b.Size}
 			if b.at(l.Incarnation) != i {
 				c.found("%s has two locations on %s", of, l.Incarnation)
 			}
 		}
 		c.expectAll(of, b.indexes(store, d))
 	}
+	for place, h := range want {
+		if have, _ := load[Held](c.v.reader, held, []byte(place)); have != h {
+			c.found("node %x counts %d copies with %d bytes and has %d with %d", place[:len(entry.Incarnation{})], have.Copies, have.Bytes, h.Copies, h.Bytes)
+		}
+	}
+	c.expected[held] = len(want)
 }
 
 func (c *checker) location(of, store string, l copyRecord) {
@@ -277,7 +286,7 @@ func (c *checker) requests() {
 func (c *checker) indexes() {
 	for _, b := range []bucket{
 		catalog, vacant, bodies, references, namedBy, loose, referrers, tagged, untagged,
-		idle, linked, unlinked, damaged, copies, recorded, on, sole, requests,
+		idle, linked, unlinked, damaged, copies, recorded, on, sole, held, requests,
 		sessionsOf, sessionsUntil, apiKeysOf, apiKeysUntil, starred,
 	} {
 		if n := c.size(b, nil); n != uint64(c.expected[b]) { //nolint:gosec // a count

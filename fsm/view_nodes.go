@@ -41,6 +41,16 @@ func (v View) Uncleared() []entry.Incarnation {
 	return distinctIncarnations(all)
 }
 
+// Held returns what is recorded on a node, in all stores.
+func (v View) Held(i entry.Incarnation) (all Held) {
+	for _, value := range v.scan(held, i[:], nil) {
+		h := mustDecode[Held](value)
+		all.Copies += h.Copies
+		all.Bytes += h.Bytes
+	}
+	return all
+}
+
 // On returns blobs that have a location on a node, from the one behind after on, n at most.
 func (v View) On(i entry.Incarnation, after BlobName, n int) []BlobName {
 	return v.blobsOf(on, i, after, n)

@@ -142,7 +142,11 @@ func adminHandler(node operated, all surveyed) http.Handler {
 			return nil, err
 		}
 		e, err := all.Emptying()
-		return clusterStatus{s, withReports(s.Members, said), b, node.Waiting(), e}, err
+		if err != nil {
+			return nil, err
+		}
+		held, err := all.Held()
+		return clusterStatus{s, withReports(s.Members, said, held), b, node.Waiting(), e}, err
 	})
 	mux.HandleFunc("POST /cluster/verify", func(w http.ResponseWriter, r *http.Request) {
 		answerAudit(r.Context(), w, http.MaxBytesReader(w, r.Body, maxAdminBody), all)

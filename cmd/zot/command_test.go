@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/fsm"
 )
 
 // update makes golden write what it would compare with.
@@ -185,10 +186,10 @@ func TestStatusTable(t *testing.T) {
 			{Name: "zot-1", Incarnation: entry.Incarnation{2}, Address: "zot-1.zot:7373", Zone: "b", State: "member", Voter: true, Applied: &applied, Lag: &lag, LastContactSeconds: &own, Version: "v1.2.3", Level: 1},
 			{Name: "zot-2", Incarnation: entry.Incarnation{3}, Address: "zot-2.zot:7373", State: "retired", LastContactSeconds: &long, Version: "v1.2.2", Level: 1},
 			{Incarnation: entry.Incarnation{4}, Address: "zot-3.zot:7373", State: "joining"},
-		}, said),
+		}, said, map[entry.Incarnation]fsm.Held{{1}: {Copies: 1, Bytes: 512}, {3}: {Copies: 100_000, Bytes: 3 << 40}}),
 		Blobs: blobHealth{Damaged: 1, AtOneCopy: 7, BelowReplicas: maxCounted, Doomed: 3},
 		Emptying: []emptying{
-			{"zot-0", entry.Incarnation{1}, false, 1}, {"zot-1", entry.Incarnation{2}, false, 0}, {"zot-2", entry.Incarnation{3}, true, maxLeft},
+			{"zot-0", entry.Incarnation{1}, false, 1}, {"zot-1", entry.Incarnation{2}, false, 0}, {"zot-2", entry.Incarnation{3}, true, 100_000},
 		},
 	}
 	var b bytes.Buffer

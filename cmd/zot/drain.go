@@ -15,9 +15,6 @@ import (
 	"github.com/seed-16d79997/zot/fsm"
 )
 
-// maxLeft is how many copies of a node are counted: the cost of a status must not grow with the registry.
-const maxLeft = 100_000
-
 type (
 	drainRequest struct {
 		Node string `json:"node"`
@@ -28,7 +25,7 @@ type (
 		Node        string            `json:"node"`
 		Incarnation entry.Incarnation `json:"incarnation"`
 		Leaves      bool              `json:"leaves"` // it is being removed, not drained
-		Copies      int               `json:"copies"` // that are left on it; the number stops at maxLeft
+		Copies      int64             `json:"copies"` // that are left on it
 	}
 )
 
@@ -38,7 +35,7 @@ func emptyingOf(state *fsm.State) (all []emptying, err error) {
 		draining := v.Draining()
 		for _, n := range v.Nodes() {
 			if leaves := n.State == entry.Retired; leaves || slices.Contains(draining, n.Incarnation) {
-				all = append(all, emptying{n.Name, n.Incarnation, leaves, len(v.On(n.Incarnation, fsm.BlobName{}, maxLeft))})
+				all = append(all, emptying{n.Name, n.Incarnation, leaves, v.Held(n.Incarnation).Copies})
 			}
 		}
 		return nil
@@ -54,8 +51,6 @@ func (e emptying) String() string {
 		what, left = "is drained", "no copies are left"
 	case 1:
 		left = "1 copy is left"
-	case maxLeft:
-		left = fmt.Sprintf("%d copies or more are left", maxLeft)
 	}
 	if e.Leaves {
 		what = "leaves"

@@ -275,7 +275,7 @@ func TestStages(t *testing.T) {
 	with := func(m cluster.MemberStatus) clusterStatus {
 		other := cluster.MemberStatus{Name: "zot-1", Incarnation: entry.Incarnation{2}, State: "member", Voter: true}
 		m.Name, m.Incarnation = "zot-1", self // the name of one that it replaces
-		return clusterStatus{Members: withReports([]cluster.MemberStatus{other, m}, nil)}
+		return clusterStatus{Members: withReports([]cluster.MemberStatus{other, m}, nil, nil)}
 	}
 	for name, test := range map[string]struct {
 		status clusterStatus

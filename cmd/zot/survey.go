@@ -17,6 +17,8 @@ const reportTimeout = time.Second
 type surveyed interface {
 	Blobs() (blobHealth, error)
 	Emptying() ([]emptying, error)
+	// Held is what is recorded on each node; nodes with nothing are left out.
+	Held() (map[entry.Incarnation]fsm.Held, error)
 	// Reports are what the nodes say of themselves; those that do not answer are left out.
 	Reports(ctx context.Context) map[entry.Incarnation]nodeReport
 	// Audit checks all nodes, and calls tell with how far they are, from many goroutines.
@@ -38,6 +40,19 @@ func newSurvey(own *askedNode, r *registry, node *cluster.Node) survey {
 func (s survey) Blobs() (blobHealth, error) { return blobsOf(s.state) }
 
 func (s survey) Emptying() ([]emptying, error) { return emptyingOf(s.state) }
+
+func (s survey) Held() (all map[entry.Incarnation]fsm.Held, err error) {
+	all = map[entry.Incarnation]fsm.Held{}
+	err = s.state.View(func(v fsm.View) error {
+		for _, n := range v.Nodes() {
+			if h := v.Held(n.Incarnation); h.Copies > 0 {
+				all[n.Incarnation] = h
+			}
+		}
+		return nil
+	})
+	return all, err
+}
 
 func (s survey) Reports(ctx context.Context) map[entry.Incarnation]nodeReport {
 	var who []entry.Incarnation
@@ -84,13 +99,14 @@ func (s survey) Audit(ctx context.Context, wish checkWish, tell func(auditProgre
 type memberStatus struct {
 	cluster.MemberStatus
 	nodeReport
+	Held fsm.Held `json:"held"` // recorded on it
 }
 
 // withReports joins what the cluster says of its nodes with what they say.
-func withReports(members []cluster.MemberStatus, reports map[entry.Incarnation]nodeReport) []memberStatus {
+func withReports(members []cluster.MemberStatus, reports map[entry.Incarnation]nodeReport, held map[entry.Incarnation]fsm.Held) []memberStatus {
 	var all []memberStatus
 	for _, m := range members {
-		all = append(all, memberStatus{m, reports[m.Incarnation]})
+		all = append(all, memberStatus{m, reports[m.Incarnation], held[m.Incarnation]})
 	}
 	return all
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/seed-16d79997/zot/fsm"
 )
 
 // printStatus writes a status for people: some lines on the whole, then a line for each node, then the jobs.
@@ -22,7 +24,7 @@ func printStatus(out io.Writer, s clusterStatus, allJobs bool, now time.Time) er
 		fmt.Fprintln(&b, e)
 	}
 	b.WriteString("\n")
-	rows := [][]string{{"", "NODE", "STATE", "VOTER", "APPLIED", "LAG", "LAST CONTACT", "DISK USED", "VERSION", "LEVEL", "ADDRESS", "INCARNATION"}}
+	rows := [][]string{{"", "NODE", "STATE", "VOTER", "APPLIED", "LAG", "LAST CONTACT", "COPIES", "DISK USED", "VERSION", "LEVEL", "ADDRESS", "INCARNATION"}}
 	for _, m := range s.Members {
 		rows = append(rows, memberRow(m, m.Name != "" && m.Name == s.Leader))
 	}
@@ -106,9 +108,17 @@ func memberRow(m memberStatus, leads bool) []string {
 		contact = time.Duration(*m.LastContactSeconds * float64(time.Second)).Round(time.Millisecond).String()
 	}
 	return []string{
-		mark, cmp.Or(m.Name, "?"), m.State, voter, number(m.Applied), number(m.Lag), contact, m.Store.text(),
+		mark, cmp.Or(m.Name, "?"), m.State, voter, number(m.Applied), number(m.Lag), contact, heldText(m.Held), m.Store.text(),
 		cmp.Or(m.Version, "?"), fmt.Sprint(m.Level), m.Address, m.Incarnation.Short(),
 	}
+}
+
+// heldText is how many bytes are recorded on a node.
+func heldText(h fsm.Held) string {
+	if h.Copies == 0 {
+		return "-"
+	}
+	return bytesText(h.Bytes) + " in " + fmt.Sprint(h.Copies)
 }
 
 // text is how much of a disk is used; a dash for a node that does not say.
