@@ -29,19 +29,19 @@ func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64,
 	}
 	defer func() { err = errors.Join(err, s.release(u)) }()
 	if u.sealed.Load() {
-		return u.tally.size, fmt.Errorf("append to upload: %w", blobstore.ErrUploadFinished)
+		return u.tally.Size, fmt.Errorf("append to upload: %w", blobstore.ErrUploadFinished)
 	}
-	if offset >= 0 && offset != u.tally.size {
-		return u.tally.size, fmt.Errorf("append to upload: %w", &blobstore.OffsetError{Offset: u.tally.size})
+	if offset >= 0 && offset != u.tally.Size {
+		return u.tally.Size, fmt.Errorf("append to upload: %w", &blobstore.OffsetError{Offset: u.tally.Size})
 	}
 	s.touch(u, at)
 	if err := s.room(); err != nil {
-		return u.tally.size, fmt.Errorf("append to upload: %w", err)
+		return u.tally.Size, fmt.Errorf("append to upload: %w", err)
 	}
-	w := writer{store: s, upload: u, started: u.tally.size}
+	w := writer{store: s, upload: u, started: u.tally.Size}
 	defer func() { _ = w.wait() }() // only if r panics is there still one to wait for
 	err = w.copy(ctx, r)
-	return u.tally.size, errors.Join(err, w.end())
+	return u.tally.Size, errors.Join(err, w.end())
 }
 
 // writer takes the bytes of one Append.
@@ -105,17 +105,17 @@ func (w *writer) write(p []byte) error {
 		}
 		u.file = f
 	}
-	n, err := u.file.WriteAt(p, u.tally.size)
-	u.tally.add(p[:n])
-	u.size.Store(u.tally.size)
+	n, err := u.file.WriteAt(p, u.tally.Size)
+	u.tally.Add(p[:n])
+	u.size.Store(u.tally.Size)
 	if err != nil {
 		return w.store.fault("append to upload", err)
 	}
-	if u.tally.size-w.started >= writeEvery {
-		startWriting(u.file, w.started, u.tally.size-w.started)
-		w.started = u.tally.size
+	if u.tally.Size-w.started >= writeEvery {
+		startWriting(u.file, w.started, u.tally.Size-w.started)
+		w.started = u.tally.Size
 	}
-	if u.tally.size-max(u.synced, w.target) >= syncEvery {
+	if u.tally.Size-max(u.synced, w.target) >= syncEvery {
 		return w.checkpoint()
 	}
 	return nil
@@ -132,7 +132,7 @@ func (w *writer) checkpoint() error {
 	}
 	u, state := w.upload, w.store.state(w.upload)
 	state.sums = slices.Clone(state.sums) // that of the last chunk goes on changing
-	w.pending, w.target = make(chan synced, 1), u.tally.size
+	w.pending, w.target = make(chan synced, 1), u.tally.Size
 	file, pending := u.file, w.pending
 	go func() { // wait waits for it
 		var is synced

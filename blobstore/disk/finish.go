@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // Finish is as the contract says. The digest that was computed as bytes arrived serves once; all later calls
@@ -31,19 +32,19 @@ func (s *Store) Finish(ctx context.Context, id blobstore.UploadID, d digest.Dige
 		return 0, fmt.Errorf("finish upload: %w", err)
 	}
 	u.finished = done
-	return u.tally.size, nil
+	return u.tally.Size, nil
 }
 
 // verify returns a *blobstore.MismatchError unless the bytes hash to d.
 func (s *Store) verify(ctx context.Context, u *upload, d digest.Digest) error {
 	have := u.tally
-	if !u.hashed || have.algorithm != d.Algorithm() {
+	if !u.hashed || have.Algorithm != d.Algorithm() {
 		var err error
 		if have, err = s.reread(ctx, u, d.Algorithm()); err != nil {
 			return err
 		}
 	}
-	if sum := have.digest(); sum != d {
+	if sum := have.Digest(); sum != d {
 		return &blobstore.MismatchError{Want: d, Have: sum}
 	}
 	return nil
@@ -63,10 +64,10 @@ func (s *Store) makeDurable(u *upload, done *finished) error {
 // writeSums writes the sums of a copy to be, if it has more than one chunk. They lie beside the upload until
 // the copy is published.
 func (s *Store) writeSums(u *upload, done *finished) error {
-	if u.tally.size <= blobstore.ChunkSize {
+	if u.tally.Size <= blobstore.ChunkSize {
 		return nil
 	}
-	b, err := copySums{done.copy, done.digest, u.tally.size, u.tally.sums}.encode()
+	b, err := sums.Copy{Copy: done.copy, Digest: done.digest, Size: u.tally.Size, Sums: u.tally.Sums}.Encode()
 	if err != nil {
 		return err
 	}

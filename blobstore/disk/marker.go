@@ -4,12 +4,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // What may be wrong with whose store a directory is.
@@ -73,7 +73,7 @@ func readMarker(files Files) (blobstore.Incarnation, error) {
 const markerHead = "blob store of a registry's node, incarnation and check sum:"
 
 func encodeMarker(i blobstore.Incarnation) []byte {
-	return fmt.Appendf(nil, "%s\n%s %08x\n", markerHead, i, crc32.Checksum(i[:], castagnoli()))
+	return fmt.Appendf(nil, "%s\n%s %08x\n", markerHead, i, sums.Of(i[:]))
 }
 
 // decodeMarker takes exactly what encodeMarker makes, and returns ErrMarker for all else.

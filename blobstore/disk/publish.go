@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // Publish is as the contract says: one link and one fsync of a directory. The bytes keep the upload's name
@@ -40,7 +41,7 @@ func (s *Store) Publish(ctx context.Context, id blobstore.UploadID) (at []blobst
 // publish puts the sums in place first: a copy that can be seen has them.
 func (s *Store) publish(ctx context.Context, u *upload, done *finished) error {
 	name := copyName(done.copy)
-	if u.tally.size > blobstore.ChunkSize {
+	if u.tally.Size > blobstore.ChunkSize {
 		if err := s.files.Rename(uploadName(u.id)+sumsSuffix, name+sumsSuffix); err != nil {
 			return err
 		}
@@ -69,7 +70,7 @@ func cannotLink(err error) bool {
 // what is acknowledged is what was just written.
 func (s *Store) duplicate(ctx context.Context, u *upload, done *finished) error {
 	name := copyName(done.copy)
-	t, err := newTally(done.digest.Algorithm())
+	t, err := sums.NewTally(done.digest.Algorithm())
 	if err != nil {
 		return err
 	}
@@ -78,8 +79,8 @@ func (s *Store) duplicate(ctx context.Context, u *upload, done *finished) error 
 		return err
 	}
 	err = s.copyBytes(ctx, to, u, t)
-	if err == nil && t.digest() != done.digest {
-		err = &blobstore.MismatchError{Want: done.digest, Have: t.digest()}
+	if err == nil && t.Digest() != done.digest {
+		err = &blobstore.MismatchError{Want: done.digest, Have: t.Digest()}
 	}
 	if err == nil {
 		err = to.Sync()
@@ -90,21 +91,21 @@ func (s *Store) duplicate(ctx context.Context, u *upload, done *finished) error 
 	return s.files.Rename(name+draftSuffix, name)
 }
 
-func (s *Store) copyBytes(ctx context.Context, to io.WriterAt, u *upload, t *tally) error {
+func (s *Store) copyBytes(ctx context.Context, to io.WriterAt, u *upload, t *sums.Tally) error {
 	buf := s.chunks.take()
 	defer s.chunks.put(buf)
-	for t.size < u.tally.size {
+	for t.Size < u.tally.Size {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p := (*buf)[:min(blobstore.ChunkSize, u.tally.size-t.size)]
-		if _, err := u.file.ReadAt(p, t.size); err != nil {
+		p := (*buf)[:min(blobstore.ChunkSize, u.tally.Size-t.Size)]
+		if _, err := u.file.ReadAt(p, t.Size); err != nil {
 			return err
 		}
-		if _, err := to.WriteAt(p, t.size); err != nil {
+		if _, err := to.WriteAt(p, t.Size); err != nil {
 			return err
 		}
-		t.add(p)
+		t.Add(p)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // reader is a stream of a copy with sums. No byte leaves it before the chunk that it is in was read and
@@ -80,7 +81,7 @@ func (r *reader) checked() ([]byte, error) {
 		if n, err := r.file.ReadAt(chunk, from); n < len(chunk) {
 			return nil, r.fail(r.store.damaged(r.id, i, err))
 		}
-		if sumOf(chunk) != r.sums[i] {
+		if sums.Of(chunk) != r.sums[i] {
 			return nil, r.fail(r.store.damaged(r.id, i, errSum))
 		}
 		r.cached = i

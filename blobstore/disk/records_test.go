@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/disk"
 )
@@ -20,22 +18,6 @@ func FuzzMarker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if i, err := disk.DecodeMarker(b); err == nil && !bytes.Equal(disk.EncodeMarker(i), b) {
 			t.Errorf("%q is taken for the marker of %s", b, i)
-		}
-	})
-}
-
-// FuzzSums: what is taken is what would be written.
-func FuzzSums(f *testing.F) {
-	for _, d := range []digest.Digest{digest.FromString("x"), digest.SHA512.FromString("x")} {
-		good := disk.SampleSums(blobstore.CopyID{7}, d, 5*blobstore.ChunkSize-1)
-		f.Add(good)
-		f.Add(good[:len(good)-4])
-		f.Add(good[:20])
-	}
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if again, err := disk.RecodeSums(b); err == nil && !bytes.Equal(again, b) {
-			t.Errorf("%x is taken, and written as %x", b, again)
 		}
 	})
 }
@@ -87,17 +69,11 @@ func TestStateFolds(t *testing.T) {
 func TestFlippedBitsInRecords(t *testing.T) {
 	t.Parallel()
 	marker := disk.EncodeMarker(blobstore.Incarnation{1})
-	sums := disk.SampleSums(blobstore.CopyID{7}, digest.FromString("x"), 3*blobstore.ChunkSize)
 	state := disk.SampleState(blobstore.UploadID{7}, 3*blobstore.ChunkSize)
-	for bit := range 8 * max(len(marker), len(sums), len(state)) {
+	for bit := range 8 * max(len(marker), len(state)) {
 		if b := flipped(marker, bit); b != nil {
 			if _, err := disk.DecodeMarker(b); err == nil {
 				t.Errorf("marker with bit %d flipped is taken", bit)
-			}
-		}
-		if b := flipped(sums, bit); b != nil {
-			if _, err := disk.RecodeSums(b); err == nil {
-				t.Errorf("sums with bit %d flipped are taken", bit)
 			}
 		}
 		if b := flipped(state, bit); b != nil {

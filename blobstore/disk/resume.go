@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // load brings an upload into memory that a former process, or this one long ago, has left. Its bytes are
@@ -48,7 +49,7 @@ func (s *Store) load(ctx context.Context, u *upload) error {
 
 // resume goes on with what f has of an upload; nil if that is nothing.
 func (s *Store) resume(ctx context.Context, u *upload, f File, state uploadState) error {
-	t, err := newTally(state.algorithm)
+	t, err := sums.NewTally(state.algorithm)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (s *Store) resume(ctx context.Context, u *upload, f File, state uploadState
 
 // recover reads what a file has of an upload. A sealed file is whole, whatever was kept beside it: Finish had
 // verified it, and the next Finish will again. Of another one, what has no sum is cut off.
-func (s *Store) recover(ctx context.Context, f File, state uploadState) (t *tally, sealed bool, err error) {
+func (s *Store) recover(ctx context.Context, f File, state uploadState) (t *sums.Tally, sealed bool, err error) {
 	size, sealed, err := inspect(f)
 	if err != nil {
 		return nil, false, err
@@ -78,48 +79,48 @@ func (s *Store) recover(ctx context.Context, f File, state uploadState) (t *tall
 	}
 	t, err = s.count(ctx, f, state.algorithm, min(state.size, size), state.sums)
 	if err == nil {
-		err = f.Truncate(t.size)
+		err = f.Truncate(t.Size)
 	}
 	return t, false, err
 }
 
-// count reads size bytes, or only as far as chunks can be read and have the sums that are asked of them.
-func (s *Store) count(ctx context.Context, f File, a digest.Algorithm, size int64, sums []uint32) (*tally, error) {
-	t, err := newTally(a)
+// count reads size bytes, or only as far as chunks can be read and have the sums that are wanted of them.
+func (s *Store) count(ctx context.Context, f File, a digest.Algorithm, size int64, want []uint32) (*sums.Tally, error) {
+	t, err := sums.NewTally(a)
 	if err != nil {
 		return nil, err
 	}
 	buf := s.chunks.take()
 	defer s.chunks.put(buf)
-	for i := 0; t.size < size; i++ {
+	for i := 0; t.Size < size; i++ {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		p := (*buf)[:min(blobstore.ChunkSize, size-t.size)]
-		n, err := f.ReadAt(p, t.size)
+		p := (*buf)[:min(blobstore.ChunkSize, size-t.Size)]
+		n, err := f.ReadAt(p, t.Size)
 		if n < len(p) && !errors.Is(err, io.EOF) && !isRot(err) {
 			return nil, err
 		}
-		if n < len(p) || sums != nil && sumOf(p) != sums[i] {
+		if n < len(p) || want != nil && sums.Of(p) != want[i] {
 			break
 		}
-		t.add(p)
+		t.Add(p)
 	}
 	return t, nil
 }
 
 // reread reads the bytes of a loaded upload again, for another algorithm or because their digest was used up.
 // It returns ErrUploadBroken if they are no longer what had arrived.
-func (s *Store) reread(ctx context.Context, u *upload, a digest.Algorithm) (*tally, error) {
+func (s *Store) reread(ctx context.Context, u *upload, a digest.Algorithm) (*sums.Tally, error) {
 	if u.file == nil {
-		return newTally(a)
+		return sums.NewTally(a)
 	}
-	t, err := s.count(ctx, u.file, a, u.tally.size, u.tally.sums)
+	t, err := s.count(ctx, u.file, a, u.tally.Size, u.tally.Sums)
 	if err != nil {
 		return nil, s.fault("read upload", err)
 	}
-	if t.size != u.tally.size {
-		return nil, s.broken(u, fmt.Errorf("%w: chunk %d", errSum, len(t.sums)))
+	if t.Size != u.tally.Size {
+		return nil, s.broken(u, fmt.Errorf("%w: chunk %d", errSum, len(t.Sums)))
 	}
 	return t, nil
 }

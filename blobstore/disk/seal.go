@@ -30,13 +30,13 @@ func (s *Store) seal(u *upload) error {
 		return s.fault("finish upload", err)
 	}
 	u.sealed.Store(true)
-	if info, err := u.file.Stat(); err != nil || info.Size() != u.tally.size {
+	if info, err := u.file.Stat(); err != nil || info.Size() != u.tally.Size {
 		return s.broken(u, errors.Join(err, errSize))
 	}
 	if err := u.file.Sync(); err != nil {
 		return s.broken(u, err)
 	}
-	u.synced = u.tally.size
+	u.synced = u.tally.Size
 	return nil
 }
 

@@ -10,11 +10,15 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // keepFrom is the size from which an upload survives a restart. For smaller ones the file beside it would
 // cost half as much again as the blob itself; its client starts anew.
 const keepFrom = 1 << 20
+
+// stateMagic is the first bytes of such a record; the digit is its version.
+const stateMagic = "blobupl1"
 
 // uploadState is what is kept beside the bytes of an upload, so that they can be checked before it goes on.
 // Its file is a row of records, each of which adds to those before: in place of a file it would be renamed
@@ -34,15 +38,15 @@ const stateHead = len(stateMagic) + 16 + 1 + 1 + 8 + 8 + 4 + 4
 // encode returns the record that makes a file which says all this of one that knows the first chunks' sums.
 func (u uploadState) encode(from int) []byte {
 	b := append([]byte(stateMagic), u.id[:]...)
-	b = append(b, flag(u.ended), algorithmByte(u.algorithm))
+	b = append(b, flag(u.ended), sums.AlgorithmByte(u.algorithm))
 	b = binary.BigEndian.AppendUint64(b, uint64(u.active)) //nolint:gosec // the same bits come back
 	b = binary.BigEndian.AppendUint64(b, uint64(u.size))   //nolint:gosec // a size is not negative
 	b = binary.BigEndian.AppendUint32(b, uint32(from))     //nolint:gosec // 2^32 chunks are 1 PiB
-	return seal(appendSums(b, u.sums[from:]))
+	return sums.Seal(sums.Append(b, u.sums[from:]))
 }
 
 // decodeState folds the records of a file. What a crash has left behind the last whole one is passed over;
-// errRecord is returned if there is none.
+// sums.ErrRecord is returned if there is none.
 func decodeState(b []byte) (u uploadState, err error) {
 	found := false
 	for {
@@ -58,7 +62,7 @@ func decodeState(b []byte) (u uploadState, err error) {
 		u, b, found = next, b[end:], true
 	}
 	if !found {
-		return u, errRecord
+		return u, sums.ErrRecord
 	}
 	return u, nil
 }
@@ -80,22 +84,22 @@ func nextRecord(b []byte) (from, end int) {
 
 // decodeRecord reads one record; its sums are those from a chunk on.
 func decodeRecord(b []byte, from int) (u uploadState, err error) {
-	in, err := unseal(b, stateMagic)
+	in, err := sums.Unseal(b, stateMagic)
 	if err != nil {
 		return u, err
 	}
-	copy(u.id[:], in.take(len(u.id)))
-	ended := in.byte()
+	copy(u.id[:], in.Take(len(u.id)))
+	ended := in.Byte()
 	u.ended = ended == 1
-	u.algorithm, _ = algorithmOf(in.byte())
-	u.active = blobstore.Time(binary.BigEndian.Uint64(in.take(8))) //nolint:gosec // the bits that were written
-	u.size = in.int64()
-	in.take(4)
-	u.sums = in.sums(chunksOf(u.size) - int64(from))
+	u.algorithm, _ = sums.AlgorithmOf(in.Byte())
+	u.active = blobstore.Time(binary.BigEndian.Uint64(in.Take(8))) //nolint:gosec // the bits that were written
+	u.size = in.Int64()
+	in.Take(4)
+	u.sums = in.Sums(sums.Chunks(u.size) - int64(from))
 	if ended > 1 || u.algorithm == "" {
-		in.bad = true
+		in.Bad = true
 	}
-	return u, in.err()
+	return u, in.Err()
 }
 
 func flag(b bool) byte {
@@ -117,7 +121,7 @@ func (s *Store) readState(id blobstore.UploadID) (uploadState, error) {
 	}
 	u, err := decodeState(b)
 	if err == nil && u.id != id {
-		err = fmt.Errorf("%w: it is of upload %s", errRecord, u.id)
+		err = fmt.Errorf("%w: it is of upload %s", sums.ErrRecord, u.id)
 	}
 	if err != nil {
 		return uploadState{}, fmt.Errorf("%w: read upload: %w", blobstore.ErrUploadUnknown, err)

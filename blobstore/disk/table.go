@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // maxIdle is how many uploads keep their running hash and open file while nobody writes to them. One that
@@ -42,12 +43,12 @@ type upload struct {
 	used   uint64 // the store's count when it was last released
 
 	// The holder's.
-	tally    *tally // nil until loaded
-	file     File   // nil while there is no byte
-	synced   int64  // bytes that are durable
-	kept     kept   // what this process wrote down of it
-	onDisk   bool   // enough is written down to go on without what is in memory
-	hashed   bool   // no Finish has used the tally's digest up
+	tally    *sums.Tally // nil until loaded
+	file     File        // nil while there is no byte
+	synced   int64       // bytes that are durable
+	kept     kept        // what this process wrote down of it
+	onDisk   bool        // enough is written down to go on without what is in memory
+	hashed   bool        // no Finish has used the tally's digest up
 	finished *finished
 }
 
@@ -71,7 +72,7 @@ func (s *Store) state(u *upload) uploadState {
 	s.mu.Lock()
 	active := u.active
 	s.mu.Unlock()
-	return uploadState{id: u.id, algorithm: u.tally.algorithm, active: active, size: u.tally.size, sums: u.tally.sums}
+	return uploadState{id: u.id, algorithm: u.tally.Algorithm, active: active, size: u.tally.Size, sums: u.tally.Sums}
 }
 
 // claim makes the caller the holder of an upload, loaded or not, until release. It returns ErrUploadEnded,

@@ -8,11 +8,12 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // CreateUpload is as the contract says. It writes nothing: a file is made for the first bytes.
 func (s *Store) CreateUpload(ctx context.Context, id blobstore.UploadID, hint digest.Algorithm, at blobstore.Time) (err error) {
-	t, err := newTally(hint)
+	t, err := sums.NewTally(hint)
 	if err == nil {
 		err = s.Check(ctx)
 	}
@@ -55,9 +56,9 @@ func (s *Store) vacant(u *upload) error {
 	return blobstore.ErrUploadExists
 }
 
-func (s *Store) loaded(u *upload, t *tally) {
+func (s *Store) loaded(u *upload, t *sums.Tally) {
 	u.tally, u.hashed = t, true
-	u.size.Store(t.size)
+	u.size.Store(t.Size)
 }
 
 // Upload is as the contract says. It reads no bytes: after a restart the offset is what was written down.

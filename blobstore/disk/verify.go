@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 // Verify is as the contract says. The pages that the kernel keeps of the file are dropped first, or rot on
@@ -26,24 +27,24 @@ func (s *Store) Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pac
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	dropPages(f)
-	t, err := newTally(b.Digest.Algorithm())
+	t, err := sums.NewTally(b.Digest.Algorithm())
 	if err != nil {
 		return err
 	}
 	if err := s.readCopy(ctx, id, f, t, b.Size, pace); err != nil {
 		return fmt.Errorf("verify copy %s: %w", id, err)
 	}
-	if t.digest() != b.Digest {
+	if t.Digest() != b.Digest {
 		return fmt.Errorf("verify: %w", s.damaged(id, blobstore.WholeCopy, errDigest))
 	}
 	return s.mendSums(id, b, t)
 }
 
-func (s *Store) readCopy(ctx context.Context, id blobstore.CopyID, f io.ReaderAt, t *tally, size int64, pace blobstore.Pace) error {
+func (s *Store) readCopy(ctx context.Context, id blobstore.CopyID, f io.ReaderAt, t *sums.Tally, size int64, pace blobstore.Pace) error {
 	buf := s.chunks.take()
 	defer s.chunks.put(buf)
-	for t.size < size {
-		p := (*buf)[:min(blobstore.ChunkSize, size-t.size)]
+	for t.Size < size {
+		p := (*buf)[:min(blobstore.ChunkSize, size-t.Size)]
 		if pace != nil {
 			if err := pace(ctx, len(p)); err != nil {
 				return err
@@ -52,27 +53,27 @@ func (s *Store) readCopy(ctx context.Context, id blobstore.CopyID, f io.ReaderAt
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if n, err := f.ReadAt(p, t.size); n < len(p) {
-			return s.damaged(id, t.size/blobstore.ChunkSize, err)
+		if n, err := f.ReadAt(p, t.Size); n < len(p) {
+			return s.damaged(id, t.Size/blobstore.ChunkSize, err)
 		}
-		t.add(p)
+		t.Add(p)
 	}
 	return nil
 }
 
 // mendSums writes the sums of a copy that is whole, unless they are there.
-func (s *Store) mendSums(id blobstore.CopyID, b blobstore.Blob, t *tally) error {
+func (s *Store) mendSums(id blobstore.CopyID, b blobstore.Blob, t *sums.Tally) error {
 	if b.Size <= blobstore.ChunkSize {
 		return nil
 	}
-	sums, err := s.readSums(id, b.Digest, b.Size)
-	if err == nil && slices.Equal(sums, t.sums) {
+	kept, err := s.readSums(id, b.Digest, b.Size)
+	if err == nil && slices.Equal(kept, t.Sums) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, blobstore.ErrCopyDamaged) {
 		return err
 	}
-	content, err := copySums{id, b.Digest, b.Size, t.sums}.encode()
+	content, err := sums.Copy{Copy: id, Digest: b.Digest, Size: b.Size, Sums: t.Sums}.Encode()
 	if err != nil {
 		return err
 	}
