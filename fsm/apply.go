@@ -38,7 +38,7 @@ type batch struct {
 }
 
 func (s *State) openBatch(bolt *bbolt.Tx) *batch {
-	b := &batch{state: s, tx: tx{reader: reader{bolt}, sums: map[bucket]*sum{}, highest: s.highest, recount: s.recount}}
+	b := &batch{state: s, tx: tx{reader: reader{bolt}, sums: map[bucket]*sum{}, highest: s.highest, recount: s.recount, changed: s.changes}}
 	b.position = b.tx.position()
 	b.tx.now = b.position.Time // or the first entry of a batch would be judged by another tick than the rest
 	b.fenced = string(b.tx.get(local, keyFenced))

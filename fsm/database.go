@@ -120,16 +120,26 @@ func (s *State) initialise(db *database) (err error) {
 // has changed; it panics if the rename was done and may not last, for then nobody knows which of the
 // two a restart will find.
 func (s *State) makeCurrent() error {
-	if err := s.files.Sync(s.stagePath()); err != nil {
-		return fmt.Errorf("sync %s: %w", s.stagePath(), err)
+	placed, err := s.putInPlace(s.stagePath())
+	if placed && err != nil {
+		panic(err)
 	}
-	if err := s.files.Rename(s.stagePath(), s.path()); err != nil {
-		return fmt.Errorf("make %s current: %w", s.path(), err)
+	return err
+}
+
+// putInPlace gives a file the name of the current one. An error after it was placed says that this may not
+// last.
+func (s *State) putInPlace(path string) (placed bool, err error) {
+	if err := s.files.Sync(path); err != nil {
+		return false, fmt.Errorf("sync %s: %w", path, err)
+	}
+	if err := s.files.Rename(path, s.path()); err != nil {
+		return false, fmt.Errorf("make %s current: %w", s.path(), err)
 	}
 	if err := s.files.SyncDir(s.config.Dir); err != nil {
-		panic(fmt.Errorf("a new %s is in place, but may be gone after a power cut: %w", s.path(), err))
+		return true, fmt.Errorf("a new %s is in place, but may be gone after a power cut: %w", s.path(), err)
 	}
-	return nil
+	return true, nil
 }
 
 // Advance says that everything up to a log index is in the state, although the entries at its end were

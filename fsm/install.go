@@ -39,6 +39,7 @@ func (s *State) Install(stamp entry.Stamp) error {
 		return ErrNotStaged
 	}
 	s.staged = false
+	defer s.barCompaction(errArrives)() // it copies the old state
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.recount = nil // it counts the old state

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"math/rand/v2"
@@ -202,6 +203,8 @@ func (r *run) batch() {
 		r.sameHash()
 	case 7, 8:
 		r.deliverAgain()
+	case 9, 10:
+		r.compact()
 	}
 	if chance(r.r, 25) {
 		r.sound()
@@ -333,6 +336,31 @@ func (r *run) reopen() {
 		r.t.Fatalf("position was %+v and is %+v", before, after)
 	}
 	r.sameViews()
+}
+
+// compact compacts both replicas, the first while it goes on.
+func (r *run) compact() {
+	for _, s := range []*fsm.State{r.first, r.second} {
+		s.CompactInSteps(between(r.r, 1, 2000))
+		if err := s.Compact(context.Background(), func(context.Context, int) error {
+			if s == r.first && chance(r.r, 5) {
+				for range between(r.r, 1, 4) {
+					r.index++
+					r.add(r.g.next(r.index))
+				}
+				r.judge()
+			}
+			return nil
+		}); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	r.sameViews()
+	r.sound()
+	r.sameHash()
+	if chance(r.r, 20) {
+		r.reopen()
+	}
 }
 
 // replaceSecond puts a new replica in the place of the second, from a snapshot of the first, which has

@@ -28,6 +28,7 @@ func (s *State) Stage(r io.Reader) error {
 		return fmt.Errorf("stage a snapshot: %w", ErrBusy)
 	}
 	defer s.staging.Unlock()
+	defer s.barCompaction(errArrives)() // its file would take the room of this one, and be of the old state
 	s.staged = false
 	if err := s.clearStage(); err != nil {
 		return err

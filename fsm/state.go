@@ -17,7 +17,7 @@ const FileName = "fsm.db"
 
 // Config says where a State lies and what it may use.
 type Config struct {
-	Dir         string            // holds FileName and, while a snapshot arrives, a second file
+	Dir         string            // holds FileName and, while a snapshot arrives or it is compacted, a second file
 	Incarnation entry.Incarnation // of this data directory; a file of another is refused
 	Files       Files             // nil: the operating system's
 	NoSync      bool              // never fsync: for tests of logic, not of durability
@@ -36,15 +36,20 @@ type State struct {
 	// in memory in the same order. No request waits for it.
 	writing sync.Mutex
 	recount *recount // guarded by writing; the recount under way
+	changes *changes // guarded by writing; what the compaction under way has not copied yet
 
 	recounting sync.Mutex // held by the one Recount
 
 	staging sync.Mutex // held while a snapshot arrives or is installed
 	staged  bool       // guarded by staging; whether a whole one lies at stagePath
 
-	mu      sync.Mutex
-	current *database
-	mem     memory
+	compactAtOnce int // bytes that one step of a compaction copies
+
+	mu         sync.Mutex
+	current    *database
+	mem        memory
+	compaction *compaction // the one under way
+	barred     int         // how many want none to be
 }
 
 // Open opens the state in config.Dir, or makes an empty one. The caller closes it.
@@ -52,7 +57,7 @@ type State struct {
 // It fails if the file belongs to another incarnation, is of a feature level that this binary does not
 // know (ErrLevelUnknown), or cannot be read (ErrDamaged).
 func Open(config Config) (*State, error) {
-	s := &State{config: config, files: config.Files, log: config.Logger, commands: map[kind]spec{}, highest: HighestLevel}
+	s := &State{config: config, files: config.Files, log: config.Logger, commands: map[kind]spec{}, highest: HighestLevel, compactAtOnce: compactAtOnce}
 	if s.files == nil {
 		s.files = osFiles{}
 	}
@@ -65,7 +70,7 @@ func Open(config Config) (*State, error) {
 		}
 		s.commands[sp.kind] = sp
 	}
-	if err := errors.Join(s.clearStage(), s.create()); err != nil {
+	if err := errors.Join(s.clearStage(), s.clear(s.compactPath()), s.create()); err != nil {
 		return nil, err
 	}
 	db, err := openDatabase(s.path(), s.config.NoSync)
@@ -79,8 +84,9 @@ func Open(config Config) (*State, error) {
 	return s, nil
 }
 
-// Close waits for open views and snapshots and closes the file.
+// Close waits for open views and snapshots and closes the file. A compaction ends at once.
 func (s *State) Close() error {
+	defer s.barCompaction(ErrClosed)()
 	s.mu.Lock()
 	db := s.current
 	s.current = nil

@@ -113,6 +113,7 @@ type tx struct {
 
 	highest uint32   // feature level that this binary knows
 	recount *recount // that of the State, if one is under way
+	changed *changes // for the compaction that is under way
 }
 
 // put sets a record, keeping the bucket's sum (invariant 7). A storage error panics: a committed
@@ -129,6 +130,7 @@ func (t *tx) put(b bucket, key, value []byte) {
 		t.count(b, key, func(s *sum) { s.sub(sumOf(b, key, oldValue)) })
 	}
 	t.count(b, key, func(s *sum) { s.add(sumOf(b, key, value)) })
+	t.changed.note(b, key)
 	if err := bk.Put(bytes.Clone(key), seal(key, value)); err != nil {
 		panic(err)
 	}
@@ -146,6 +148,7 @@ func (t *tx) del(b bucket, key []byte) {
 		return
 	}
 	t.count(b, key, func(s *sum) { s.sub(sumOf(b, key, unseal(b, key, old))) })
+	t.changed.note(b, key)
 	if err := bk.Delete(key); err != nil {
 		panic(err)
 	}

@@ -22,6 +22,7 @@ type files interface {
 	Rename(oldname, newname string) error
 	Remove(name string) error
 	SyncDir(dir string) error
+	Room(dir string) (int64, error)
 }
 
 var _ files = (*crashfs.FS)(nil)
