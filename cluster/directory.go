@@ -21,6 +21,7 @@ type Files interface {
 	Rename(oldname, newname string) error // durable after SyncDir
 	Remove(name string) error
 	SyncDir(dir string) error
+	Room(dir string) (int64, error) // bytes that its file system has left
 }
 
 // Names of the files that make a directory a node's.

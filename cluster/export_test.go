@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/fsm"
 )
 
 // AppendAs appends an envelope as a leader that wrapped it would.
@@ -45,7 +46,7 @@ func (n *Node) LogHolds(index uint64, payload []byte) bool {
 // VoteIn is the vote that a log's file holds.
 func VoteIn(t testing.TB, path string) (term uint64, candidate string) {
 	t.Helper()
-	s, err := openLogStore(path, true, DefaultTiming().WriteDeadline, func(err error) { t.Error(err) })
+	s, err := openLogStore(path, fsm.SystemFiles(), true, DefaultTiming().WriteDeadline, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}

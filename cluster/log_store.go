@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -28,6 +31,9 @@ const (
 	keyCurrentTerm  = "CurrentTerm"
 )
 
+// stableKeys are all keys of the stable store.
+func stableKeys() []string { return []string{keyVote, keyIncarnation, keyCurrentTerm} }
+
 // logStore is the Raft log and stable store: raft-boltdb, with what it lacks.
 //
 //   - a vote's term and candidate are written in one transaction (raft #661): a crash between the two
@@ -37,45 +43,94 @@ const (
 //   - a write that does not end within a deadline, or fails, stops the node (raft #503, #614): a leader
 //     whose disk hangs goes on sending heartbeats, and nothing is ever committed again.
 //
-// Its methods may be called concurrently.
+// Its file can be compacted while it is used (compact_log.go). Its methods may be called concurrently.
 type logStore struct {
-	bolt     *raftboltdb.BoltStore
+	path     string
+	files    Files
+	noSync   bool
 	deadline time.Duration
 	failStop func(error)
 	before   func(op string) // a seam for tests: called in a write's time, may block
 
 	mu       sync.Mutex
 	voteTerm uint64 // written with the candidate that follows it; guarded by mu
+
+	// using is held for reading by whoever uses the file, and for writing while another takes its place.
+	using sync.RWMutex
+	bolt  *logFile // guarded by using
+	lost  error    // guarded by using; why nothing may be written any more
+
+	compacting sync.Mutex    // held by the one compaction
+	removals   atomic.Uint64 // how often entries were removed, or written again that a compaction had read
+	copied     atomic.Uint64 // the last entry that the compaction under way may have read
+}
+
+// logFile is an open file of the log.
+type logFile struct {
+	*raftboltdb.BoltStore
+	file *os.File // bbolt's own handle
 }
 
 // openLogStore opens or makes the log at path. The caller closes it.
-func openLogStore(path string, noSync bool, deadline time.Duration, failStop func(error)) (*logStore, error) {
-	bolt, err := raftboltdb.New(raftboltdb.Options{
+func openLogStore(path string, files Files, noSync bool, deadline time.Duration, failStop func(error)) (*logStore, error) {
+	s := &logStore{path: path, files: files, noSync: noSync, deadline: deadline, failStop: failStop, before: func(string) {}}
+	if err := s.clearDraft(); err != nil {
+		return nil, err
+	}
+	var err error
+	s.bolt, err = openLogFile(path, noSync)
+	return s, err
+}
+
+func openLogFile(path string, noSync bool) (*logFile, error) {
+	f := &logFile{}
+	var err error
+	f.BoltStore, err = raftboltdb.New(raftboltdb.Options{
 		Path:   path,
 		NoSync: noSync,
 		BoltOptions: &bbolt.Options{
 			Timeout:        5 * time.Second,
 			FreelistType:   bbolt.FreelistMapType,
 			NoFreelistSync: false, // opening must not scan the file
+			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+				var err error
+				f.file, err = os.OpenFile(name, flag, mode) //nolint:gosec // below Config.Dir
+				return f.file, err
+			},
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	return &logStore{bolt: bolt, deadline: deadline, failStop: failStop, before: func(string) {}}, nil
+	return f, nil
 }
 
 // IsMonotonic makes Raft empty the log after it installed a snapshot.
 func (s *logStore) IsMonotonic() bool { return true }
 
 // FirstIndex is the index of the oldest entry, 0 if there is none.
-func (s *logStore) FirstIndex() (uint64, error) { return s.bolt.FirstIndex() }
+func (s *logStore) FirstIndex() (uint64, error) {
+	s.using.RLock()
+	defer s.using.RUnlock()
+	return s.bolt.FirstIndex()
+}
 
 // LastIndex is the index of the newest entry, 0 if there is none.
-func (s *logStore) LastIndex() (uint64, error) { return s.bolt.LastIndex() }
+func (s *logStore) LastIndex() (uint64, error) {
+	s.using.RLock()
+	defer s.using.RUnlock()
+	return s.bolt.LastIndex()
+}
 
 // GetLog reads an entry. It fails with raft.ErrLogNotFound or errLogDamaged.
 func (s *logStore) GetLog(index uint64, log *raft.Log) error {
+	s.using.RLock()
+	defer s.using.RUnlock()
+	return s.read(index, log)
+}
+
+// read is GetLog for who has s.using.
+func (s *logStore) read(index uint64, log *raft.Log) error {
 	if err := s.bolt.GetLog(index, log); err != nil {
 		if !errors.Is(err, raft.ErrLogNotFound) {
 			s.failStop(fmt.Errorf("entry %d: %w", index, err))
@@ -109,18 +164,32 @@ func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Lo
 
 // StoreLogs appends entries, durably. The given ones are not changed: Raft still sends them to others.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
+	return s.write("store logs", func() error {
+		err := s.bolt.StoreLogs(summed(logs))
+		if len(logs) > 0 && logs[0].Index <= s.copied.Load() {
+			s.removals.Add(1)
+		}
+		return err
+	})
+}
+
+// summed are entries with their checksums.
+func summed(logs []*raft.Log) []*raft.Log {
 	summed := make([]*raft.Log, len(logs))
 	for i, log := range logs {
 		c := *log
 		c.Extensions = binary.BigEndian.AppendUint32(append([]byte(nil), log.Extensions...), checksum(log, log.Extensions))
 		summed[i] = &c
 	}
-	return s.write("store logs", func() error { return s.bolt.StoreLogs(summed) })
+	return summed
 }
 
 // DeleteRange removes entries from first to last.
 func (s *logStore) DeleteRange(first, last uint64) error {
-	return s.write("delete logs", func() error { return s.bolt.DeleteRange(first, last) })
+	return s.write("delete logs", func() error {
+		defer s.removals.Add(1) // after it: a compaction that begins meanwhile must learn of it
+		return s.bolt.DeleteRange(first, last)
+	})
 }
 
 // Set persists a value. A vote's candidate takes the term along that was set just before.
@@ -131,15 +200,15 @@ func (s *logStore) Set(key, value []byte) error {
 		s.mu.Unlock()
 		key, value = []byte(keyVote), append(vote, value...)
 	}
-	return s.write("set "+string(key), func() error { return s.bolt.Set(key, value) })
+	return s.set(key, value)
 }
 
 // Get reads a value; it is nil, with an error "not found", if there is none.
 func (s *logStore) Get(key []byte) ([]byte, error) {
 	if string(key) != keyLastVoteCand {
-		return s.bolt.Get(key)
+		return s.value(key)
 	}
-	vote, err := s.bolt.Get([]byte(keyVote))
+	vote, err := s.value([]byte(keyVote))
 	if err != nil {
 		return nil, err
 	}
@@ -154,38 +223,74 @@ func (s *logStore) SetUint64(key []byte, value uint64) error {
 		s.mu.Unlock()
 		return nil
 	}
-	return s.write("set "+string(key), func() error { return s.bolt.SetUint64(key, value) })
+	return s.set(key, binary.BigEndian.AppendUint64(nil, value))
+}
+
+// set fails for a key that a compaction would not copy.
+func (s *logStore) set(key, value []byte) error {
+	return s.write("set "+string(key), func() error {
+		if !slices.Contains(stableKeys(), string(key)) {
+			return errors.New("nobody knows this key")
+		}
+		return s.bolt.Set(key, value)
+	})
 }
 
 // GetUint64 reads a number; 0, with an error "not found", if there is none.
 func (s *logStore) GetUint64(key []byte) (uint64, error) {
-	if string(key) != keyLastVoteTerm {
-		return s.bolt.GetUint64(key)
+	if string(key) == keyLastVoteTerm {
+		key = []byte(keyVote)
 	}
-	vote, err := s.bolt.Get([]byte(keyVote))
+	value, err := s.value(key)
 	if err != nil {
 		return 0, err
 	}
-	return binary.BigEndian.Uint64(vote), nil
+	return binary.BigEndian.Uint64(value), nil
 }
 
-// Close closes the file.
-func (s *logStore) Close() error { return s.bolt.Close() }
+func (s *logStore) value(key []byte) ([]byte, error) {
+	s.using.RLock()
+	defer s.using.RUnlock()
+	return s.bolt.Get(key)
+}
+
+// Close closes the file. A compaction fails.
+func (s *logStore) Close() error {
+	s.using.Lock()
+	defer s.using.Unlock()
+	if s.lost == nil {
+		s.lost = errors.New("the log is closed")
+	}
+	return s.bolt.Close()
+}
 
 // write runs one write under the deadline. A write that failed may be on disk all the same, and one
 // that hangs may end at any time: neither the caller nor a later election can build on it.
+//
+// The deadline begins when a compaction that is about to end has ended, which has one itself.
 func (s *logStore) write(op string, do func() error) error {
-	watch := time.AfterFunc(s.deadline, func() {
-		s.failStop(fmt.Errorf("%s: the log's disk has not answered for %s", op, s.deadline))
-	})
-	defer watch.Stop()
-	s.before(op)
-	if err := do(); err != nil {
+	s.using.RLock()
+	defer s.using.RUnlock()
+	defer s.watch(op)()
+	err := s.lost
+	if err == nil {
+		err = do()
+	}
+	if err != nil {
 		err = fmt.Errorf("%s: %w", op, err)
 		s.failStop(err)
 		return err
 	}
 	return nil
+}
+
+// watch stops the node unless done is called within the deadline.
+func (s *logStore) watch(op string) (done func()) {
+	watch := time.AfterFunc(s.deadline, func() {
+		s.failStop(fmt.Errorf("%s: the log's disk has not answered for %s", op, s.deadline))
+	})
+	s.before(op)
+	return func() { watch.Stop() }
 }
 
 // reconcile throws the log away if it contradicts the state. That is so after a crash between the
@@ -237,7 +342,7 @@ func (s *logStore) mendBootstrap() error {
 
 // claim writes down whose log this is, or fails if it is another incarnation's.
 func (s *logStore) claim(i entry.Incarnation) error {
-	have, err := s.bolt.Get([]byte(keyIncarnation))
+	have, err := s.value([]byte(keyIncarnation))
 	switch {
 	case err == nil && string(have) != string(i[:]):
 		return fmt.Errorf("%w: the log belongs to incarnation %x, not to %s", ErrLostDisk, have, i)

@@ -10,12 +10,13 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/fsm"
 )
 
 // newLog opens a log in a file; stop gets what would stop the node.
 func newLog(t testing.TB, path string, stop func(error)) *logStore {
 	t.Helper()
-	s, err := openLogStore(path, true, time.Minute, stop)
+	s, err := openLogStore(path, fsm.SystemFiles(), true, time.Minute, stop)
 	if err != nil {
 		t.Fatal(err)
 	}

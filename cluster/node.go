@@ -165,7 +165,7 @@ func New(config Config) (*Node, error) {
 	n.applied.set(config.State.Position().Index)
 	n.snaps = &snapshots{state: config.State, applied: &n.applied}
 	n.machine = &machine{state: config.State, applied: &n.applied, snapshots: n.snaps, begin: newPusher(n).push}
-	logs, err := openLogStore(filepath.Join(config.Dir, LogName), config.NoSync, config.Timing.WriteDeadline, n.failStop)
+	logs, err := openLogStore(filepath.Join(config.Dir, LogName), config.Files, config.NoSync, config.Timing.WriteDeadline, n.failStop)
 	if err != nil {
 		return nil, err
 	}
