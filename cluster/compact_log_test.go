@@ -60,9 +60,10 @@ func (s *logStore) vote(term uint64, candidate string) error {
 	return errors.Join(s.SetUint64([]byte(keyLastVoteTerm), term), s.Set([]byte(keyLastVoteCand), []byte(candidate)))
 }
 
-// expectLog fails the test unless a log has just these entries, and this vote.
-func (s *logStore) expectLog(t testing.TB, first, last, term uint64, candidate string) {
+// expectLog fails the test unless a log has just the entries from 1501 to last, and this vote.
+func (s *logStore) expectLog(t testing.TB, last, term uint64, candidate string) {
 	t.Helper()
+	const first = uint64(1501)
 	one, err := s.FirstIndex()
 	end, err2 := s.LastIndex()
 	if one != first || end != last || err != nil || err2 != nil {
@@ -108,7 +109,7 @@ func TestCompactedLogIsSmallAndHoldsTheSame(t *testing.T) {
 		if draftLeft(path) {
 			t.Error("a second file is left")
 		}
-		s.expectLog(t, 1501, 2000, 7, "n1")
+		s.expectLog(t, 2000, 7, "n1")
 	}
 	info, err := os.Stat(path)
 	now, nowFree, err2 := s.space()
@@ -120,7 +121,7 @@ func TestCompactedLogIsSmallAndHoldsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = newLog(t, path, func(err error) { t.Error(err) })
-	s.expectLog(t, 1501, 2100, 7, "n2")
+	s.expectLog(t, 2100, 7, "n2")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestCompactLogWhileItIsUsed(t *testing.T) {
 	if term < 10 {
 		t.Errorf("it took %d steps", term-7)
 	}
-	s.expectLog(t, 1501, last, term, fmt.Sprint("n", term))
+	s.expectLog(t, last, term, fmt.Sprint("n", term))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +205,7 @@ func TestCompactLogAmongUsers(t *testing.T) {
 	}
 	close(over)
 	using.Wait()
-	s.expectLog(t, 1501, last, term, fmt.Sprint("n", term))
+	s.expectLog(t, last, term, fmt.Sprint("n", term))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -264,12 +265,12 @@ func TestCompactLogEndsEarly(t *testing.T) {
 	}); !errors.Is(err, enough) || draftLeft(path) {
 		t.Errorf("with a pace that fails: %v", err)
 	}
-	s.expectLog(t, 1501, 2000, 7, "n1")
+	s.expectLog(t, 2000, 7, "n1")
 	if err := s.compact(t.Context(), func(context.Context, int) error { return s.Close() }); err == nil || draftLeft(path) {
 		t.Errorf("of a log that is closed: %v", err)
 	}
 	s = newLog(t, path, func(err error) { t.Error(err) })
-	s.expectLog(t, 1501, 2000, 7, "n1")
+	s.expectLog(t, 2000, 7, "n1")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +329,7 @@ func TestDiskFailsWhileTheLogIsCompacted(t *testing.T) {
 				t.Errorf("an entry afterwards: %v", err)
 			}
 			if !stops {
-				s.expectLog(t, 1501, 2001, 8, "n3")
+				s.expectLog(t, 2001, 8, "n3")
 			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
@@ -472,7 +473,7 @@ func TestCrashWhileTheLogIsCompacted(t *testing.T) {
 			t.Error("the old file is found after a compaction that returned")
 		}
 		s = newLog(t, path, func(err error) { t.Error(err) })
-		s.expectLog(t, 1501, 2000, 7, "n1")
+		s.expectLog(t, 2000, 7, "n1")
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -153,10 +153,10 @@ func TestCompactWhileApplying(t *testing.T) {
 		steps++
 		for _, r := range []*replica{r, twin} {
 			var changes []fsm.SetProgress
-			for n := steps % 2; n < 300; n += 7 {
-				changes = append(changes, progress(n, (n*steps)%3*2000)) // a third of them removes
+			for n := steps % 7; n < 300; n += 7 {
+				changes = append(changes, progress(n, (n+steps)%3*2000)) // a third of them removes
 			}
-			doAll(r, changes)
+			doAll(r, append(changes, progress(steps/2*8, 0))) // what was there before
 			doAll(r, []fsm.HashCheck{{}})
 			r.wait(2 * time.Minute)
 			if err := r.Advance(r.index+3, r.term); err != nil { // no entry of ours
