@@ -70,7 +70,6 @@ func (s *logStore) compact(ctx context.Context, pace func(ctx context.Context, b
 		return errors.Join(err, s.clearDraft())
 	}
 	c := &logCopy{store: s, draft: draft, removals: s.removals.Load()}
-	defer s.copied.Store(0)
 	if err := c.run(ctx, pace); err != nil {
 		return errors.Join(err, draft.Close(), s.clearDraft())
 	}
@@ -146,7 +145,6 @@ func (c *logCopy) run(ctx context.Context, pace func(ctx context.Context, bytes 
 // page copies entries from where the last page ended, up to one, or fewer if they are large.
 func (c *logCopy) page(upTo uint64) error {
 	s := c.store
-	s.copied.Store(upTo) // before they are read: one that is written again would be missed
 	size := 0
 	var logs []*raft.Log
 	for index := c.last + 1; index <= upTo && size < compactBytes; index++ {

@@ -61,8 +61,7 @@ type logStore struct {
 	lost  error    // guarded by using; why nothing may be written any more
 
 	compacting sync.Mutex    // held by the one compaction
-	removals   atomic.Uint64 // how often entries were removed, or written again that a compaction had read
-	copied     atomic.Uint64 // the last entry that the compaction under way may have read
+	removals   atomic.Uint64 // how often entries were removed, or others written in their place
 }
 
 // logFile is an open file of the log.
@@ -165,11 +164,14 @@ func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Lo
 // StoreLogs appends entries, durably. The given ones are not changed: Raft still sends them to others.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	return s.write("store logs", func() error {
-		err := s.bolt.StoreLogs(summed(logs))
-		if len(logs) > 0 && logs[0].Index <= s.copied.Load() {
-			s.removals.Add(1)
+		last, err := s.bolt.LastIndex()
+		if err != nil {
+			return err
 		}
-		return err
+		if len(logs) > 0 && logs[0].Index <= last {
+			defer s.removals.Add(1) // Raft removes entries before it writes others; if not, this is one
+		}
+		return s.bolt.StoreLogs(summed(logs))
 	})
 }
 
