@@ -19,6 +19,7 @@ import (
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
+	"github.com/seed-16d79997/zot/jobs/compaction"
 )
 
 const (
@@ -32,12 +33,14 @@ const (
 type (
 	nodeReport struct {
 		Store *storeUse   `json:"store"` // nil: it is not to be had
+		Files []fileUse   `json:"files"` // of its state and log
 		Jobs  []jobReport `json:"jobs"`
 	}
 	storeUse struct {
 		UsedBytes  int64 `json:"usedBytes"`
 		TotalBytes int64 `json:"totalBytes"`
 	}
+	fileUse   = compaction.Use
 	jobReport struct {
 		Name        string    `json:"name"`
 		Running     time.Time `json:"running,omitzero"` // since when it has been at work; left out while it waits
@@ -57,6 +60,7 @@ type askedNode struct {
 	lifetime
 	usage func(ctx context.Context) (blobstore.Usage, error)
 	board *jobs.Board
+	files *compaction.Files
 }
 
 func newAskedNode(h *home, state *fsm.State, r *registry, node *cluster.Node) *askedNode {
@@ -67,12 +71,13 @@ func newAskedNode(h *home, state *fsm.State, r *registry, node *cluster.Node) *a
 		},
 		usage: r.disk.Usage,
 		board: &jobs.Board{},
+		files: filesOf(state, node, r.pace.Wait),
 	}
 }
 
 // report says how full the node's store is, and how its jobs do.
 func (n *askedNode) report(ctx context.Context) nodeReport {
-	r := nodeReport{Jobs: []jobReport{}}
+	r := nodeReport{Files: n.files.Use(), Jobs: []jobReport{}}
 	if u, err := n.usage(ctx); err == nil {
 		r.Store = &storeUse{UsedBytes: u.Total - u.Free, TotalBytes: u.Total}
 	}
@@ -114,23 +119,30 @@ func (n *askedNode) checked(ctx context.Context, wish checkWish, each func(check
 		note.Applied = n.state.Position().Index // read in the order in which it is said
 		each(note)
 	}
-	over := make(chan struct{})
-	var beating sync.WaitGroup
-	beating.Go(func() {
+	defer beating(func() { say(checkNote{}) })()
+	return n.check(ctx, wish, say)
+}
+
+// beating calls say every second, beside the caller, until over is called and has returned.
+func beating(say func()) (over func()) {
+	end := make(chan struct{})
+	var beats sync.WaitGroup
+	beats.Go(func() {
 		beat := time.NewTicker(noteEvery)
 		defer beat.Stop()
 		for {
 			select {
 			case <-beat.C:
-				say(checkNote{})
-			case <-over:
+				say()
+			case <-end:
 				return
 			}
 		}
 	})
-	defer beating.Wait()
-	defer close(over)
-	return n.check(ctx, wish, say)
+	return func() {
+		close(end)
+		beats.Wait()
+	}
 }
 
 // handler answers other nodes: everything below /node/.
@@ -159,6 +171,13 @@ func (n *askedNode) handler() http.Handler {
 	mux.HandleFunc("GET /node/check", func(w http.ResponseWriter, r *http.Request) {
 		lines := newLines(w)
 		err := n.checked(r.Context(), checkWish{Hash: r.URL.Query().Get("hash") == "true"}, func(note checkNote) { lines.write(note) })
+		if err != nil {
+			lines.write(adminError{err.Error()})
+		}
+	})
+	mux.HandleFunc("GET /node/compact", func(w http.ResponseWriter, r *http.Request) {
+		lines := newLines(w)
+		err := n.compacted(r.Context(), func(note compactNote) { lines.write(note) })
 		if err != nil {
 			lines.write(adminError{err.Error()})
 		}
@@ -194,6 +213,15 @@ type askNodes interface {
 	check(ctx context.Context, who entry.Incarnation, wish checkWish, each func(checkNote)) error
 }
 
+// readNote reads one line of a node's answer that comes bit by bit.
+func readNote[T any](line json.RawMessage) (note T, err error) {
+	var refused adminError
+	if err := json.Unmarshal(line, &refused); err == nil && refused.Error != "" {
+		return note, errors.New(refused.Error)
+	}
+	return note, json.Unmarshal(line, &note)
+}
+
 // allNodes are all, as one of them asks them, itself too.
 type allNodes struct {
 	own    *askedNode
@@ -224,22 +252,25 @@ func (a allNodes) check(ctx context.Context, who entry.Incarnation, wish checkWi
 	if who == a.own.self {
 		return a.own.checked(ctx, wish, each)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	silence := time.AfterFunc(noteSilence, func() { cancel(errSilent) })
-	defer silence.Stop()
-	return a.stream(ctx, who, "/node/check", url.Values{"hash": {strconv.FormatBool(wish.Hash)}}, func(line json.RawMessage) (last bool, err error) {
-		silence.Reset(noteSilence)
-		var refused adminError
-		if err := json.Unmarshal(line, &refused); err == nil && refused.Error != "" {
-			return true, errors.New(refused.Error)
-		}
-		var note checkNote
-		if err := json.Unmarshal(line, &note); err != nil {
+	return a.listen(ctx, who, "/node/check", url.Values{"hash": {strconv.FormatBool(wish.Hash)}}, func(line json.RawMessage) (last bool, err error) {
+		note, err := readNote[checkNote](line)
+		if err != nil {
 			return true, err
 		}
 		each(note)
 		return note.Result != nil, nil
+	})
+}
+
+// listen is stream for what takes long: who falls silent meanwhile is given up.
+func (a allNodes) listen(ctx context.Context, who entry.Incarnation, path string, query url.Values, each func(line json.RawMessage) (last bool, err error)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(noteSilence, func() { cancel(errSilent) })
+	defer silence.Stop()
+	return a.stream(ctx, who, path, query, func(line json.RawMessage) (last bool, err error) {
+		silence.Reset(noteSilence)
+		return each(line)
 	})
 }
 

@@ -18,11 +18,12 @@ import (
 
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
+	"github.com/seed-16d79997/zot/jobs/compaction"
 )
 
 // asked is the node as others ask it.
 func (n *shelf) asked() *askedNode {
-	return &askedNode{verification: *n.verification(), usage: n.Usage, board: &jobs.Board{}}
+	return &askedNode{verification: *n.verification(), usage: n.Usage, board: &jobs.Board{}, files: compaction.NewFiles()}
 }
 
 // through has one node ask another, which answers by a handler.

@@ -109,7 +109,7 @@ func run(ctx context.Context, s setting) (err error) {
 	p.add(ctx, "jobs", func(ctx context.Context) error { return asked.board.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
 		return node.WhileLeader(ctx, func(ctx context.Context, proposer cluster.Proposer) {
-			leadersJobs(ctx, c, state, stores, registry, node, asked.board, proposer, log)
+			leadersJobs(ctx, c, state, stores, registry, node, asked, proposer, log)
 		})
 	})
 	p.add(ctx, "verification", asked.Run)

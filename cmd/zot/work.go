@@ -30,17 +30,17 @@ func ownJobs(c config.Config, state *fsm.State, stores []fsm.SetStore, r *regist
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
-func leadersJobs(ctx context.Context, c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, board *jobs.Board, p fsm.Proposer, log hclog.Logger) {
-	all, err := tenureJobs(c, state, r, node, p, log)
+func leadersJobs(ctx context.Context, c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, own *askedNode, p fsm.Proposer, log hclog.Logger) {
+	all, err := tenureJobs(c, state, r, node, own, p, log)
 	if err == nil {
-		err = board.Run(ctx, log, append(all, setStores(state, stores, p, log))...)
+		err = own.board.Run(ctx, log, append(all, setStores(state, stores, p, log))...)
 	}
 	if err != nil {
 		log.Error("the leader's jobs do not run", "error", err)
 	}
 }
 
-func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
+func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, own *askedNode, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
 	copies, err := repair.New(repair.Deps{
 		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Logger: log.Named("repair"),
 	})
@@ -64,5 +64,9 @@ func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.No
 	if err != nil {
 		return nil, err
 	}
-	return append(append(garbage, kept...), copies, drop, cleared), nil
+	small, err := compacted(allNodes{own, r.others}, log)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(garbage, kept...), copies, drop, cleared, small), nil
 }

@@ -108,6 +108,9 @@ func runNode(text string) error {
 	running.Go(func() { failed <- errors.Join(errors.New("peer ended"), p.Run(context.Background())) })
 	running.Go(func() { failed <- errors.Join(errors.New("node ended"), n.Run(context.Background())) })
 	running.Go(func() { failed <- n.listen(os.Stdin) })
+	if !s.NoSync {
+		running.Go(func() { failed <- n.compact(context.Background()) })
+	}
 	return <-failed // nothing is waited for: the process ends, and a disk may hang
 }
 
@@ -166,6 +169,22 @@ func (a *announcing) Install(stamp entry.Stamp) error {
 		a.out.say(answer{Event: eventInstalled})
 	}
 	return err
+}
+
+// compactEvery is how long a node rests before it compacts its files again.
+const compactEvery = 50 * time.Millisecond
+
+// compact compacts both files again and again, so that the power is cut in any step of that. It returns an error
+// if a new file differs from the old one.
+func (n *node) compact(ctx context.Context) error {
+	pace := func(ctx context.Context, _ int) error { return ctx.Err() }
+	for pause(ctx, compactEvery) {
+		if err := n.state.Compact(ctx, pace); errors.Is(err, fsm.ErrDamaged) && n.state.Fenced() == "" {
+			return err
+		}
+		_ = n.CompactLog(ctx, pace) // a snapshot was taken meanwhile, perhaps
+	}
+	return ctx.Err()
 }
 
 // listen answers questions, many at a time, until there are no more.
