@@ -28,7 +28,7 @@ const (
 	catchUpAt     = 50_000   // changed keys for which the walk stops, to copy them again
 	catchUpAtOnce = 4096     // changed keys that one transaction copies, and the most for which Apply waits
 	maxCatchUps   = 50       // after the walk; then the writers are too fast
-	maxChanged    = 64 << 20 // bytes of changed keys that are remembered
+	maxChanged    = 16 << 20 // bytes of changed keys that are remembered
 )
 
 // Space is how many bytes the file has, and how many of these are of pages that nothing is in.

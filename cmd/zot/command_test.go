@@ -170,7 +170,7 @@ func TestStatusTable(t *testing.T) {
 	own, ago, long := 0.0, 0.0421, 93.5
 	now := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
 	said := map[entry.Incarnation]nodeReport{
-		{1}: {Store: &storeUse{UsedBytes: 12 << 30, TotalBytes: 100 << 30}, Jobs: []jobReport{
+		{1}: {Store: &storeUse{UsedBytes: 12 << 30, TotalBytes: 100 << 30}, Files: []fileUse{{File: "state", Size: 3 << 20, Free: 1 << 20}}, Jobs: []jobReport{
 			{Name: "scrub store default", Running: now.Add(-3 * time.Hour), Ended: now.Add(-50 * time.Hour), TookSeconds: 7265},
 			{Name: "remove doomed copies of store default", Running: now.Add(-time.Second)},
 			{Name: "remove unknown copies of store default", Ended: now.Add(-20 * time.Second), TookSeconds: 0.0123},

@@ -166,4 +166,3 @@ func sameHashes(t *testing.T, c *sim.Cluster) {
 		}
 	}
 }
-
