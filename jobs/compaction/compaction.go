@@ -107,7 +107,7 @@ func (t *turns) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-early.C:
-		return nil
+		return ctx.Err()
 	}
 }
 

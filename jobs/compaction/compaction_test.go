@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,14 +51,24 @@ func known(t *testing.T) *fsm.State {
 // asked notes who was asked to compact, and answers as a test wants.
 type asked struct {
 	began  time.Time
-	who    []byte
-	at     []time.Duration
 	answer func(ctx context.Context, who byte) ([]compaction.Result, error)
+
+	mu  sync.Mutex
+	who []byte
+	at  []time.Duration
 }
 
 func (a *asked) Compact(ctx context.Context, who blobstore.Incarnation) ([]compaction.Result, error) {
+	a.mu.Lock()
 	a.who, a.at = append(a.who, who[0]), append(a.at, time.Since(a.began))
+	a.mu.Unlock()
 	return a.answer(ctx, who[0])
+}
+
+func (a *asked) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.who)
 }
 
 func TestNodesHaveTheirTurns(t *testing.T) {
@@ -91,8 +102,8 @@ func TestNodesHaveTheirTurns(t *testing.T) {
 		go func() { running <- board.Run(ctx, hclog.NewNullLogger(), job) }() // waited for below
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if s := board.Jobs(); len(s) != 1 || !s[0].Running.IsZero() || len(nodes.who) > 0 {
-			t.Errorf("in the first minutes: %+v, asked %v", s, nodes.who)
+		if s := board.Jobs(); len(s) != 1 || !s[0].Running.IsZero() || nodes.count() > 0 {
+			t.Errorf("in the first minutes: %+v, %d asked", s, nodes.count())
 		}
 		time.Sleep(6 * time.Minute)
 		synctest.Wait()
