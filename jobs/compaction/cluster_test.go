@@ -82,6 +82,14 @@ func TestThreeNodesCompact(t *testing.T) {
 		)
 	}
 
+	c.Eventually("half of each state is free", func() bool { // a node may lag
+		for _, n := range c.Running() {
+			if size, free, err := n.State.Space(); err != nil || free < size/2 {
+				return false
+			}
+		}
+		return true
+	})
 	over := make(chan struct{})
 	var writing sync.WaitGroup
 	var acknowledged atomic.Int64
