@@ -28,6 +28,10 @@ type Job struct {
 	// Do does the work once. It returns soon after its context has ended; its error is then nobody's
 	// concern, and otherwise has it done again before its time.
 	Do func(ctx context.Context) error
+
+	// Early, between two runs that were well, returns as soon as there is cause to begin the next one before its
+	// time, and soon after its context has ended. nil: there never is.
+	Early func(ctx context.Context)
 }
 
 // Run does all jobs, each beside the others and never twice at once. It returns nil when ctx has ended
@@ -61,7 +65,7 @@ func (j Job) repeat(ctx context.Context, log hclog.Logger) {
 				log.Info("job works again", "job", j.Name)
 			}
 			said, retry = "", 0
-			pause(ctx, j.Every)
+			j.rest(ctx)
 		default:
 			if said != err.Error() { // a line for each cause, not for each try
 				said = err.Error()
@@ -71,6 +75,17 @@ func (j Job) repeat(ctx context.Context, log hclog.Logger) {
 			pause(ctx, retry)
 		}
 	}
+}
+
+// rest waits for the time of the next run, or for a cause to begin it early.
+func (j Job) rest(ctx context.Context) {
+	if j.Early == nil {
+		pause(ctx, j.Every)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, j.Every)
+	defer cancel()
+	j.Early(ctx)
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -54,6 +54,42 @@ func TestRunRepeats(t *testing.T) {
 	})
 }
 
+func TestRunEarly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		cause := time.Second
+		log := runFor(t, 30*time.Second, jobs.Job{
+			Name: "eager", Every: 10 * time.Second,
+			Do: func(context.Context) error {
+				at = append(at, time.Since(began))
+				if len(at) == 3 {
+					return errors.New("no luck") // the retry has a time of its own
+				}
+				return nil
+			},
+			Early: func(ctx context.Context) {
+				select {
+				case <-time.After(cause):
+				case <-ctx.Done():
+				}
+				cause *= 4
+			},
+		})
+		want := []time.Duration{0, 1, 5, 6, 16, 26}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if !slices.Equal(at, want) {
+			t.Errorf("began after %v, want %v", at, want)
+		}
+		if strings.Count(log, "\n") != 2 {
+			t.Errorf("logged %s", log)
+		}
+	})
+}
+
 func TestRunRetries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -124,9 +124,10 @@ func TestBitRotIsHealed(t *testing.T) {
 	clients.Wait()
 	all[0].finds(nil, "--hash")
 	for what, n := range map[string]int{"nobody-reads": 1, "on-one-node": 2} {
-		if said := all[n].out.String(); !strings.Contains(said, `"status":"affected"`) || !strings.Contains(said, `"tag":"`+what+`"`) {
-			t.Errorf("%s does not say that %s was affected", all[n].name, what)
-		}
+		eventually(t, all[n].name+" says that "+what+" was affected", func() bool { // at the end of its pass
+			said := all[n].out.String()
+			return strings.Contains(said, `"status":"affected"`) && strings.Contains(said, `"tag":"`+what+`"`)
+		})
 	}
 	for _, p := range all {
 		if code := p.end(syscall.SIGTERM); code != exitDone {

@@ -5,13 +5,15 @@ import "sync"
 const (
 	// maxWait is for how many runs something is set aside at most: about half an hour.
 	maxWait = 64
-	// maxAside bounds how much is remembered. What finds no room is tried again in the next run.
+	// maxAside is what is in Deps as aside. What finds no room is tried again in the next run.
 	maxAside = 10_000
 )
 
 // aside holds what failed, each the longer the more often it did, so that blobs and nodes which are past
 // help for now cost little and keep no others waiting.
 type aside[K comparable] struct {
+	limit int // how much is remembered
+
 	mu    sync.Mutex
 	run   int
 	waits map[K]wait
@@ -22,7 +24,7 @@ type wait struct {
 	until int // the run in which it is tried again
 }
 
-func newAside[K comparable]() *aside[K] { return &aside[K]{waits: map[K]wait{}} }
+func newAside[K comparable](limit int) *aside[K] { return &aside[K]{limit: limit, waits: map[K]wait{}} }
 
 // next begins a run. What nobody has tried again for long is forgotten: it may be no more.
 func (a *aside[K]) next() {
@@ -49,12 +51,19 @@ func (a *aside[K]) put(k K) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w, known := a.waits[k]
-	if w.until > a.run || !known && len(a.waits) >= maxAside {
+	if w.until > a.run || !known && len(a.waits) >= a.limit {
 		return
 	}
 	w.runs = min(max(1, 2*w.runs), maxWait)
 	w.until = a.run + w.runs
 	a.waits[k] = w
+}
+
+// full reports whether no more can be remembered: what fails and finds no room seems never to have failed.
+func (a *aside[K]) full() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.waits) >= a.limit
 }
 
 // drop forgets that k failed.

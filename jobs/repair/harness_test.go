@@ -34,6 +34,7 @@ type world struct {
 	job   jobs.Job
 	slice time.Duration // of the jobs that are made from now on; 0: the usual
 	idle  int           // likewise
+	aside int           // likewise
 	said  bytes.Buffer  // what the job logged
 
 	applying sync.Mutex // held while an entry is applied
@@ -85,6 +86,7 @@ func (w *world) lead() {
 		Store: fsm.DefaultStore, State: w, Consistency: w, Proposer: w, Copies: w, Logger: hclog.New(&hclog.LoggerOptions{Output: &w.said}),
 	}
 	d.Hurry(w.slice, w.idle)
+	d.Remember(w.aside)
 	w.job, err = repair.New(d)
 	if err != nil {
 		w.t.Fatal(err)

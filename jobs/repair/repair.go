@@ -23,6 +23,10 @@
 // more recorded than the replicas. Where a blob is, only the state says: a run reads indexes of blobs with
 // too few copies, and goes through all others only after the nodes have changed, and then bit by bit.
 //
+// A blob for which a copy can be made now does not wait for the next run (early.go): a bad copy was given up, or a
+// push had too few. The copies that a push has are recorded by one command, and what a slow node makes of it
+// later is swept as unknown: so no copy of a push is on its way to be recorded beside that of the job.
+//
 // Start with New; a run is in run.go, who gets which copy in plan.go, one copy in copy.go.
 package repair
 
@@ -83,6 +87,7 @@ type Deps struct {
 
 	slice time.Duration // after how long of copying the job looks for something more urgent
 	idle  int           // how many blobs in a row it looks at in vain, where there may be millions
+	aside int           // how many blobs, and nodes, that failed it remembers
 }
 
 // repairer is the job of one store. What it remembers it forgets with the leadership.
@@ -92,6 +97,8 @@ type repairer struct {
 	watch   *watch
 	blobs   *aside[fsm.Digest]            // those that could not be copied
 	nodes   *aside[blobstore.Incarnation] // those that could not take a copy
+	early   bool                          // the next run is one before its time
+	due     time.Time                     // when it is time for the next
 	resting int                           // runs for which the copies on nodes that are away are left alone
 	key     string                        // of the nodes, as the last run found them
 	drains  map[blobstore.Incarnation]*drain
@@ -106,14 +113,14 @@ func New(d Deps) (jobs.Job, error) {
 	case d.State == nil || d.Consistency == nil || d.Proposer == nil || d.Copies == nil:
 		return jobs.Job{}, errors.New("repair: a state, a consistency, a proposer and copies are needed")
 	}
-	d.slice, d.idle = cmp.Or(d.slice, slice), cmp.Or(d.idle, maxIdle)
+	d.slice, d.idle, d.aside = cmp.Or(d.slice, slice), cmp.Or(d.idle, maxIdle), cmp.Or(d.aside, maxAside)
 	r := &repairer{
-		Deps: d, log: d.Logger, blobs: newAside[fsm.Digest](), nodes: newAside[blobstore.Incarnation](),
+		Deps: d, log: d.Logger, blobs: newAside[fsm.Digest](d.aside), nodes: newAside[blobstore.Incarnation](d.aside),
 		drains: map[blobstore.Incarnation]*drain{}, balance: newBalance(),
 	}
 	if r.log == nil {
 		r.log = hclog.NewNullLogger()
 	}
 	r.watch = newWatch(d.Copies, r.log)
-	return jobs.Job{Name: "repair store " + d.Store, Every: every, Do: r.run}, nil
+	return jobs.Job{Name: "repair store " + d.Store, Every: every, Do: r.run, Early: r.waitForWork}, nil
 }

@@ -27,6 +27,10 @@ const (
 // What went wrong with a blob or a node is in the log and set aside: the run goes on with the others, and
 // fails only if there is no state to read.
 func (r *repairer) run(ctx context.Context) error {
+	if r.early {
+		return r.hurry(ctx)
+	}
+	defer func() { r.due = time.Now().Add(every) }()
 	r.blobs.next()
 	r.nodes.next()
 	nodes, err := r.look()
@@ -37,11 +41,7 @@ func (r *repairer) run(ctx context.Context) error {
 		r.key, r.resting = key, 0
 	}
 	r.resting = max(0, r.resting-1)
-	b := &burst{repairer: r}
-	for whole := false; !whole && err == nil; {
-		whole, err = r.mend(ctx, b)
-	}
-	b.end()
+	b, err := r.mendAll(ctx)
 	if err != nil {
 		return err
 	}
@@ -49,6 +49,16 @@ func (r *repairer) run(ctx context.Context) error {
 		r.resting = rest
 	}
 	return r.move(ctx, b.began.IsZero())
+}
+
+// mendAll gives the blobs with too few copies those that they lack, and returns what it did.
+func (r *repairer) mendAll(ctx context.Context) (b *burst, err error) {
+	b = &burst{repairer: r}
+	for whole := false; !whole && err == nil; {
+		whole, err = r.mend(ctx, b)
+	}
+	b.end()
+	return b, err
 }
 
 // look returns the nodes as they are now.
@@ -93,6 +103,9 @@ type list func(v fsm.View, after fsm.Digest) []fsm.Digest
 func (r *repairer) lists(v fsm.View, nodes roster, there int) (all []list) {
 	if there > 0 {
 		all = append(all, r.withCopies(there))
+	}
+	if r.early {
+		return all
 	}
 	gone := v.Uncleared() // and those that are leaving; no others have locations that do not count
 	for _, n := range v.Nodes() {
