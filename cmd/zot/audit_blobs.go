@@ -189,7 +189,8 @@ func (j *blobJudge) without(ctx context.Context, m *audited, doubts map[fsm.Blob
 		}
 	}
 	if left > 0 {
-		j.unchecked(m.name, "whether %s blobs have as many true copies as they must: too few are on the nodes that answered", counted(min(left, maxCounted)))
+		j.unchecked(m.name, "whether %s: too few are on the nodes that answered",
+			pluralCounted(left, "blob has as many true copies as it must", "blobs have as many true copies as they must"))
 	}
 	return nil
 }
@@ -197,7 +198,7 @@ func (j *blobJudge) without(ctx context.Context, m *audited, doubts map[fsm.Blob
 // more says how many blobs were not spelled out.
 func (j *blobJudge) more() {
 	if n := j.breaks - maxSpelled; n > 0 {
-		j.broken(1, nil, mendBlob, "%d more blobs have too few true copies", n)
+		j.broken(1, nil, mendBlob, "%s too few true copies", plural(n, "more blob has", "more blobs have"))
 	}
 }
 
@@ -216,8 +217,8 @@ func (u *audit) countBlobs() error {
 				}
 			}
 			if waiting > 0 {
-				u.verdict.Hints = append(u.verdict.Hints, fmt.Sprintf(
-					"%s blobs have fewer copies than are needed to acknowledge one, and wait for repair: a node joined, or a disk was lost", counted(waiting)))
+				u.verdict.Hints = append(u.verdict.Hints, fmt.Sprintf("%s for repair, with fewer copies than are needed to acknowledge a push: "+
+					"a node joined, or a disk was lost", pluralCounted(waiting, "blob waits", "blobs wait")))
 			}
 		}
 		return nil
@@ -237,6 +238,14 @@ func (u *audit) damagedBlobs(v fsm.View, store string) {
 		}
 	}
 	if more > 0 {
-		u.broken(2, nil, mendImage, "%s more blobs are damaged that manifests name", counted(more))
+		u.broken(2, nil, mendImage, "%s damaged that manifests name", pluralCounted(more, "more blob is", "more blobs are"))
 	}
+}
+
+// pluralCounted is plural of what is counted to maxCounted.
+func pluralCounted(n int, one, many string) string {
+	if n >= maxCounted {
+		return counted(n) + " " + many
+	}
+	return plural(n, one, many)
 }

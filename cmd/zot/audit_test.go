@@ -191,7 +191,7 @@ func TestAuditWhileCopiesMove(t *testing.T) {
 		hints    []string
 	}{
 		// Two are bad, and given up at once; what they had before is what counts.
-		"given up": {func(p *panel) { p.nodes[1].giveUp("b"); p.nodes[2].giveUp("b") }, []string{"1", "5 zot-1", "5 zot-2"}, []string{"wait for repair"}},
+		"given up": {func(p *panel) { p.nodes[1].giveUp("b"); p.nodes[2].giveUp("b") }, []string{"1", "5 zot-1", "5 zot-2"}, []string{"1 blob waits for repair"}},
 		"given up and made again": {func(p *panel) {
 			p.nodes[1].giveUp("b")
 			must(p.shelves, fsm.AddCopy{Store: fsm.DefaultStore, Digest: digestFor("b"), Location: p.nodes[1].write("b"), Stamp: p.state.Position().Time})
@@ -228,12 +228,12 @@ func TestAuditWhileMembersChange(t *testing.T) {
 		hints   []string
 		open    []string
 	}{
-		"one grows to two": {1, func(p *panel) { p.push("b", 0); p.join() }, []string{"wait for repair"}, nil},
+		"one grows to two": {1, func(p *panel) { p.push("b", 0); p.join() }, []string{"1 blob waits for repair"}, nil},
 		"one grows to two, and does not answer": {1, func(p *panel) {
 			p.push("b", 0)
 			p.join()
 			p.fails[0] = errors.New("connection refused")
-		}, []string{"wait for repair"}, []string{"zot-0", "zot-0"}},
+		}, []string{"1 blob waits for repair"}, []string{"zot-0", "zot-0"}},
 		"one is leaving": {3, func(p *panel) {
 			p.push("b", 0, 1)
 			must(p.shelves, fsm.RetireNode{Incarnation: incarnation(1)})

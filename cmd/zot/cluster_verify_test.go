@@ -50,7 +50,7 @@ func (p *process) finds(want []string, args ...string) verdict {
 	if len(want) > 1 && want[0] == "1" && slices.Equal(have, want[1:]) && p.status().Blobs.AtOneCopy == 0 {
 		want = want[1:] // repair was faster
 	}
-	waits := func(hint string) bool { return strings.Contains(hint, "wait for repair") }
+	waits := func(hint string) bool { return strings.Contains(hint, " for repair") }
 	if !slices.Equal(have, want) || len(v.Unchecked) > 0 || len(slices.DeleteFunc(v.Hints, waits)) > 0 {
 		p.t.Errorf("found %q, want %q; %+v\n%s", have, want, v, got.stderr)
 	}

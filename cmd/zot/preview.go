@@ -35,9 +35,9 @@ func preview(ctx context.Context, state *fsm.State, r previewRequest) (previewAn
 	if err != nil {
 		return previewAnswer{}, refusal(err.Error())
 	}
-	a := previewAnswer{Date: time.Now().UTC().Truncate(time.Second)}
-	page, more, err := policies.Previews(ctx, state, fsm.DefaultStore, r.After, a.Date, r.All)
-	a.More = more
+	now := time.Now().UTC() // to the millisecond: what was pushed in this second is not yet to come
+	page, more, err := policies.Previews(ctx, state, fsm.DefaultStore, r.After, now, r.All)
+	a := previewAnswer{Date: now.Truncate(time.Second), More: more}
 	for _, p := range page {
 		one := repositoryPreview{
 			Repository: p.Repository, Policy: p.Policy, Tags: p.Tags, Manifests: p.Manifests, GoingTags: p.GoingTags, GoingManifests: p.GoingManifests,

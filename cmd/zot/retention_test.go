@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,4 +36,24 @@ func TestRetained(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want a job every %s", name, all, err, test.every)
 		}
 	}
+}
+
+// What was pushed a moment ago is not yet to come for a preview, in the same second either.
+func TestPreviewInTheSameSecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(1500 * time.Millisecond)
+		s := shelvesOf(t, 1, true)
+		s.date = time.Now().UnixMilli()
+		must(s, fsm.PutManifest{
+			Repository: repository, Store: fsm.DefaultStore, Digest: digestFor("m"), Size: 1, Body: []byte("m"),
+			MediaType: "application/vnd.oci.image.index.v1+json",
+		})
+		a, err := preview(t.Context(), s.state, previewRequest{
+			Retention: retention.Config{Policies: []retention.Policy{{Repositories: []string{"**"}, DeleteUntagged: true}}},
+		})
+		if err != nil || len(a.Repositories) != 1 || a.Repositories[0].GoingManifests != 1 || a.Date.Nanosecond() != 0 {
+			t.Errorf("%+v, %v", a, err)
+		}
+	})
 }

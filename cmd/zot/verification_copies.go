@@ -346,7 +346,8 @@ func (c *selfCheck) checkDoomed(ctx context.Context) error {
 		if err := c.again(ctx); err != nil || c.alone {
 			return err // then nothing can be confirmed either
 		}
-		c.tell(checkNote{Hint: fmt.Sprintf("%s copies are doomed and were not removed within %s, as %s", counted(len(left)), removalTime, left[0].Copy)})
+		c.tell(checkNote{Hint: fmt.Sprintf("%s doomed and not removed within %s, as %s",
+			pluralCounted(len(left), "copy is", "copies are"), removalTime, left[0].Copy)})
 		return nil
 	}
 }

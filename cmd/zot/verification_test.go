@@ -27,7 +27,8 @@ type shelves struct {
 	dir   string // of the state
 	state *fsm.State
 	nodes []*shelf
-	bare  bool // there are no stores, and so no files
+	bare  bool  // there are no stores, and so no files
+	date  int64 // of the entries, in Unix milliseconds; 0: 1
 }
 
 // shelf is a node's store. Before hooks are called ahead of what they are named for, once.
@@ -126,7 +127,7 @@ func (s *shelves) Propose(_ context.Context, payload []byte) (entry.Result, erro
 	at := s.state.Position()
 	return s.state.Apply([]entry.Entry{{
 		Index: at.Index + 1, Term: 1, Kind: entry.Command, Payload: payload,
-		Envelope: entry.Envelope{Term: 1, Time: at.Time.Add(time.Second), Date: 1},
+		Envelope: entry.Envelope{Term: 1, Time: at.Time.Add(time.Second), Date: max(s.date, 1)},
 	}})[0], nil
 }
 

@@ -196,6 +196,8 @@ func (p *policy) judgeManifests(manifests []manifest, at moment) []Verdict {
 		switch {
 		case why != "":
 			*v = stays("keepUntagged: " + why)
+		case manifests[open[i]].age(at) < 0: // the clock of the node that dated it, or this one, is wrong
+			*v = stays("no tag names it, since a date that is yet to come")
 		case manifests[open[i]].age(at) < p.delay:
 			*v = stays(fmt.Sprintf("no tag names it, since less than %s", brief(p.delay)))
 		default:

@@ -181,6 +181,22 @@ func TestManifests(t *testing.T) {
 	}
 }
 
+// What has no delay is never too young, and a clock may be wrong all the same.
+func TestManifestWithoutDelay(t *testing.T) {
+	t.Parallel()
+	p := compiled(t, Policy{DeleteUntagged: true})
+	p.delay = 0
+	for pushed, want := range map[int64]Verdict{
+		today - 1: {true, "no tag names it"},
+		today:     {true, "no tag names it"},
+		today + 1: {false, "no tag names it, since a date that is yet to come"},
+	} {
+		if v := p.judgeManifests([]manifest{{digest: packed("m"), pushed: pushed}}, moment{today, gcDelay})[0]; v != want {
+			t.Errorf("%+v, want %+v", v, want)
+		}
+	}
+}
+
 // A delay that is shorter than a lease does not catch a signature whose image is still being pushed.
 func TestReferrersWaitForTheLease(t *testing.T) {
 	t.Parallel()
