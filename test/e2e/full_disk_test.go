@@ -8,27 +8,24 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
+// layer is the size of what is pushed here.
+const layer = 4 << 20
+
 // TestFullDisk fills a real file system, which has nothing but the node on it: at 85 % pushes get 507, pulls and
 // deletes go on, and when collection has made room the node takes pushes again, without anybody's doing.
 func TestFullDisk(t *testing.T) {
-	const layer, disk = 4 << 20, 128 << 20
-	at := startOnSmallDisk(t, disk)
+	const disk = 128 << 20
+	at := harness.StartEach(t, smallDisk(disk))[0].URL("")
 
 	var pushed []string
 	for len(pushed) <= disk/layer {
-		d, status, answer := pushLayer(t, at, len(pushed), layer)
+		d, status, answer := pushLayer(t, at, len(pushed))
 		if status == http.StatusInsufficientStorage {
 			if !strings.Contains(answer, "pushes are taken below 85 %") && !strings.Contains(answer, "uploads are taken below 85 %") {
 				t.Errorf("the refusal says %s", answer)
@@ -61,68 +58,85 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	harness.Until(t, "there is room again", func(ctx context.Context) error { return harness.Probe(ctx, at+"/readyz?for=write") })
-	if _, status, answer := pushLayer(t, at, 1000, layer); status != http.StatusCreated {
+	if _, status, answer := pushLayer(t, at, 1000); status != http.StatusCreated {
 		t.Errorf("a push after room was made: %d %s", status, answer)
 	}
 }
 
-// startOnSmallDisk runs a node alone on a file system of its own, and returns its URL.
-func startOnSmallDisk(t *testing.T, size int) string {
-	t.Helper()
-	binary := harness.Program(t, "ZOT")
-	root, err := os.MkdirTemp("", "zot-full-") //nolint:usetesting // a Unix socket in it must have a short path
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(root) })
-	if err := unix.Mount("tmpfs", root, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("a file system can only be mounted as root: ", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	port := harness.FreePorts(t, 1)[0]
-	file := filepath.Join(t.TempDir(), "zot.json")
-	config := fmt.Sprintf(`{"storage": {"rootDirectory": %q, "gcInterval": "1s"}, "http": {"address": "127.0.0.1", "port": "%d"}}`, root, port)
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = log.Close() }() // the node has its own
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "serve", file, "--drain-wait", "0s")
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		harness.Verify(t, exec.CommandContext(context.WithoutCancel(t.Context()), binary, "cluster", "verify", "--config", file))
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the node ended with %v", err)
-		}
-		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("the node said:\n%s", text)
-		}
-	})
-	at := fmt.Sprintf("http://127.0.0.1:%d", port)
-	harness.Until(t, "the node takes pushes", func(ctx context.Context) error { return harness.Probe(ctx, at+"/readyz?for=write") })
-	return at
+// smallDisk is a node on a file system of its own, of so many bytes if they are any, which collects garbage all the time.
+func smallDisk(bytes int64) harness.Plan {
+	return harness.Plan{Disk: bytes, Storage: map[string]any{"gcInterval": "1s"}}
 }
 
+// TestFullDisksOfOthers fills the disks of two nodes of three with what is pushed through the third, which has room: it
+// refuses pushes then, for two must have a copy. All that was pushed is served by all three, and when collection has
+// made room pushes go on, without anybody's doing.
+func TestFullDisksOfOthers(t *testing.T) {
+	t.Parallel()
+	const disk = 160 << 20
+	nodes := harness.StartEach(t, smallDisk(disk), smallDisk(disk), smallDisk(0))
+	at := nodes[2].URL("")
+
+	var pushed []string
+	refused := ""
+	for refused == "" && len(pushed) <= disk/layer {
+		d, status, answer := pushLayer(t, at, len(pushed))
+		switch status {
+		case http.StatusCreated:
+			pushed = append(pushed, d)
+		case http.StatusInsufficientStorage:
+			refused = answer
+		default:
+			t.Fatalf("layer %d: %d %s", len(pushed), status, answer)
+		}
+	}
+	if !strings.Contains(refused, "the disks of 2 of the other nodes are used to 85 % or more") || !strings.Contains(refused, "make room there") {
+		t.Fatalf("after %d layers the refusal says %q", len(pushed), refused)
+	}
+	for i, n := range nodes {
+		if _, status, answer := pushLayer(t, n.URL(""), 500+i); status != http.StatusInsufficientStorage {
+			t.Errorf("%s: a push onto full disks: %d %s", n.Name, status, answer)
+		}
+		if status, answer := asked(t, http.MethodGet, n.URL("/readyz"), nil); status != http.StatusOK {
+			t.Errorf("%s: /readyz: %d %s", n.Name, status, answer)
+		}
+		for _, d := range pushed {
+			if status, body := asked(t, http.MethodGet, n.URL("/v2/full/blobs/"+d), nil); status != http.StatusOK || digestOf(body) != d {
+				t.Errorf("%s: pull of %s: %d, %d bytes", n.Name, d, status, len(body))
+			}
+		}
+	}
+	gone, kept := pushed[len(pushed)/2:], pushed[:len(pushed)/2]
+	for i, d := range gone {
+		if status, answer := asked(t, http.MethodDelete, nodes[i%3].URL("/v2/full/blobs/"+d), nil); status != http.StatusAccepted {
+			t.Fatalf("DELETE of %s: %d %s", d, status, answer)
+		}
+	}
+	harness.WaitWritable(t, nodes...)
+	for i, n := range nodes {
+		d, status, answer := pushLayer(t, n.URL(""), 1000+i)
+		if status != http.StatusCreated {
+			t.Errorf("%s: a push after room was made: %d %s", n.Name, status, answer)
+		}
+		kept = append(kept, d)
+	}
+	for _, n := range nodes {
+		for _, d := range kept {
+			if status, body := asked(t, http.MethodGet, n.URL("/v2/full/blobs/"+d), nil); status != http.StatusOK || digestOf(body) != d {
+				t.Errorf("%s: pull of %s after room was made: %d, %d bytes", n.Name, d, status, len(body))
+			}
+		}
+	}
+}
+
+func digestOf(body string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(body))) }
+
 // pushLayer pushes the layer of a number in one request.
-func pushLayer(t *testing.T, at string, number, size int) (digest string, status int, answer string) {
+func pushLayer(t *testing.T, at string, number int) (digest string, status int, answer string) {
 	t.Helper()
-	content := make([]byte, size)
+	content := make([]byte, layer)
 	binary.BigEndian.PutUint64(content, uint64(number))
-	digest = fmt.Sprintf("sha256:%x", sha256.Sum256(content))
+	digest = digestOf(string(content))
 	status, answer = asked(t, http.MethodPost, at+"/v2/full/blobs/uploads/?digest="+digest, content)
 	return digest, status, answer
 }

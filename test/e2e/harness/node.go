@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,13 @@ type Node struct {
 
 	binary, file string
 	process      *Process
+	cluster      *[]*Node // all nodes of its cluster
+}
+
+// Plan is how a node differs from the others of its cluster.
+type Plan struct {
+	Cluster, Storage map[string]any // more keys of these sections of its configuration
+	Disk             int64          // how many bytes its own file system has, which needs root; 0: it has none
 }
 
 // URL is where the node serves a path.
@@ -38,12 +46,18 @@ func Start(t testing.TB, count int) []*Node {
 // StartWith is Start with more keys in the section "cluster" of every node.
 func StartWith(t testing.TB, count int, keys map[string]any) []*Node {
 	t.Helper()
-	nodes := configure(t, Program(t, "ZOT"), count, keys)
+	return StartEach(t, slices.Repeat([]Plan{{Cluster: keys}}, count)...)
+}
+
+// StartEach is Start with a node for each plan.
+func StartEach(t testing.TB, plans ...Plan) []*Node {
+	t.Helper()
+	nodes := configure(t, Program(t, "ZOT"), plans)
 	for _, n := range nodes {
 		n.Serve(t)
 	}
 	WaitWritable(t, nodes...)
-	verifyAtEnd(t, nodes)
+	verifyAtEnd(t, nodes[0])
 	return nodes
 }
 
@@ -80,8 +94,9 @@ func (n *Node) Zot(t testing.TB, arguments ...string) (string, error) {
 }
 
 // configure lays out directories, a secret and configuration files.
-func configure(t testing.TB, binary string, count int, keys map[string]any) []*Node {
+func configure(t testing.TB, binary string, plans []Plan) []*Node {
 	t.Helper()
+	count := len(plans)
 	// Not the test's own directory: a Unix socket in it must have a short path.
 	root, err := os.MkdirTemp("", "zot-e2e-") //nolint:usetesting // see above
 	if err != nil {
@@ -96,10 +111,7 @@ func configure(t testing.TB, binary string, count int, keys map[string]any) []*N
 	var nodes []*Node
 	var members []string
 	for i := range count {
-		nodes = append(nodes, &Node{
-			Name: "zot-" + strconv.Itoa(i), Address: local(ports[i]), binary: binary,
-			file: filepath.Join(root, "zot-"+strconv.Itoa(i)+".json"), Root: filepath.Join(root, "zot-"+strconv.Itoa(i)),
-		})
+		nodes = append(nodes, newNode(binary, root, i, local(ports[i]), &nodes))
 		members = append(members, local(ports[count+i]))
 	}
 	secret := Secret(t, root)
@@ -107,25 +119,50 @@ func configure(t testing.TB, binary string, count int, keys map[string]any) []*N
 		section := map[string]any{
 			"name": "e2e", "node": n.Name, "listen": members[i], "advertise": members[i], "members": members, "secretFile": secret,
 		}
-		maps.Copy(section, keys)
 		if count == 1 {
 			section = nil
 		}
-		WriteConfig(t, n.file, n.Root, n.Address, section)
+		n.prepare(t, section, plans[i])
 	}
 	return nodes
+}
+
+func newNode(binary, dir string, number int, address string, of *[]*Node) *Node {
+	name := "zot-" + strconv.Itoa(number)
+	return &Node{
+		Name: name, Address: address, binary: binary, file: filepath.Join(dir, name+".json"), Root: filepath.Join(dir, name), cluster: of,
+	}
+}
+
+// prepare writes the configuration of a node, and gives it its disk.
+func (n *Node) prepare(t testing.TB, cluster map[string]any, p Plan) {
+	t.Helper()
+	if cluster != nil {
+		maps.Copy(cluster, p.Cluster)
+	}
+	writeConfig(t, n.file, n.Root, n.Address, cluster, p.Storage)
+	if p.Disk > 0 {
+		MountDisk(t, n.Root, p.Disk)
+	}
 }
 
 // WriteConfig writes a node's configuration file. Without a section "cluster" the node has no others.
 func WriteConfig(t testing.TB, file, root, address string, cluster map[string]any) {
 	t.Helper()
+	writeConfig(t, file, root, address, cluster, nil)
+}
+
+func writeConfig(t testing.TB, file, root, address string, cluster, more map[string]any) {
+	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
+	storage := map[string]any{"rootDirectory": root}
+	maps.Copy(storage, more)
 	c := map[string]any{
 		"distSpecVersion": "1.1.1",
-		"storage":         map[string]any{"rootDirectory": root},
+		"storage":         storage,
 		"http":            map[string]any{"address": host, "port": port},
 	}
 	if cluster != nil {

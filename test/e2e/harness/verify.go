@@ -5,19 +5,19 @@ import (
 	"testing"
 )
 
-// verifyAtEnd has the nodes checked against each other, and their disks, when a test has ended well and all of
-// them run.
-func verifyAtEnd(t testing.TB, nodes []*Node) {
+// verifyAtEnd has the nodes of a cluster checked against each other, and their disks, when a test has ended well and all
+// of them run. One of them is asked.
+func verifyAtEnd(t testing.TB, asked *Node) {
 	t.Helper()
 	t.Cleanup(func() {
-		for _, n := range nodes {
+		for _, n := range *asked.cluster {
 			select {
 			case <-n.process.Ended():
 				return
 			default:
 			}
 		}
-		Verify(t, exec.CommandContext(outlasting(t), nodes[0].binary, "cluster", "verify", "--config", nodes[0].file))
+		Verify(t, exec.CommandContext(outlasting(t), asked.binary, "cluster", "verify", "--config", asked.file))
 	})
 }
 
