@@ -120,7 +120,7 @@ func overtaken(t *testing.T, h *hush) (c *sim.Cluster, follower *sim.Node) {
 		<-h.staging
 	}
 	isolate(c, follower, false)
-	bound := soon(t, 20*time.Second)
+	bound := soon(t, time.Minute) // the longer a node was gone, the longer Raft waits before it tries again: ten seconds, several times
 	for name := ""; name != follower.Name; {
 		select {
 		case name = <-h.staging:
