@@ -112,7 +112,7 @@ gcrace: build ## collect garbage while clients push and delete and the leader is
 	ZOT=$(BIN)/zot GCRACE_OUT=$(RESULTS)/gcrace $(GO) test -count 1 -timeout 3h -v ./test/gcrace
 
 .PHONY: loss
-loss: build ## have nodes lose their disks, leave, be emptied and be unmounted; LOSS_AWAY=1 stay away for ten minutes, too
+loss: build ## have nodes lose their disks, leave, join, be emptied and be unmounted; LOSS_AWAY=1 stay away for ten minutes, too
 	ZOT=$(BIN)/zot RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/loss
 
 .PHONY: bench

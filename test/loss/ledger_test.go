@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -29,6 +30,9 @@ type ledger struct {
 func newLedger(t *testing.T) *ledger {
 	return &ledger{t: t, all: map[string]digest.Digest{}, rng: rand.New(rand.NewPCG(3, 5))}
 }
+
+// largest is the size that no blob exceeds, with its sums.
+const largest = 2<<20 + 200_000
 
 // image makes up the next image: a layer and a manifest.
 func (l *ledger) image() (layer []byte, tag, manifest string) {
@@ -100,6 +104,37 @@ func (l *ledger) pushing(nodes ...*harness.Node) (stop func()) {
 				case <-ctx.Done():
 					pace.Stop()
 					return
+				}
+			}
+		})
+	}
+	return sync.OnceFunc(func() { cancel(); clients.Wait() })
+}
+
+// pulling pulls what was acknowledged, from each node, until stop is called. None of it may be missing or wrong.
+func (l *ledger) pulling(nodes ...*harness.Node) (stop func()) {
+	ctx, cancel := context.WithCancel(l.t.Context())
+	l.mu.Lock()
+	all := maps.Clone(l.all)
+	l.mu.Unlock()
+	var clients sync.WaitGroup
+	for _, n := range nodes {
+		clients.Go(func() {
+			pace := time.NewTicker(20 * time.Millisecond) // the nodes need the processors too
+			defer pace.Stop()
+			for pulls := 0; ; {
+				for path, want := range all {
+					select {
+					case <-pace.C:
+					case <-ctx.Done():
+						l.t.Logf("%d pulls from %s meanwhile", pulls, n.Name)
+						return
+					}
+					body, err := get(ctx, n.URL(path))
+					if ctx.Err() == nil && (err != nil || digest.FromBytes(body) != want) {
+						l.t.Errorf("%s%s: %v, %d bytes", n.Name, path, err, len(body))
+					}
+					pulls++
 				}
 			}
 		})

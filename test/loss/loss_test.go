@@ -203,6 +203,41 @@ func TestNodeIsDrained(t *testing.T) {
 	l.found(nodes...)
 }
 
+// Blobs that were pushed while one of two zones was down have both copies in the other. When a node joins, they are moved
+// apart, and the node is filled, while clients pull: each blob is in both zones then, and has no copy more than before.
+func TestNodeJoinsInAZone(t *testing.T) {
+	t.Parallel()
+	in := func(zone string) harness.Plan {
+		keys := two()
+		keys["zone"] = zone
+		return harness.Plan{Cluster: keys}
+	}
+	nodes := harness.StartEach(t, in("a"), in("a"), in("b"))
+	l := newLedger(t)
+	l.fill(30, nodes...)
+	apart(t, nodes[:2], nodes[2:])
+	nodes[2].Kill(t)
+	until(t, "a push is taken without the zone", func() error { return l.push(t.Context(), nodes[0]) })
+	l.fill(9, nodes[:2]...) // few: were they all moved to the new node, that would not be its part
+	nodes[2].Serve(t)
+	whole(t, nodes[0], 3)
+
+	stop := l.pulling(nodes...)
+	defer stop()
+	nodes = append(nodes, harness.Join(t, nodes[0], in("b")))
+	until(t, "the new node has its part", func() error {
+		old, added := bytesIn(t, nodes[2]), bytesIn(t, nodes[3])
+		if max(old, added)-min(old, added) > largest { // one more could be moved
+			return fmt.Errorf("%d bytes, and the other of its zone has %d", added, old)
+		}
+		return nil
+	})
+	apart(t, nodes[:2], nodes[2:])
+	whole(t, nodes[3], 4)
+	stop()
+	l.found(nodes...)
+}
+
 // A node stays away for more than ten minutes, and comes back.
 func TestNodeIsAwayForLong(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
@@ -141,4 +143,46 @@ func move(t *testing.T, from, to string) {
 	if err := os.Rename(from, to); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// apart waits until there is one copy of each blob in each of two zones, and no more.
+func apart(t *testing.T, a, b []*harness.Node) {
+	t.Helper()
+	until(t, "each blob has one copy in each zone", func() error {
+		in := map[digest.Digest][2]int{} // how many, by zone
+		for zone, nodes := range [][]*harness.Node{a, b} {
+			for _, n := range nodes {
+				for _, file := range files(t, n) {
+					if filepath.Ext(file) != "" {
+						continue // the sums of a copy
+					}
+					content, err := os.ReadFile(file)
+					if err != nil {
+						return err // removed meanwhile
+					}
+					d := digest.FromBytes(content)
+					copies := in[d]
+					copies[zone]++
+					in[d] = copies
+				}
+			}
+		}
+		for d, copies := range in {
+			if copies != [2]int{1, 1} {
+				return fmt.Errorf("%s has %v copies in the two zones, and is one of %d blobs", d, copies, len(in))
+			}
+		}
+		return nil
+	})
+}
+
+// bytesIn is how much is in the copies of a node.
+func bytesIn(t *testing.T, n *harness.Node) (bytes int64) {
+	t.Helper()
+	for _, file := range files(t, n) {
+		if info, err := os.Stat(file); err == nil { // else it was removed meanwhile
+			bytes += info.Size()
+		}
+	}
+	return bytes
 }
