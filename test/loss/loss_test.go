@@ -247,23 +247,21 @@ func TestNodeIsAwayForLong(t *testing.T) {
 	nodes := harness.StartWith(t, 5, two())
 	l := newLedger(t)
 	l.fill(60, nodes...)
-	copies := func(of []*harness.Node) (n int) {
-		for _, one := range of {
-			n += len(files(t, one))
-		}
-		return n
-	}
-	all := copies(nodes)
 	nodes[0].Kill(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
-	defer cancel()
-	<-ctx.Done()
-	if have, away := copies(nodes[1:]), copies(nodes[:1]); have+away != all {
-		t.Errorf("after nine minutes there are %d copies, and were %d", have+away, all)
+	after := func(d time.Duration) {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		<-ctx.Done()
+	}
+	after(time.Minute) // a copy that was being moved off it is recorded now
+	away, all := held(t, nodes[1], nodes[0])
+	after(8 * time.Minute)
+	if now, sum := held(t, nodes[1], nodes[0]); now != away || sum != all {
+		t.Errorf("after nine minutes it has %d of %d copies, and had %d of %d", now, sum, away, all)
 	}
 	within(t, time.Hour, "all copies are on other nodes", func() error { // it counts anew with each leader
-		if have := copies(nodes[1:]); have < all {
-			return fmt.Errorf("%d of %d", have, all)
+		if left, _, err := heldBy(t, nodes[1], nodes[0]); err != nil || left > 0 {
+			return fmt.Errorf("%d are left, %w", left, err)
 		}
 		return nil
 	})
@@ -290,8 +288,8 @@ func TestNodeIsAwayForLong(t *testing.T) {
 	})
 	whole(t, nodes[1], 5)
 	until(t, "there are no more copies than before", func() error {
-		if have := copies(nodes); have > all {
-			return fmt.Errorf("%d files, and there were %d", have, all)
+		if _, now, err := heldBy(t, nodes[1]); err != nil || now > all {
+			return fmt.Errorf("%d copies, and there were %d, %w", now, all, err)
 		}
 		return nil
 	})

@@ -27,6 +27,7 @@ type status struct {
 		State       string
 		Voter       bool
 		Applied     *uint64
+		Held        struct{ Copies int }
 	}
 	Blobs struct {
 		Damaged       int
@@ -37,6 +38,31 @@ type status struct {
 		Leaves bool
 		Copies int
 	}
+}
+
+// heldBy is how many copies the nodes with these names have, as one of them sees it, and how many all have.
+func heldBy(t *testing.T, asked *harness.Node, of ...*harness.Node) (some, all int, err error) {
+	t.Helper()
+	s, err := statusOf(t, asked)
+	for _, m := range s.Members {
+		all += m.Held.Copies
+		for _, n := range of {
+			if n.Name == m.Name {
+				some += m.Held.Copies
+			}
+		}
+	}
+	return some, all, err
+}
+
+// held is heldBy of nodes that answer.
+func held(t *testing.T, asked *harness.Node, of ...*harness.Node) (some, all int) {
+	t.Helper()
+	some, all, err := heldBy(t, asked, of...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return some, all
 }
 
 func statusOf(t *testing.T, n *harness.Node) (s status, err error) {
@@ -77,9 +103,10 @@ func within(t *testing.T, while time.Duration, goal string, reached func() error
 	defer cancel()
 	again := time.NewTicker(500 * time.Millisecond)
 	defer again.Stop()
-	for {
+	for began := time.Now(); ; {
 		err := reached()
 		if err == nil {
+			t.Logf("after %.1f s: %s", time.Since(began).Seconds(), goal)
 			return
 		}
 		select {
