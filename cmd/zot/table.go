@@ -18,8 +18,8 @@ func printStatus(out io.Writer, s clusterStatus, allJobs bool, now time.Time) er
 		fmt.Fprintf(&b, "this node waits: %s\n", s.Waiting)
 	}
 	fmt.Fprintf(&b, "leader %s, term %d; %s may still fail\n", cmp.Or(s.Leader, "none"), s.Term, nodes(s.FailureTolerance))
-	fmt.Fprintf(&b, "blobs: %s damaged, %s at one copy, %s below their replicas; %s copies doomed\n",
-		counted(s.Blobs.Damaged), counted(s.Blobs.AtOneCopy), counted(s.Blobs.BelowReplicas), counted(s.Blobs.Doomed))
+	fmt.Fprintf(&b, "blobs: %s damaged, %s at one copy, %s below their replicas; %s doomed\n",
+		counted(s.Blobs.Damaged), counted(s.Blobs.AtOneCopy), counted(s.Blobs.BelowReplicas), pluralCounted(s.Blobs.Doomed, "copy", "copies"))
 	for _, e := range s.Emptying {
 		fmt.Fprintln(&b, e)
 	}
