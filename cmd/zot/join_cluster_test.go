@@ -64,8 +64,9 @@ func (m *site) join(t *testing.T, command []string) (stop func() error) {
 			t.Fatalf("%+v", got)
 		default:
 		}
-		_, err := os.Stat(m.secret)
-		return err == nil
+		_, noSecret := os.Stat(m.secret)
+		_, nobody := os.Stat(filepath.Join(m.root, "node", membersName)) // the secret may be there from before
+		return noSecret == nil && nobody == nil
 	})
 	eventually(t, "the place is free", func() bool {
 		h := &home{path: filepath.Join(m.root, "node")}
