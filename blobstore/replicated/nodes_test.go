@@ -106,7 +106,10 @@ func start(t testing.TB, o options) *nodes {
 		t.Cleanup(func() { n.cut(); n.server.Close() })
 	}
 	for _, n := range c.all {
-		n.open(t, o)
+		n.make(t, o)
+	}
+	for _, n := range c.all { // only now: who is asked before it is made does not answer, and the word of it may come late
+		n.runs(t, o)
 	}
 	if !o.idle {
 		c.poll(t)
@@ -116,6 +119,19 @@ func start(t testing.TB, o options) *nodes {
 
 // open makes the node's store over its local one, and runs it.
 func (n *node) open(t testing.TB, o options) {
+	t.Helper()
+	n.make(t, o)
+	n.runs(t, o)
+}
+
+func (n *node) runs(t testing.TB, o options) {
+	t.Helper()
+	if !o.idle {
+		n.stop = run(t, n.store)
+	}
+}
+
+func (n *node) make(t testing.TB, o options) {
 	t.Helper()
 	c := replicated.Config{Local: n.local, Members: n, Transport: n.nodes.transport, Timing: o.timing}
 	if o.pace != nil {
@@ -127,9 +143,6 @@ func (n *node) open(t testing.TB, o options) {
 	n.mu.Lock()
 	n.handler = s.Handler()
 	n.mu.Unlock()
-	if !o.idle {
-		n.stop = run(t, s)
-	}
 }
 
 // run runs a store until the test ends or the function that it returns is called.

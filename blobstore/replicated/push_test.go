@@ -666,15 +666,16 @@ func TestDisksOfOthersAreFull(t *testing.T) {
 		t.Errorf("the upload ends at %d", end)
 	}
 	fill()
-	for _, other := range n.all[1:] { // so that the end is all that they get
-		other.down = true
+	for _, other := range n.all[1:] { // so that the end is all that they do not get
+		other.cut()
 	}
 	_, err = s.Append(t.Context(), id, end, bytes.NewReader(p[end:]), 1)
 	must(t, err)
 	for _, other := range n.all[1:] {
-		other.down = false
+		other.local.(*memory.Store).SetCapacity(1000) // before it is up: its sender tries again and again
+		other.reset()
 	}
-	fill(n.all[1:]...)
+	n.poll(t)
 	_, err = s.Finish(t.Context(), id, digest.FromBytes(p))
 	full(err)
 	fill(n.all[2])
