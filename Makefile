@@ -67,13 +67,17 @@ arch: ## check that each room imports only what the plan draws
 model: ## check the life of a blob: every state of small worlds, every rule taken away, and the real commands step by step
 	$(GO) test -timeout $(TEST_TIMEOUT) ./test/model ./test/modelfsm
 
+# golang/go#75804: at its end the time of a target that is well may count as a failure. Then it is fuzzed again.
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZTIME (5s)
-	@for package in $$($(GO) list ./...); do \
+	@said=$$(mktemp); trap 'rm -f "$$said"' EXIT; \
+	fuzz() { $(GO) test -run '^$$' -fuzz "^$$2\$$" -fuzztime $(FUZZTIME) $$1 | tee "$$said"; }; \
+	ended() { grep -q '^    context deadline exceeded$$' "$$said" && ! grep -q 'Failing input' "$$said"; }; \
+	for package in $$($(GO) list ./...); do \
 		targets=$$($(GO) test -list '^Fuzz' $$package); \
 		for target in $$(grep '^Fuzz' <<<"$$targets" || true); do \
 			echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+			fuzz $$package $$target || { ended && fuzz $$package $$target; } || exit 1; \
 		done; \
 	done
 
