@@ -19,6 +19,7 @@ import (
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/pulls"
+	"github.com/seed-16d79997/zot/jobs/repair"
 )
 
 // openStore opens the store of the root directory, which a new node makes first. The caller closes it.
@@ -45,6 +46,7 @@ type registry struct {
 	store  *replicated.Store // copies on this disk and on those of other nodes
 	others *others
 
+	away     *repair.Watch
 	recorder jobs.Job // records what is pulled from this node
 }
 
@@ -70,6 +72,7 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 	if err != nil {
 		return err
 	}
+	r.away = repair.NewWatch(r.store, s.log.Named("repair"))
 	c := api.DefaultConfig()
 	c.LocalReads = cluster.Reads(s.config.Cluster.Reads) == cluster.Local
 	if c.UploadKeys, err = uploadKeys(lines); err != nil {

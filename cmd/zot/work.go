@@ -26,7 +26,7 @@ func ownJobs(c config.Config, state *fsm.State, stores []fsm.SetStore, r *regist
 	if err != nil {
 		return nil, err
 	}
-	return append(append(all, bytes...), r.recorder, recountState(state.Recount, r.pace), compareStores(state, stores, node.Leads, log)), nil
+	return append(append(all, bytes...), r.recorder, r.away.Job(state), recountState(state.Recount, r.pace), compareStores(state, stores, node.Leads, log)), nil
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
@@ -42,7 +42,7 @@ func leadersJobs(ctx context.Context, c config.Config, state *fsm.State, stores 
 
 func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, own *askedNode, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
 	copies, err := repair.New(repair.Deps{
-		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Logger: log.Named("repair"),
+		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Watch: r.away, Logger: log.Named("repair"),
 	})
 	if err != nil {
 		return nil, err

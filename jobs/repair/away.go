@@ -1,12 +1,15 @@
 package repair
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/jobs"
 )
 
 const (
@@ -16,10 +19,13 @@ const (
 	// hush is how long a store has not answered when its silence begins to count: a question is asked every
 	// few seconds.
 	hush = 15 * time.Second
+	// watchEvery is how often each node looks.
+	watchEvery = 10 * time.Second
 )
 
-// watch judges which members are away.
-type watch struct {
+// Watch judges which members are away. Each node keeps one, whoever leads: so a new leader knows since when they
+// have been silent, and elections put nothing off.
+type Watch struct {
 	copies Copies
 	log    hclog.Logger
 
@@ -28,15 +34,26 @@ type watch struct {
 	away  map[blobstore.Incarnation]bool
 }
 
-func newWatch(copies Copies, log hclog.Logger) *watch {
-	return &watch{copies: copies, log: log, since: map[blobstore.Incarnation]blobstore.Time{}}
+// NewWatch returns a node's watch. It sees what Job and the job of the leader look at.
+func NewWatch(copies Copies, log hclog.Logger) *Watch {
+	return &Watch{copies: copies, log: log, since: map[blobstore.Incarnation]blobstore.Time{}}
+}
+
+// Job is every node's: it looks at the members again and again.
+func (w *Watch) Job(state State) jobs.Job {
+	return jobs.Job{Name: "see which nodes are away", Every: watchEvery, Do: func(context.Context) error {
+		return state.View(func(v fsm.View) error {
+			w.judge(members(v), blobstore.Time(v.Time()))
+			return nil
+		})
+	}}
 }
 
 // judge says of each member whether it is away. It is asked again and again, with the state time of the moment.
 //
 // Both clocks must have gone on for long enough. State time stands still while this process, or the
 // cluster, does. The silence alone begins anew with any answer, also one between two looks.
-func (w *watch) judge(members []member, now blobstore.Time) {
+func (w *Watch) judge(members []member, now blobstore.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	since, away := map[blobstore.Incarnation]blobstore.Time{}, map[blobstore.Incarnation]bool{}
@@ -65,7 +82,7 @@ func (w *watch) judge(members []member, now blobstore.Time) {
 }
 
 // tell says that a member is away now, or is not any more.
-func (w *watch) tell(i blobstore.Incarnation, away bool) {
+func (w *Watch) tell(i blobstore.Incarnation, away bool) {
 	switch {
 	case away && !w.away[i]:
 		w.log.Warn("node is away: what is on it is copied to other nodes", "node", i.String(), "after_seconds", patience.Seconds())

@@ -159,24 +159,6 @@ func TestLastCopiesComeFirst(t *testing.T) {
 	w.expect("none left", 5, 6, 7)
 }
 
-// What another leader has seen does not count.
-func TestNewLeaderCountsAnew(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 5, 2)
-	w.push("bytes", 1, 2)
-	w.goAway(2)
-	w.lead()
-	w.run()
-	w.pass(9 * time.Minute)
-	w.run()
-	w.expect("bytes", 1, 2)
-	w.pass(2 * time.Minute)
-	w.run()
-	if on := w.holders("bytes"); len(on) != 2 || on[1] == 2 {
-		t.Errorf("on %v", on)
-	}
-}
-
 // A leader to which no majority answers is cut off itself, and makes no storm of copies.
 func TestNobodyIsAwayWhileNoMajorityAnswers(t *testing.T) {
 	t.Parallel()
@@ -237,6 +219,26 @@ func TestPauseOfTheLeaderIsNobodysAbsence(t *testing.T) {
 	w.passes(5 * time.Minute)
 	w.run()
 	w.expect("bytes", 1, 2)
+}
+
+// Elections do not put it off: whoever leads knows since when a node is silent.
+func TestNodeIsAwayThroughElections(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5, 2)
+	w.push("bytes", 1, 2)
+	w.setDown(2, true)
+	for range 11 {
+		w.lead()
+		if err := w.watch.Job(w).Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+	}
+	w.lead()
+	w.run()
+	if on := w.holders("bytes"); len(on) != 2 || slices.Contains(on, 2) {
+		t.Errorf("on %v", on)
+	}
 }
 
 // Who answers once in ten minutes is not away, whether somebody looks just then or not.

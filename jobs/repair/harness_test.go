@@ -29,6 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is a cluster: a state that all nodes share, a store on each, and the job of its leader. Whatever
 // the job has done stands in events.
 type world struct {
+	watch *repair.Watch
 	t     *testing.T
 	state *fsm.State
 	job   jobs.Job
@@ -74,16 +75,19 @@ func newWorld(t *testing.T, members, replicas int) *world {
 	for n := range members {
 		w.join(n+1, "")
 	}
+	w.watch = repair.NewWatch(w, w.log())
 	w.lead()
 	return w
 }
 
-// lead has another leader's job do the work from now on.
+func (w *world) log() hclog.Logger { return hclog.New(&hclog.LoggerOptions{Output: &w.said}) }
+
+// lead has another leader's job do the work from now on; all look at the nodes through the same watch.
 func (w *world) lead() {
 	w.t.Helper()
 	var err error
 	d := repair.Deps{
-		Store: fsm.DefaultStore, State: w, Consistency: w, Proposer: w, Copies: w, Logger: hclog.New(&hclog.LoggerOptions{Output: &w.said}),
+		Store: fsm.DefaultStore, State: w, Consistency: w, Proposer: w, Copies: w, Watch: w.watch, Logger: w.log(),
 	}
 	d.Hurry(w.slice, w.idle)
 	d.Remember(w.aside)

@@ -41,7 +41,8 @@ type member struct {
 // takes reports whether copies are placed on a member.
 func (m member) takes() bool { return !m.away && !m.draining }
 
-func (r *repairer) roster(v fsm.View) (all roster) {
+// members are the nodes whose copies count.
+func members(v fsm.View) (all []member) {
 	draining := v.Draining()
 	for _, n := range v.Nodes() {
 		if n.State.String() != stateMember {
@@ -51,10 +52,14 @@ func (r *repairer) roster(v fsm.View) (all roster) {
 		if m.zone == "" {
 			m.zone = "node " + m.incarnation.String()
 		}
-		all.members = append(all.members, m)
+		all = append(all, m)
 	}
-	all.now = blobstore.Time(v.Time())
-	r.watch.judge(all.members, all.now)
+	return all
+}
+
+func (r *repairer) roster(v fsm.View) (all roster) {
+	all.members, all.now = members(v), blobstore.Time(v.Time())
+	r.Watch.judge(all.members, all.now)
 	s, _ := v.Store(r.Store)
 	all.replicas = s.Numbers.Replicas
 	for _, m := range all.members {

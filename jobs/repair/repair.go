@@ -83,6 +83,7 @@ type Deps struct {
 	Consistency Consistency
 	Proposer    fsm.Proposer // of this term
 	Copies      Copies
+	Watch       *Watch       // this node's
 	Logger      hclog.Logger // nil: none
 
 	slice time.Duration // after how long of copying the job looks for something more urgent
@@ -94,7 +95,6 @@ type Deps struct {
 type repairer struct {
 	Deps
 	log     hclog.Logger
-	watch   *watch
 	blobs   *aside[fsm.Digest]            // those that could not be copied
 	nodes   *aside[blobstore.Incarnation] // those that could not take a copy
 	early   bool                          // the next run is one before its time
@@ -110,8 +110,8 @@ func New(d Deps) (jobs.Job, error) {
 	switch {
 	case d.Store == "":
 		return jobs.Job{}, errors.New("repair: a store without a name")
-	case d.State == nil || d.Consistency == nil || d.Proposer == nil || d.Copies == nil:
-		return jobs.Job{}, errors.New("repair: a state, a consistency, a proposer and copies are needed")
+	case d.State == nil || d.Consistency == nil || d.Proposer == nil || d.Copies == nil || d.Watch == nil:
+		return jobs.Job{}, errors.New("repair: a state, a consistency, a proposer, copies and a watch are needed")
 	}
 	d.slice, d.idle, d.aside = cmp.Or(d.slice, slice), cmp.Or(d.idle, maxIdle), cmp.Or(d.aside, maxAside)
 	r := &repairer{
@@ -121,6 +121,5 @@ func New(d Deps) (jobs.Job, error) {
 	if r.log == nil {
 		r.log = hclog.NewNullLogger()
 	}
-	r.watch = newWatch(d.Copies, r.log)
 	return jobs.Job{Name: "repair store " + d.Store, Every: every, Do: r.run, Early: r.waitForWork}, nil
 }

@@ -259,7 +259,7 @@ func TestNodeIsAwayForLong(t *testing.T) {
 	if now, sum := held(t, nodes[1], nodes[0]); now != away || sum != all {
 		t.Errorf("after nine minutes it has %d of %d copies, and had %d of %d", now, sum, away, all)
 	}
-	within(t, time.Hour, "all copies are on other nodes", func() error { // it counts anew with each leader
+	within(t, time.Hour, "all copies are on other nodes", func() error {
 		if left, _, err := heldBy(t, nodes[1], nodes[0]); err != nil || left > 0 {
 			return fmt.Errorf("%d are left, %w", left, err)
 		}
