@@ -602,6 +602,7 @@ func TestCrashWhileCompacting(t *testing.T) {
 	t.Logf("%d crash points, at %d steps; found afterwards: %v", c.found["old"]+c.found["new"], steps, c.found)
 }
 
+// crashing is a compaction of a node's state, in which the power is cut.
 type crashing struct {
 	t        *testing.T
 	template string
@@ -610,22 +611,11 @@ type crashing struct {
 	found    map[string]int
 }
 
+// crash compacts a copy of the template, cuts the power, and looks.
 func (c crashing) crash(plan crashfs.Plan, policy disk.Policy) (steps int) {
 	t := c.t
 	t.Helper()
-	dir := crashfs.TempDir(t)
-	path := filepath.Join(dir, fsm.FileName)
-	copyFile(t, filepath.Join(c.template, fsm.FileName), path)
-	files := &seam{fsm.SystemFiles()}
-	s, err := fsm.Open(fsm.Config{Dir: dir, Incarnation: node(1), Files: files, NoSync: true})
-	if err = errors.Join(err, crashfs.Trim(path)); err != nil {
-		t.Fatal(err)
-	}
-	power, err := crashfs.New(dir, plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files.Files = slim{power}
+	dir, s, power := underPower(t, c.template, node(1), plan)
 	s.CompactInSteps(16 << 10)
 	died := stopped(func() error { return s.Compact(t.Context(), unpaced) })
 	if (died != nil) != (plan.CrashAt > 0) {
@@ -638,7 +628,7 @@ func (c crashing) crash(plan crashfs.Plan, policy disk.Policy) (steps int) {
 	if err := power.Recover(policy, plan.Seed); err != nil {
 		t.Fatal(err)
 	}
-	info, err := os.Stat(path)
+	info, err := os.Stat(filepath.Join(dir, fsm.FileName))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,19 +99,7 @@ type installing struct {
 func (i installing) crash(plan crashfs.Plan, policy disk.Policy) (steps int) {
 	t := i.t
 	t.Helper()
-	dir := crashfs.TempDir(t)
-	path := filepath.Join(dir, fsm.FileName)
-	copyFile(t, filepath.Join(i.template, fsm.FileName), path)
-	files := &seam{fsm.SystemFiles()}
-	s, err := fsm.Open(fsm.Config{Dir: dir, Incarnation: node(2), Files: files, NoSync: true})
-	if err = errors.Join(err, crashfs.Trim(path)); err != nil {
-		t.Fatal(err)
-	}
-	power, err := crashfs.New(dir, plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files.Files = slim{power}
+	dir, s, power := underPower(t, i.template, node(2), plan)
 	died := stopped(func() error { return errors.Join(s.Stage(bytes.NewReader(i.stream)), s.Install(i.stamp)) })
 	if (died != nil) != (plan.CrashAt > 0) {
 		t.Fatalf("%+v: %v", plan, died)
@@ -126,6 +114,24 @@ func (i installing) crash(plan crashfs.Plan, policy disk.Policy) (steps int) {
 	}
 	i.found[what]++
 	return steps
+}
+
+// underPower opens a copy of the state that a directory has, of a node, so that its power is cut as planned.
+func underPower(t *testing.T, template string, i entry.Incarnation, plan crashfs.Plan) (dir string, s *fsm.State, power *crashfs.FS) {
+	t.Helper()
+	dir = crashfs.TempDir(t)
+	path := filepath.Join(dir, fsm.FileName)
+	copyFile(t, filepath.Join(template, fsm.FileName), path)
+	files := &seam{fsm.SystemFiles()}
+	s, err := fsm.Open(fsm.Config{Dir: dir, Incarnation: i, Files: files, NoSync: true})
+	if err = errors.Join(err, crashfs.Trim(path)); err != nil {
+		t.Fatal(err)
+	}
+	if power, err = crashfs.New(dir, plan); err != nil {
+		t.Fatal(err)
+	}
+	files.Files = slim{power}
+	return dir, s, power
 }
 
 // whichState opens what a power cut left, and fails the test unless it is one whole state of the two.

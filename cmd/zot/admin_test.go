@@ -159,6 +159,12 @@ func serveBoard(t *testing.T, b *board) (file string) {
 
 func serveView(t *testing.T, b *board, v *view) (file string) {
 	t.Helper()
+	return serveSocket(t, adminHandler(b, v))
+}
+
+// serveSocket is an operator's socket that answers as h does, and the configuration that leads to it.
+func serveSocket(t *testing.T, h http.Handler) (file string) {
+	t.Helper()
 	root := shortDir(t)
 	if err := os.Mkdir(filepath.Join(root, "node"), 0o700); err != nil {
 		t.Fatal(err)
@@ -167,7 +173,7 @@ func serveView(t *testing.T, b *board, v *view) (file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: adminHandler(b, v)}}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return configIn(t, root, "")

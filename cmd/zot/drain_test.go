@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,22 +16,8 @@ import (
 // What the operator asks for, and what the state says to it; what the status shows of it then.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	state, err := fsm.Open(fsm.Config{Dir: t.TempDir(), Incarnation: entry.Incarnation{1}, NoSync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := state.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	log := &alone{State: state}
-	do := func(cmd fsm.CommandOf[fsm.None]) {
-		t.Helper()
-		if _, err := fsm.Do(t.Context(), log, cmd); err != nil {
-			t.Fatal(err)
-		}
-	}
+	log := newAlone(t)
+	state, do := log.State, func(cmd fsm.CommandOf[fsm.None]) { t.Helper(); log.do(t, cmd) }
 	do(fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 2, WriteAcks: 1})
 	for n := byte(1); n <= 4; n++ {
 		name := fmt.Sprint("zot-", min(n, 3)) // the last two have one name: a machine that came back with another disk
@@ -98,23 +82,12 @@ func TestDrain(t *testing.T) {
 
 func TestDrainCommand(t *testing.T) {
 	t.Parallel()
-	root := shortDir(t)
-	if err := os.Mkdir(filepath.Join(root, "node"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l, err := listenAdmin(root)
-	if err != nil {
-		t.Fatal(err)
-	}
 	asked := ""
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	file := serveSocket(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		asked = r.Method + r.URL.Path + string(body)
 		_, _ = io.WriteString(w, "{}")
-	})}}
-	server.Start()
-	t.Cleanup(server.Close)
-	file := configIn(t, root, "")
+	}))
 	for args, want := range map[string]string{
 		"zot-1":        "zot-1 is being emptied: 'zot cluster status' shows how many copies are left\n",
 		"zot-1 --undo": "zot-1 gets copies again\n",

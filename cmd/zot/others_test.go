@@ -17,22 +17,8 @@ import (
 func TestOthers(t *testing.T) {
 	t.Parallel()
 	self, other, gone := entry.Incarnation{1}, entry.Incarnation{2}, entry.Incarnation{3}
-	state, err := fsm.Open(fsm.Config{Dir: t.TempDir(), Incarnation: self, NoSync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := state.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	log := &alone{State: state}
-	do := func(cmd fsm.CommandOf[fsm.None]) {
-		t.Helper()
-		if _, err := fsm.Do(t.Context(), log, cmd); err != nil {
-			t.Fatal(err)
-		}
-	}
+	log := newAlone(t)
+	state, do := log.State, func(cmd fsm.CommandOf[fsm.None]) { t.Helper(); log.do(t, cmd) }
 	do(fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 3, WriteAcks: 2})
 	for name, i := range map[string]entry.Incarnation{"n1": self, "n2": other, "n3": gone} {
 		do(fsm.NodeStarted{Node: entry.Node{Incarnation: i, Name: name, Address: name + ":7373", Zone: name, Level: 1}})

@@ -28,20 +28,35 @@ func (a *alone) Propose(_ context.Context, payload []byte) (entry.Result, error)
 	}})[0], nil
 }
 
-func TestStores(t *testing.T) {
-	t.Parallel()
+// newAlone opens an empty state of node 1, until the test ends.
+func newAlone(t *testing.T) *alone {
+	t.Helper()
 	state, err := fsm.Open(fsm.Config{Dir: t.TempDir(), Incarnation: entry.Incarnation{1}, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := state.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return &alone{State: state}
+}
+
+// do executes a command that must succeed.
+func (a *alone) do(t *testing.T, cmd fsm.CommandOf[fsm.None]) {
+	t.Helper()
+	if _, err := fsm.Do(t.Context(), a, cmd); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStores(t *testing.T) {
+	t.Parallel()
+	cluster := newAlone(t)
+	state := cluster.State
 	var log strings.Builder
 	logger := hclog.New(&hclog.LoggerOptions{Output: &log})
-	cluster := &alone{State: state}
 	of := func(replicas, acks int) []fsm.SetStore {
 		return storesOf(config.Config{Storage: config.Storage{GCDelay: time.Minute}, Cluster: config.Cluster{Replicas: replicas, WriteAcks: acks}})
 	}
