@@ -79,7 +79,6 @@ func (r *repairer) copyTo(ctx context.Context, to blobstore.Incarnation, d fsm.D
 	case err != nil:
 		return fmt.Errorf("record a copy: %w", err)
 	case added.Recorded:
-		r.balance.note(p, to)
 		b.copied(p.blob.Size)
 	}
 	return nil

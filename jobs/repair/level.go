@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
@@ -24,9 +23,9 @@ const (
 type stage int
 
 const (
-	surveying stage = iota // copies are moved to other zones, and what is where is added up
-	filling                // copies are moved to the members that use much less than the others
-	resting                // all is as it should be, as far as it can
+	parting stage = iota // copies are moved to other zones
+	filling              // copies are moved to the members that use much less than the others
+	resting              // all is as it should be, as far as it can
 )
 
 // balance is how far the job is with all blobs. It begins anew when the nodes have changed.
@@ -37,43 +36,17 @@ type balance struct {
 	after  fsm.Digest
 	rested blobstore.Time // since when
 	low    map[blobstore.Incarnation]bool
-
-	mu    sync.Mutex
-	bytes map[blobstore.Incarnation]int64 // in copies on each node, as far as they were surveyed, and moved since
-	moved int                             // copies, in this pass
-}
-
-func newBalance() *balance { return &balance{bytes: map[blobstore.Incarnation]int64{}} }
-
-// note counts a copy that was made, after the survey: before, that finds it.
-func (b *balance) note(p plan, to blobstore.Incarnation) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.stage == surveying {
-		return
-	}
-	b.moved++
-	b.bytes[to] += p.blob.Size
-	if p.instead != nil {
-		b.bytes[blobstore.Incarnation(p.instead.Incarnation)] -= p.blob.Size
-	}
+	moved  int // copies, in this pass
 }
 
 // begin begins a stage.
 func (b *balance) begin(s stage, nodes roster) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.stage, b.copies, b.after, b.rested, b.moved = s, nodes.replicas, "", nodes.now, 0
-	if s == surveying {
-		clear(b.bytes)
-	}
 }
 
 // shares returns what share of its room each member uses that copies are placed on, and what all of them do. It
 // is false while one of them has not said how much room it has.
 func (r *repairer) shares(nodes roster) (shares map[blobstore.Incarnation]float64, mean float64, known bool) {
-	r.balance.mu.Lock()
-	defer r.balance.mu.Unlock()
 	shares = map[blobstore.Incarnation]float64{}
 	var used, room float64
 	for _, m := range nodes.members {
@@ -84,9 +57,8 @@ func (r *repairer) shares(nodes roster) (shares map[blobstore.Incarnation]float6
 		if u.Total <= 0 {
 			return nil, 0, false
 		}
-		bytes := float64(max(0, r.balance.bytes[m.incarnation]))
-		shares[m.incarnation] = bytes / float64(u.Total)
-		used, room = used+bytes, room+float64(u.Total)
+		shares[m.incarnation] = float64(m.held) / float64(u.Total)
+		used, room = used+float64(m.held), room+float64(u.Total)
 	}
 	return shares, used / max(room, 1), true
 }
@@ -100,13 +72,16 @@ func (r *repairer) level(ctx context.Context, nodes roster, s *span, b *burst) e
 	}
 	if key := nodes.key(); key != l.key || l.stage == resting && nodes.now >= l.rested+blobstore.Time(levelEvery) {
 		l.key = key
-		l.begin(surveying, nodes)
+		l.begin(parting, nodes)
 	}
 	if nodes.takers() <= nodes.replicas { // there is no choice
 		l.begin(resting, nodes)
 	}
 	for l.stage != resting {
 		whole, err := r.pass(ctx, nodes, s, b)
+		if err == nil {
+			nodes, err = r.look() // what they hold has changed
+		}
 		if err != nil || !whole {
 			return err
 		}
@@ -120,7 +95,7 @@ func (r *repairer) level(ctx context.Context, nodes roster, s *span, b *burst) e
 func (r *repairer) next(nodes roster) {
 	l := r.balance
 	more := l.moved > 0
-	if l.stage == surveying {
+	if l.stage == parting {
 		l.low = map[blobstore.Incarnation]bool{}
 		shares, mean, _ := r.shares(nodes)
 		for i, share := range shares {
@@ -158,40 +133,20 @@ func (r *repairer) pass(ctx context.Context, nodes roster, s *span, b *burst) (w
 			if s.over() || ctx.Err() != nil {
 				return false, ctx.Err()
 			}
+			before := b.copies
 			r.repair(ctx, d, planned, b) // one at a time: there is no hurry
+			l.moved += b.copies - before
 		}
-		if err := r.turn(page); err != nil {
-			return false, err
+		if l.after = ""; len(page) == pageSize {
+			l.after = page[len(page)-1] // in this page everything is where it should be
+		} else {
+			l.copies++
 		}
 		if idle += len(page); len(todo) > 0 {
 			idle = 0
 		}
 	}
 	return l.copies > len(nodes.members), ctx.Err()
-}
-
-// turn goes on behind a page, in which everything is where it should be. The survey adds up what is where.
-func (r *repairer) turn(page []fsm.Digest) error {
-	l := r.balance
-	if l.after = ""; len(page) == pageSize {
-		l.after = page[len(page)-1]
-	} else {
-		l.copies++
-	}
-	if l.stage != surveying {
-		return nil
-	}
-	return r.State.View(func(v fsm.View) error {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for _, d := range page {
-			b, _ := v.Blob(r.Store, d)
-			for _, c := range b.Copies {
-				l.bytes[blobstore.Incarnation(c.Incarnation)] += b.Size
-			}
-		}
-		return nil
-	})
 }
 
 // settled returns a blob whose record is full, with the holders of its copies and how many are in each zone; no

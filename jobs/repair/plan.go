@@ -35,7 +35,8 @@ type member struct {
 	incarnation blobstore.Incarnation
 	zone        string // one of its own if it has said none
 	away        bool
-	draining    bool // it is to be emptied
+	draining    bool  // it is to be emptied
+	held        int64 // bytes of copies that are recorded on it
 }
 
 // takes reports whether copies are placed on a member.
@@ -48,7 +49,7 @@ func members(v fsm.View) (all []member) {
 		if n.State.String() != stateMember {
 			continue
 		}
-		m := member{incarnation: blobstore.Incarnation(n.Incarnation), zone: n.Zone, draining: slices.Contains(draining, n.Incarnation)}
+		m := member{incarnation: blobstore.Incarnation(n.Incarnation), zone: n.Zone, draining: slices.Contains(draining, n.Incarnation), held: v.Held(n.Incarnation).Bytes}
 		if m.zone == "" {
 			m.zone = "node " + m.incarnation.String()
 		}

@@ -27,7 +27,8 @@
 // push had too few. The copies that a push has are recorded by one command, and what a slow node makes of it
 // later is swept as unknown: so no copy of a push is on its way to be recorded beside that of the job.
 //
-// Start with New; a run is in run.go, who gets which copy in plan.go, one copy in copy.go.
+// Start with New; a run is in run.go, who gets which copy in plan.go, one copy in copy.go, who is away in away.go, how
+// a node is emptied in move.go, zones and filling in level.go.
 package repair
 
 import (
@@ -116,7 +117,7 @@ func New(d Deps) (jobs.Job, error) {
 	d.slice, d.idle, d.aside = cmp.Or(d.slice, slice), cmp.Or(d.idle, maxIdle), cmp.Or(d.aside, maxAside)
 	r := &repairer{
 		Deps: d, log: d.Logger, blobs: newAside[fsm.Digest](d.aside), nodes: newAside[blobstore.Incarnation](d.aside),
-		drains: map[blobstore.Incarnation]*drain{}, balance: newBalance(),
+		drains: map[blobstore.Incarnation]*drain{}, balance: &balance{},
 	}
 	if r.log == nil {
 		r.log = hclog.NewNullLogger()
