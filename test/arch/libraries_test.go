@@ -28,6 +28,8 @@ func confinedLibraries() []confined {
 		{"go.yaml.in/yaml/v3", []string{"cmd/zot"}, "files that people write are the configuration's, and that stays in cmd"},
 		{"github.com/BurntSushi/toml", []string{"cmd/zot"}, "files that people write are the configuration's, and that stays in cmd"},
 		{"github.com/oklog/run", []string{"cmd/zot"}, "the order of actors is the order of shutdown; it stands in one place"},
+		{"github.com/aws", []string{"blobstore"}, "who speaks to a bucket besides the store could write where only copies are written"},
+		{"github.com/johannesboyne/gofakes3", nil, "a bucket for tests"},
 		{"github.com/anishathalye/porcupine", nil, "checks histories in tests"},
 		{"pgregory.net/rapid", nil, "draws inputs for tests"},
 		{"go.uber.org/goleak", nil, "looks for leaked goroutines in tests"},
