@@ -18,6 +18,7 @@ GOVULNCHECK_VERSION := v1.9.0
 CONFORMANCE_VERSION := v0.0.0-20260831232431-97274622c111
 CRANE_VERSION := v0.22.1
 DISTRIBUTION_VERSION := v3.1.2
+VERSITYGW_VERSION := v1.8.0
 
 # Each fuzz target runs so long; each bout of faults so long; so many random commands are compared with the model.
 FUZZTIME ?= 5s
@@ -31,7 +32,7 @@ CRASH_SEEDS ?= 100
 POWER_CUTS ?= 200
 
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
-APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|loss|model|modelfsm)(/|$$)
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|loss|model|modelfsm|s3)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
 # What of these needs no more either: their own parts, which -short runs alone.
@@ -119,6 +120,10 @@ gcrace: build ## collect garbage while clients push and delete and the leader is
 loss: build ## have nodes lose their disks, leave, join, be emptied and be unmounted; LOSS_AWAY=1 stay away for ten minutes, too
 	ZOT=$(BIN)/zot RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/loss
 
+.PHONY: s3
+s3: build $(BIN)/versitygw-$(VERSITYGW_VERSION) ## hold the store in a bucket against an S3 server, and send S3_UPLOAD_GIB (6) through it
+	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/s3
+
 .PHONY: bench
 bench: build ## run the benchmarks
 	ZOT=$(BIN)/zot $(GO) test -run '^$$' -bench . -benchmem $(UNITS)
@@ -160,7 +165,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) ## look for known vulnerabilitie
 ##@ All
 
 .PHONY: verify
-verify: fmt-check lint build arch race fuzz model conformance crash chaos kill gcrace loss ## run what CI runs, but for make test and make e2e
+verify: fmt-check lint build arch race fuzz model conformance crash chaos kill gcrace loss s3 ## run what CI runs, but for make test and make e2e
 
 .PHONY: clean
 clean: ## remove what was built and what tests left; tools stay
@@ -186,6 +191,10 @@ $(BIN)/distribution-%:
 $(BIN)/crane-%:
 	GOBIN=$(BIN) $(GO) install github.com/google/go-containerregistry/cmd/crane@$*
 	mv $(BIN)/crane $@
+
+$(BIN)/versitygw-%:
+	GOBIN=$(BIN) $(GO) install github.com/versity/versitygw/cmd/versitygw@$*
+	mv $(BIN)/versitygw $@
 
 $(BIN)/govulncheck-%:
 	GOBIN=$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$*

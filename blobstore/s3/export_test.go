@@ -81,8 +81,5 @@ func (s *Store) Begin(ctx context.Context, parts int) (send func(number int) err
 	return send, nil
 }
 
-// OnlyNew reports whether the bucket was found to have conditional writes.
-func (s *Store) OnlyNew() bool { return s.onlyNew }
-
 // SetOnlyNew has the store believe that the bucket has conditional writes.
 func (s *Store) SetOnlyNew(on bool) { s.onlyNew = on }

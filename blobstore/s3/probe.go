@@ -28,6 +28,9 @@ func (s *Store) probe(ctx context.Context) error {
 	return nil
 }
 
+// Conditional reports whether the bucket was found to have conditional writes.
+func (s *Store) Conditional() bool { return s.onlyNew }
+
 // refusesTaken reports whether two ways to write a key that is taken both fail for that.
 func (s *Store) refusesTaken(ctx context.Context, key string) (bool, error) {
 	if err := s.bucket.put(ctx, key, strings.NewReader("probe"), 5, false); err != nil {
