@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -145,6 +146,14 @@ type Reader interface {
 type UploadReader interface {
 	io.ReaderAt
 	io.Closer
+}
+
+// CopyInfo is what the file system, or the bucket, says of a copy.
+type CopyInfo struct {
+	Size int64
+	// Written is when its last byte was, by the clock of the machine. It is for people: nothing is removed for
+	// it (GC T1).
+	Written time.Time
 }
 
 // Pace is asked for leave to read the next n bytes; it waits, or returns the error that ends the work.

@@ -14,18 +14,17 @@ import (
 //
 // Without it nothing is lost: a key is drawn anew for each copy, so that nobody overwrites another's. What is weaker
 // is that a request which the network repeats late is carried out.
-func (s *Store) probe(ctx context.Context) error {
-	key := s.keys.prefix + probeName + blobstore.NewCopyID().String()
-	onlyNew, err := s.refusesTaken(ctx, key)
+func (s *Store) probe(ctx context.Context, k keys) (onlyNew bool, err error) {
+	key := k.prefix + probeName + blobstore.NewCopyID().String()
+	onlyNew, err = s.refusesTaken(ctx, key)
 	if err = errors.Join(err, s.bucket.remove(ctx, key)); err != nil {
-		return fmt.Errorf("probe the bucket: %w", err)
+		return false, fmt.Errorf("probe the bucket: %w", err)
 	}
-	s.onlyNew = onlyNew
 	if !onlyNew {
 		s.log.Warn("the bucket has no conditional writes: a write that the network repeats late is not refused, and brings bytes back that were removed until they are swept",
 			"bucket", s.config.Bucket.Name)
 	}
-	return nil
+	return onlyNew, nil
 }
 
 // Conditional reports whether the bucket was found to have conditional writes.

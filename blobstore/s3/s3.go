@@ -45,7 +45,6 @@ import (
 type Config struct {
 	Bucket  Bucket
 	Root    string // the prefix of all keys, "" or "/" for none
-	Cluster string // the id of the cluster, which is part of all keys
 	Scratch string // a directory of this store alone, for bytes that are not sent yet; what is in it is removed
 
 	// PartSize is that of the first 1,000 parts of an upload, in bytes; it doubles every 1,000. Less than MinPartSize
@@ -93,8 +92,6 @@ func (c Config) check() error {
 	switch {
 	case c.Bucket.Name == "" || c.Bucket.Region == "":
 		return errors.New("a bucket and a region are needed")
-	case !isClusterID(c.Cluster):
-		return fmt.Errorf("%q is not the id of a cluster: letters and digits are", c.Cluster)
 	case c.Parallel < 1 || c.Timing.Attempts < 1:
 		return errors.New("without a part or an attempt nothing is sent")
 	}
@@ -104,8 +101,6 @@ func (c Config) check() error {
 // Store is a blobstore.Store in a bucket.
 type Store struct {
 	bucket  *bucket
-	keys    keys
-	marker  *marker
 	sums    *cache
 	scratch *scratch
 	config  Config
@@ -113,61 +108,24 @@ type Store struct {
 	chunks  sync.Pool // of *[]byte, each a chunk long
 	pieces  sync.Pool // of *[]byte: what an Append has read and not written, smaller, for slow clients hold it long
 
-	onlyNew bool // the bucket refuses to write a key that is there; written by Open alone
+	// Written by Attach, and read by who has found that it is attached.
+	keys    keys
+	marker  *marker
+	onlyNew bool // the bucket refuses to write a key that is there
 
 	mu         sync.Mutex
 	uploads    map[blobstore.UploadID]*upload
 	multiparts map[string]struct{}           // the bucket's names of those that these uploads have begun
 	orphans    map[blobstore.UploadID]orphan // of the newest list
+	attached   bool
 	closed     bool
 }
 
 var _ blobstore.Store = (*Store)(nil)
 
-// Open opens a store that Create has made. Its cost does not depend on what is in it. What former processes have
-// left in the scratch directory is removed.
-//
-// It returns blobstore.ErrOffline if the bucket or its marker is not there, and ErrForeign if the marker is
-// another cluster's.
-func Open(ctx context.Context, c Config) (*Store, error) {
-	s, err := connect(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	if s.scratch, err = openScratch(s.config); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	err = s.marker.check(ctx)
-	if err == nil {
-		err = s.probe(ctx)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.scratch.Close())
-	}
-	return s, nil
-}
-
-// Create makes the prefix of a cluster its store. If it is that already, nothing is done. Only who knows that this
-// cluster never had a store there may call it: one that is missing is offline, not new.
-//
-// It returns ErrForeign if the marker is another cluster's, and ErrNotEmpty if there are copies but no marker.
-func Create(ctx context.Context, c Config) error {
-	s, err := connect(ctx, c)
-	if err != nil {
-		return fmt.Errorf("create store: %w", err)
-	}
-	err = s.marker.check(ctx)
-	if errors.Is(err, blobstore.ErrOffline) {
-		err = s.marker.make(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("create store: %w", err)
-	}
-	return nil
-}
-
-// connect makes a store that has asked nothing yet.
-func connect(ctx context.Context, c Config) (*Store, error) {
+// New makes a store that is offline until Attach, and asks nothing of the bucket. What former processes have left in
+// the scratch directory is removed.
+func New(ctx context.Context, c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
@@ -178,18 +136,15 @@ func connect(ctx context.Context, c Config) (*Store, error) {
 		c.Files = disk.SystemFiles
 	}
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make store: %w", err)
 	}
 	c.PartSize = firstSize(c.PartSize)
 	b, err := newBucket(ctx, c.Bucket, c.Timing)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make store: %w", err)
 	}
-	k := newKeys(c.Root, c.Cluster)
-	return &Store{
+	s := &Store{
 		bucket:     b,
-		keys:       k,
-		marker:     &marker{bucket: b, keys: k, trust: c.Timing.Trust},
 		sums:       newCache(),
 		config:     c,
 		log:        c.Logger,
@@ -198,7 +153,50 @@ func connect(ctx context.Context, c Config) (*Store, error) {
 		uploads:    map[blobstore.UploadID]*upload{},
 		multiparts: map[string]struct{}{},
 		orphans:    map[blobstore.UploadID]orphan{},
-	}, nil
+	}
+	if s.scratch, err = openScratch(c); err != nil {
+		return nil, fmt.Errorf("make store: %w", err)
+	}
+	return s, nil
+}
+
+// Attach brings a store online that is not: that of the cluster with this id. Only who knows that the cluster has no
+// copies in a bucket may set empty, which makes the marker if it is missing: a store that is missing is offline
+// otherwise, not new. One call at a time; its cost does not depend on what is in the bucket.
+//
+// It returns blobstore.ErrOffline if the bucket or its marker is not there, ErrForeign if the marker is another
+// cluster's, and ErrNotEmpty if there are copies and no marker.
+func (s *Store) Attach(ctx context.Context, cluster string, empty bool) error {
+	if s.Attached() {
+		return nil
+	}
+	if !isClusterID(cluster) {
+		return fmt.Errorf("attach store: %q is not the id of a cluster: letters and digits are", cluster)
+	}
+	k := newKeys(s.config.Root, cluster)
+	m := &marker{bucket: s.bucket, keys: k, trust: s.config.Timing.Trust}
+	err := m.check(ctx)
+	if empty && errors.Is(err, blobstore.ErrOffline) {
+		err = m.make(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("attach store: %w", err)
+	}
+	onlyNew, err := s.probe(ctx, k)
+	if err != nil {
+		return fmt.Errorf("attach store: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys, s.marker, s.onlyNew, s.attached = k, m, onlyNew, true
+	return nil
+}
+
+// Attached reports whether Attach has succeeded.
+func (s *Store) Attached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attached
 }
 
 // Incarnation is zero: the copies belong to no node.
@@ -245,8 +243,11 @@ func (s *Store) Close() error {
 func (s *Store) ready(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	switch {
+	case s.closed:
 		return errors.Join(blobstore.ErrClosed, ctx.Err())
+	case !s.attached:
+		return fmt.Errorf("%w: it was not looked for yet", blobstore.ErrOffline)
 	}
 	return ctx.Err()
 }

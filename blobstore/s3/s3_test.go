@@ -45,22 +45,29 @@ func fake(t *testing.T) (endpoint string) {
 	return server.URL
 }
 
+// place is a configuration, and for which cluster.
+type place struct {
+	s3.Config
+
+	cluster string
+}
+
 // config is that of a cluster of its own.
-func config(t *testing.T, endpoint string) s3.Config {
+func config(t *testing.T, endpoint string) place {
 	t.Helper()
-	c := s3.DefaultConfig()
+	c := place{Config: s3.DefaultConfig()}
 	c.Bucket = s3.Bucket{
 		Name: "blobs", Region: "us-east-1", Endpoint: endpoint, PathStyle: true, AccessKey: "tester", SecretKey: "secret-of-the-tester",
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:])
-	c.Root, c.Cluster, c.Scratch = "/some/where", hex.EncodeToString(id[:]), filepath.Join(t.TempDir(), "scratch")
+	c.Root, c.cluster, c.Scratch = "/some/where", hex.EncodeToString(id[:]), filepath.Join(t.TempDir(), "scratch")
 	c.Timing.Backoff, c.Timing.Longest, c.Timing.Trust = time.Millisecond, 20*time.Millisecond, 0
 	return c
 }
 
 // subject is a new store on trial; partSize is 0 for what the configuration says.
-func subject(t *testing.T, c s3.Config, partSize int64) storetest.Subject {
+func subject(t *testing.T, c place, partSize int64) storetest.Subject {
 	t.Helper()
 	var full atomic.Bool
 	c.Files = func(root *os.Root) disk.Files { return gauge{disk.SystemFiles(root), &full} }
@@ -83,11 +90,11 @@ func subject(t *testing.T, c s3.Config, partSize int64) storetest.Subject {
 }
 
 // open makes a store and opens it.
-func open(t *testing.T, c s3.Config) *s3.Store {
+func open(t *testing.T, c place) *s3.Store {
 	t.Helper()
-	must(t, s3.Create(t.Context(), c))
-	s, err := s3.Open(t.Context(), c)
+	s, err := s3.New(t.Context(), c.Config)
 	must(t, err)
+	must(t, s.Attach(t.Context(), c.cluster, true))
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s
 }
@@ -113,7 +120,7 @@ func must(t *testing.T, err error) {
 }
 
 // noFiles fails the test if the scratch directory holds one.
-func noFiles(t *testing.T, c s3.Config) {
+func noFiles(t *testing.T, c place) {
 	t.Helper()
 	names, err := os.ReadDir(c.Scratch)
 	must(t, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/sums"
@@ -120,29 +119,22 @@ func (s *Store) mendSums(ctx context.Context, id blobstore.CopyID, b blobstore.B
 	return nil
 }
 
-// CopyInfo is what the bucket says of a copy.
-type CopyInfo struct {
-	Size int64
-	// Written is when the bucket took it, by its clock. It is for people: nothing is removed for it (GC T1).
-	Written time.Time
-}
-
-// Stat looks at a copy and reads none of it. Nobody is told of one that is gone: whoever asks may have asked for a copy
+// Stat asks the bucket for a copy's size, and when it took it by its own clock, and reads none of it. Nobody is told of one that is gone: whoever asks may have asked for a copy
 // that the state has doomed meanwhile.
 //   - blobstore.ErrCopyUnknown if there is no such object, in a bucket with its marker
-func (s *Store) Stat(ctx context.Context, id blobstore.CopyID) (CopyInfo, error) {
+func (s *Store) Stat(ctx context.Context, id blobstore.CopyID) (blobstore.CopyInfo, error) {
 	if err := s.ready(ctx); err != nil {
-		return CopyInfo{}, err
+		return blobstore.CopyInfo{}, err
 	}
 	size, written, err := s.bucket.head(ctx, s.keys.copy(id))
 	if errors.Is(err, errNoObject) {
 		if offline := s.marker.check(ctx); offline != nil {
-			return CopyInfo{}, fmt.Errorf("look at copy %s: %w", id, offline)
+			return blobstore.CopyInfo{}, fmt.Errorf("look at copy %s: %w", id, offline)
 		}
 		err = fmt.Errorf("%w: %w", blobstore.ErrCopyUnknown, err)
 	}
 	if err != nil {
-		return CopyInfo{}, fmt.Errorf("look at copy %s: %w", id, err)
+		return blobstore.CopyInfo{}, fmt.Errorf("look at copy %s: %w", id, err)
 	}
-	return CopyInfo{size, written}, nil
+	return blobstore.CopyInfo{Size: size, Written: written}, nil
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
-	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
 )
@@ -87,7 +86,7 @@ const (
 // verifiedStore is this node's own store.
 type verifiedStore interface {
 	Check(ctx context.Context) error
-	Stat(ctx context.Context, id blobstore.CopyID) (disk.CopyInfo, error)
+	Stat(ctx context.Context, id blobstore.CopyID) (blobstore.CopyInfo, error)
 	Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pace) error
 	Copies(ctx context.Context, after blobstore.CopyID) iter.Seq2[blobstore.CopyID, error]
 }

@@ -46,13 +46,13 @@ type shelf struct {
 }
 
 // Stat is the store's.
-func (n *shelf) Stat(ctx context.Context, id blobstore.CopyID) (disk.CopyInfo, error) {
+func (n *shelf) Stat(ctx context.Context, id blobstore.CopyID) (blobstore.CopyInfo, error) {
 	if do := n.beforeStat; do != nil {
 		n.beforeStat = nil
 		do(id)
 	}
 	if n.statFails != nil {
-		return disk.CopyInfo{}, n.statFails
+		return blobstore.CopyInfo{}, n.statFails
 	}
 	return n.Store.Stat(ctx, id)
 }

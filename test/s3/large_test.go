@@ -110,7 +110,7 @@ func TestOrphans(t *testing.T) {
 }
 
 // other is the same store for another process.
-func other(t testing.TB, c s3.Config) s3.Config {
+func other(t testing.TB, c place) place {
 	t.Helper()
 	c.Scratch = t.TempDir()
 	return c

@@ -34,7 +34,7 @@ func subject(t *testing.T, bucket *harness.Bucket) storetest.Subject {
 	c.Timing.Trust = 0
 	var full atomic.Bool
 	c.Files = func(root *os.Root) disk.Files { return gauge{disk.SystemFiles(root), &full} }
-	at := func(name string) string { return bucket.Path(c.Root + "/" + c.Cluster + "/" + name) }
+	at := func(name string) string { return bucket.Path(c.Root + "/" + c.cluster + "/" + name) }
 	return storetest.Subject{
 		Store: open(t, c),
 		Damage: func(t *testing.T, id blobstore.CopyID, offset int64) {
@@ -52,26 +52,33 @@ func subject(t *testing.T, bucket *harness.Bucket) storetest.Subject {
 	}
 }
 
+// place is a configuration, and for which cluster.
+type place struct {
+	s3.Config
+
+	cluster string
+}
+
 // config is that of a cluster of its own.
-func config(t testing.TB, bucket *harness.Bucket) s3.Config {
+func config(t testing.TB, bucket *harness.Bucket) place {
 	t.Helper()
-	c := s3.DefaultConfig()
+	c := place{Config: s3.DefaultConfig()}
 	c.Bucket = s3.Bucket{
 		Name: bucket.Name, Region: bucket.Region, Endpoint: bucket.Endpoint, PathStyle: true,
 		AccessKey: bucket.AccessKey, SecretKey: bucket.SecretKey,
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
-	c.Root, c.Cluster, c.Scratch = "some/where", hex.EncodeToString(id[:]), filepath.Join(t.TempDir(), "scratch")
+	c.Root, c.cluster, c.Scratch = "some/where", hex.EncodeToString(id[:]), filepath.Join(t.TempDir(), "scratch")
 	return c
 }
 
 // open makes a store and opens it.
-func open(t testing.TB, c s3.Config) *s3.Store {
+func open(t testing.TB, c place) *s3.Store {
 	t.Helper()
-	must(t, s3.Create(t.Context(), c))
-	s, err := s3.Open(t.Context(), c)
+	s, err := s3.New(t.Context(), c.Config)
 	must(t, err)
+	must(t, s.Attach(t.Context(), c.cluster, true))
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s
 }
