@@ -56,6 +56,23 @@ func (v View) On(i entry.Incarnation, after BlobName, n int) []BlobName {
 	return v.blobsOf(on, i, after, n)
 }
 
+// BlobsOn returns blobs of a store that have a location on a node (zero: in a bucket), from the one behind after on, n at
+// most. In a bucket a blob has one location, ever, and a store is in a bucket or is not (GC R20): so that its blobs are
+// those with one.
+func (v View) BlobsOn(store string, i entry.Incarnation, after Digest, n int) []Digest {
+	if i.IsZero() {
+		return v.WithCopies(store, 1, after, n)
+	}
+	var all []Digest
+	for _, name := range v.On(i, BlobName{store, after}, n) {
+		if name.Store != store {
+			break // they come store by store
+		}
+		all = append(all, name.Digest)
+	}
+	return all
+}
+
 // Sole returns the undamaged blobs whose one recorded location is on a node. While a dropped node is not
 // cleared, its locations count here too.
 func (v View) Sole(i entry.Incarnation, after BlobName, n int) []BlobName {

@@ -20,6 +20,9 @@ func (m Membership) self() int {
 // too few others answer.
 func (s *Store) membership() (Membership, error) {
 	m, err := s.cluster.Membership()
+	if s.shared {
+		m.Others = nil
+	}
 	if err != nil || !m.Self.Draining {
 		return m, err
 	}

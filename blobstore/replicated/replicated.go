@@ -94,6 +94,9 @@ func (noPace) Serve() func()                   { return func() {} }
 type Config struct {
 	Local   Local
 	Members Cluster
+	// Shared says that Local is one store for all nodes, as in a bucket: what one has made every other can read, so
+	// that nothing is sent to others. They are asked for uploads alone, which are each node's own.
+	Shared bool
 	// Transport takes requests to http://<incarnation>/store/... to the Handler of that node: 32 hexadecimal
 	// digits, lower case.
 	Transport http.RoundTripper
@@ -158,6 +161,7 @@ func (t Timing) orDefault() Timing {
 type Store struct {
 	Local
 	cluster Cluster
+	shared  bool
 	peers   *peers
 	health  *health
 	tasks   *tasks
@@ -187,6 +191,7 @@ func New(c Config) (*Store, error) {
 	return &Store{
 		Local:   c.Local,
 		cluster: c.Members,
+		shared:  c.Shared,
 		peers:   newPeers(c.Transport),
 		health:  newHealth(),
 		tasks:   &tasks{log: c.Logger},

@@ -1,7 +1,7 @@
 // Package scrub finds copies of this node that have rotten or are gone, and gives them up, so that repair
 // makes new ones of those that are good.
 //
-// Every node does it, for its own copies alone. Each is hashed again once in every interval, at no higher
+// Every node does it, for its own copies alone; for copies in a bucket, which are everybody's, one node does. Each is hashed again once in every interval, at no higher
 // rate on average than that takes (pass.go). Whoever else comes upon a bad copy, a reader or another job,
 // says so to Suspects. There is one place where a suspect is dealt with (settle.go): it is hashed again, the
 // marker of the store is looked at again, and only then the copy is given up, by a command in which the
@@ -63,16 +63,48 @@ type Deps struct {
 	Logger   hclog.Logger   // nil: none
 }
 
-// New returns the jobs of one store: one that deals with suspects, and one that looks for them if there is
-// an interval. They may run beside each other. It fails if something is missing that they cannot do without.
+// New returns the jobs of a node's own store: one that deals with suspects, and one that looks for them if there
+// is an interval. They may run beside each other. It fails if something is missing that they cannot do without.
 func New(d Deps) ([]jobs.Job, error) {
+	settle, err := NewSettle(d)
+	if err != nil || d.Every == 0 {
+		return []jobs.Job{settle}, err
+	}
+	pass, err := NewPass(d)
+	return []jobs.Job{settle, pass}, err
+}
+
+// NewSettle returns the job that deals with suspects: those that this node came upon, in a store that all share.
+func NewSettle(d Deps) (jobs.Job, error) {
+	if err := d.complete(); err != nil {
+		return jobs.Job{}, err
+	}
+	s := &settler{Deps: d, ledger: note[ledger]{file: fileOf(d, "bad-copies")}}
+	return jobs.Job{Name: "look after bad copies of store " + d.Store, Every: settleEvery, Do: s.run}, nil
+}
+
+// NewPass returns the job that looks for suspects once in an interval. In a store that all nodes share it is enough
+// that one does.
+func NewPass(d Deps) (jobs.Job, error) {
+	if err := d.complete(); err != nil {
+		return jobs.Job{}, err
+	}
+	if d.Every == 0 {
+		return jobs.Job{}, errors.New("scrub: a pass without an interval")
+	}
+	p := &passes{Deps: d, note: note[pass]{file: fileOf(d, "scrub")}, ledger: note[ledger]{file: fileOf(d, "bad-copies")}}
+	return jobs.Job{Name: "scrub store " + d.Store, Every: min(lookEvery, (d.Every+9)/10), Do: p.run}, nil
+}
+
+// complete fails if something is missing, and fills in what may be.
+func (d *Deps) complete() error {
 	switch {
 	case d.Store == "" || d.Dir == "":
-		return nil, errors.New("scrub: a store with a name and a directory are needed")
+		return errors.New("scrub: a store with a name and a directory are needed")
 	case d.State == nil || d.Proposer == nil || d.Blobs == nil || d.Suspects == nil:
-		return nil, errors.New("scrub: a state, a proposer, a store and its suspects are needed")
+		return errors.New("scrub: a state, a proposer, a store and its suspects are needed")
 	case d.Every < 0:
-		return nil, errors.New("scrub: an interval below zero")
+		return errors.New("scrub: an interval below zero")
 	}
 	if d.Logger == nil {
 		d.Logger = hclog.NewNullLogger()
@@ -80,14 +112,7 @@ func New(d Deps) ([]jobs.Job, error) {
 	if d.Pace == nil {
 		d.Pace = func(ctx context.Context, _ int) error { return ctx.Err() }
 	}
-	given := note[ledger]{file: fileOf(d, "bad-copies")}
-	s := &settler{Deps: d, ledger: given}
-	all := []jobs.Job{{Name: "look after bad copies of store " + d.Store, Every: settleEvery, Do: s.run}}
-	if d.Every > 0 {
-		p := &passes{Deps: d, note: note[pass]{file: fileOf(d, "scrub")}, ledger: given}
-		all = append(all, jobs.Job{Name: "scrub store " + d.Store, Every: min(lookEvery, (d.Every+9)/10), Do: p.run})
-	}
-	return all, nil
+	return nil
 }
 
 // own is a copy of this node.
@@ -101,14 +126,11 @@ type own struct {
 func (d *Deps) page(after fsm.Digest) (page []own, err error) {
 	self := d.at(fsm.CopyID{}).Incarnation
 	err = d.State.View(func(v fsm.View) error {
-		for _, name := range v.On(self, fsm.BlobName{Store: d.Store, Digest: after}, pageSize) {
-			if name.Store != d.Store {
-				break // they come store by store
-			}
-			b, _ := v.Blob(name.Store, name.Digest)
+		for _, held := range v.BlobsOn(d.Store, self, after, pageSize) {
+			b, _ := v.Blob(d.Store, held)
 			for _, c := range b.Copies {
 				if c.Incarnation == self {
-					page = append(page, own{name.Digest, c.Copy, b.Size})
+					page = append(page, own{held, c.Copy, b.Size})
 				}
 			}
 		}

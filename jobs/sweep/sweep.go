@@ -3,7 +3,8 @@
 //
 // Every node does it, for itself alone, by its own applied state: nobody tells another to remove a file
 // (GC R11 has the race). So it knows no leadership; the one command that it proposes, CopyRemoved, may
-// come from any node and at any time.
+// come from any node and at any time. Copies in a bucket are no node's own: whoever sweeps those does it by his
+// own applied state too, and it does not matter who, or how many (GC R20).
 //
 // It keeps invariant 4: no file goes unless the applied state of this node has doomed that very copy, or
 // still does not know it three windows past an index round that came after it had been listed. Time is
@@ -63,9 +64,40 @@ type sweeper struct {
 	timeless map[blobstore.UploadID]blobstore.Time // of the job for uploads alone
 }
 
-// New returns the jobs of one store: one for doomed copies, one for unknown ones, one for uploads. They
+// New returns the jobs of a node's own store: one for doomed copies, one for unknown ones, one for uploads. They
 // may run beside each other. It fails if something is missing that they cannot do without.
 func New(d Deps) ([]jobs.Job, error) {
+	all, err := NewCopies(d)
+	if err != nil {
+		return nil, err
+	}
+	uploads, err := NewUploads(d)
+	return append(all, uploads), err
+}
+
+// NewCopies returns the jobs for doomed and for unknown copies. In a store that all nodes share anybody may do them,
+// by his own marks; it is enough that one does (GC R20).
+func NewCopies(d Deps) ([]jobs.Job, error) {
+	s, err := newSweeper(d)
+	if err != nil {
+		return nil, err
+	}
+	return []jobs.Job{
+		{Name: "remove doomed copies of store " + d.Store, Every: doomedEvery, Do: s.removeDoomed},
+		{Name: "remove unknown copies of store " + d.Store, Every: unknownEvery, Do: s.sweepUnknown},
+	}, nil
+}
+
+// NewUploads returns the job for uploads. They are each node's own in a store that all share, too.
+func NewUploads(d Deps) (jobs.Job, error) {
+	s, err := newSweeper(d)
+	if err != nil {
+		return jobs.Job{}, err
+	}
+	return jobs.Job{Name: "remove silent uploads of store " + d.Store, Every: uploadsEvery, Do: s.removeUploads}, nil
+}
+
+func newSweeper(d Deps) (*sweeper, error) {
 	switch {
 	case d.Store == "":
 		return nil, errors.New("sweep: a store without a name")
@@ -76,11 +108,7 @@ func New(d Deps) ([]jobs.Job, error) {
 	if s.log == nil {
 		s.log = hclog.NewNullLogger()
 	}
-	return []jobs.Job{
-		{Name: "remove doomed copies of store " + d.Store, Every: doomedEvery, Do: s.removeDoomed},
-		{Name: "remove unknown copies of store " + d.Store, Every: unknownEvery, Do: s.sweepUnknown},
-		{Name: "remove silent uploads of store " + d.Store, Every: uploadsEvery, Do: s.removeUploads},
-	}, nil
+	return s, nil
 }
 
 // at is where a copy of this store lies.
@@ -114,5 +142,6 @@ func (s *sweeper) remove(ctx context.Context, ids []blobstore.CopyID) (gone []bl
 
 // hopeless reports whether an error speaks of the whole store and not of one copy (GC R13).
 func hopeless(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, blobstore.ErrOffline) || errors.Is(err, blobstore.ErrClosed)
+	return ctx.Err() != nil || errors.Is(err, blobstore.ErrOffline) || errors.Is(err, blobstore.ErrClosed) ||
+		errors.Is(err, blobstore.ErrUnreachable)
 }
