@@ -69,6 +69,13 @@ type Pulls interface {
 	Pulled(repository string, d fsm.Digest)
 }
 
+// Elsewhere knows where else than here the bytes of blobs can be had. It may be asked concurrently.
+type Elsewhere interface {
+	// Redirect returns an address from which a client that knows nothing else may get the whole of a blob, or any part
+	// of it, for so long. It is for GET alone.
+	Redirect(ctx context.Context, b blobstore.Blob, lifetime time.Duration) (string, error)
+}
+
 // Config is the numbers of a Registry.
 type Config struct {
 	// UploadKeys sign the ids of uploads: the first signs, all verify. Nodes that are to know each
@@ -125,6 +132,7 @@ type Deps struct {
 	Blobs       blobstore.Store // of the default store
 	Peers       Peers           // nil: there are no others
 	Pulls       Pulls           // nil: nobody counts
+	Elsewhere   Elsewhere       // nil: all bytes come from here
 	Logger      hclog.Logger    // nil: none
 }
 
@@ -137,6 +145,7 @@ type Registry struct {
 	blobs       blobstore.Store
 	peers       Peers // nil: there are no others
 	pulls       Pulls
+	elsewhere   Elsewhere // nil: all bytes come from here
 	log         hclog.Logger
 	signer      atomic.Pointer[signer]
 	commits     *commits
@@ -165,7 +174,7 @@ func New(config Config, deps Deps) (*Registry, error) {
 	}
 	g := &Registry{
 		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
-		blobs: deps.Blobs, peers: deps.Peers, pulls: deps.Pulls, log: deps.Logger, commits: newCommits(), limits: newLimits(config), bodies: newBodies(maxBodies),
+		blobs: deps.Blobs, peers: deps.Peers, pulls: deps.Pulls, elsewhere: deps.Elsewhere, log: deps.Logger, commits: newCommits(), limits: newLimits(config), bodies: newBodies(maxBodies),
 	}
 	g.signer.Store(signer)
 	g.routes = g.table()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -33,6 +34,9 @@ func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
 		w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(blob.Size, 10))
 		return err
 	}
+	if g.redirect(w, r, blob) {
+		return nil
+	}
 	stream, err := g.openBlob(r.Context(), q.repository, blob, part)
 	if err != nil {
 		return err
@@ -49,6 +53,26 @@ func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
 		return fmt.Errorf("send blob %s: %w", q.digest, err)
 	}
 	return nil
+}
+
+// redirectLifetime is how long a client may take to begin to read where it is sent. It is not asked again once it has.
+const redirectLifetime = 20 * time.Minute
+
+// redirect sends a client elsewhere for the bytes of a blob, if they can be had there. It is for GET alone: what is
+// signed for one method is refused for another.
+func (g *Registry) redirect(w *answer, r *http.Request, b blobstore.Blob) bool {
+	if g.elsewhere == nil || r.Method != http.MethodGet || b.Size == 0 {
+		return false
+	}
+	to, err := g.elsewhere.Redirect(r.Context(), b, redirectLifetime)
+	if err != nil { // then this node says what is wrong, or has the bytes all the same
+		g.log.Debug("no redirection", "digest", b.Digest.String(), "error", err)
+		return false
+	}
+	w.Header().Set("Location", to)
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return true
 }
 
 // describeBlob sets the headers that every answer about a blob has.

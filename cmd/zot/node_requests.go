@@ -67,9 +67,9 @@ func newAskedNode(h *home, state *fsm.State, r *registry, node *cluster.Node) *a
 	return &askedNode{
 		verification: verification{
 			self: h.Incarnation, state: state, stateFile: filepath.Join(h.path, fsm.FileName), whole: wholeState,
-			store: r.disk, round: node.ReadIndex, suspect: r.suspects.Add, pace: r.pace.Wait, began: time.Now(),
+			store: r.local, round: node.ReadIndex, suspect: r.suspects.Add, pace: r.pace.Wait, began: time.Now(),
 		},
-		usage: r.disk.Usage,
+		usage: r.local.Usage,
 		board: &jobs.Board{},
 		files: filesOf(state, node, r.pace.Wait),
 	}

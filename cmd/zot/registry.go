@@ -22,6 +22,17 @@ import (
 	"github.com/seed-16d79997/zot/jobs/repair"
 )
 
+// localStore is what this node keeps copies and uploads in: its disk, or the bucket of the cluster.
+type localStore interface {
+	replicated.Local
+	Stat(ctx context.Context, id blobstore.CopyID) (blobstore.CopyInfo, error)
+}
+
+var (
+	_ localStore = (*disk.Store)(nil)
+	_ localStore = bucketStore{}
+)
+
 // openStore opens the store of the root directory, which a new node makes first. The caller closes it.
 func openStore(h *home, c config.Config, u upkeep) (*disk.Store, error) {
 	d := disk.Config{Dir: c.Storage.RootDirectory, Incarnation: blobstore.Incarnation(h.Incarnation), Suspect: u.suspects.Add}
@@ -42,8 +53,9 @@ type registry struct {
 	*api.Registry
 	upkeep
 
-	disk   *disk.Store
-	store  *replicated.Store // copies on this disk and on those of other nodes
+	local  localStore
+	bucket *bucketStore      // local, if that is one; else nil
+	store  *replicated.Store // local, and those of other nodes
 	others *others
 
 	away     *repair.Watch
@@ -51,23 +63,37 @@ type registry struct {
 }
 
 // openRegistry makes the node's registry and opens its store. The caller closes it.
-func openRegistry(s setting, h *home, state *fsm.State, node *cluster.Node, n *network, lines [][]byte) (*registry, error) {
-	u := newUpkeep()
-	local, err := openStore(h, s.config, u)
-	if err != nil {
+func openRegistry(ctx context.Context, s setting, h *home, state *fsm.State, node *cluster.Node, n *network, lines [][]byte) (*registry, error) {
+	r := &registry{upkeep: newUpkeep(), others: newOthers(state, h.Incarnation, n)}
+	if err := r.openLocal(ctx, s, h, state); err != nil {
 		return nil, err
 	}
-	r := &registry{upkeep: u, disk: local, others: newOthers(state, h.Incarnation, n)}
 	if err := r.connect(s, state, node, lines); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
+// openLocal opens the node's own store, or makes the one in a bucket.
+func (r *registry) openLocal(ctx context.Context, s setting, h *home, state *fsm.State) error {
+	inBucket := s.config.Storage.Bucket != nil
+	if err := state.View(func(v fsm.View) error { return placedIn(v, inBucket) }); err != nil {
+		return err
+	}
+	if !inBucket {
+		local, err := openStore(h, s.config, r.upkeep)
+		r.local = local
+		return err
+	}
+	b, err := makeBucketStore(ctx, s.config, r.upkeep, s.log)
+	r.local, r.bucket = b, &b
+	return err
+}
+
 // connect puts the registry upon the store.
 func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, lines [][]byte) (err error) {
 	r.store, err = replicated.New(replicated.Config{
-		Local: r.disk, Members: r.others, Transport: r.others.transport, Pace: r.pace, Logger: s.log.Named("blobs"),
+		Local: r.local, Shared: r.bucket != nil, Members: r.others, Transport: r.others.transport, Pace: r.pace, Logger: s.log.Named("blobs"),
 	})
 	if err != nil {
 		return err
@@ -83,10 +109,14 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 		return err
 	}
 	r.recorder = recorder
-	r.Registry, err = api.New(c, api.Deps{
+	d := api.Deps{
 		Proposer: proposals{node}, Consistency: node, State: state, Blobs: r.store,
 		Peers: registries{r.others, node, r.store}, Pulls: counter, Logger: s.log.Named("api"),
-	})
+	}
+	if r.bucket != nil && s.config.Storage.Bucket.Redirect {
+		d.Elsewhere = r.bucket
+	}
+	r.Registry, err = api.New(c, d)
 	return err
 }
 
@@ -110,7 +140,7 @@ func (r *registry) forOthers(own *askedNode) http.Handler {
 // Close closes the store. Nothing uses it any more.
 func (r *registry) Close() error {
 	r.others.transport.CloseIdleConnections()
-	return r.disk.Close()
+	return r.local.Close()
 }
 
 // uploadKeys are made from what the nodes share, so that each believes the upload ids of the others.

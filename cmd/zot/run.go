@@ -80,7 +80,7 @@ func run(ctx context.Context, s setting) (err error) {
 		return err
 	}
 	open.add(node.Close)
-	registry, err := openRegistry(s, home, state, node, others, lines)
+	registry, err := openRegistry(ctx, s, home, state, node, others, lines)
 	if err != nil {
 		return err
 	}

@@ -11,14 +11,13 @@ import (
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/removal"
 	"github.com/seed-16d79997/zot/jobs/repair"
+	"github.com/seed-16d79997/zot/jobs/scrub"
 	"github.com/seed-16d79997/zot/jobs/sweep"
 )
 
 // ownJobs are what every node does for itself, whoever leads.
 func ownJobs(c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, log hclog.Logger) ([]jobs.Job, error) {
-	all, err := sweep.New(sweep.Deps{
-		Store: fsm.DefaultStore, Blobs: r.disk, State: state, Consistency: node, Proposer: node, Logger: log.Named("sweep"),
-	})
+	all, err := ownSweep(state, r, node, log)
 	if err != nil {
 		return nil, err
 	}
@@ -27,6 +26,43 @@ func ownJobs(c config.Config, state *fsm.State, stores []fsm.SetStore, r *regist
 		return nil, err
 	}
 	return append(append(all, bytes...), r.recorder, r.away.Job(state), recountState(state.Recount, r.pace), compareStores(state, stores, node.Leads, log)), nil
+}
+
+// sweeping is what the jobs need that remove what the cluster no longer has.
+func sweeping(state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) sweep.Deps {
+	return sweep.Deps{Store: fsm.DefaultStore, Blobs: r.local, State: state, Consistency: node, Proposer: p, Logger: log.Named("sweep")}
+}
+
+// ownSweep is what every node removes. From a bucket that is its own uploads.
+func ownSweep(state *fsm.State, r *registry, node *cluster.Node, log hclog.Logger) ([]jobs.Job, error) {
+	d := sweeping(state, r, node, node, log)
+	if r.bucket == nil {
+		return sweep.New(d)
+	}
+	uploads, err := sweep.NewUploads(d)
+	return []jobs.Job{attachBucket(*r.bucket, state, node), uploads}, err
+}
+
+// bucketJobs are what one node does for all to the copies in a bucket: it removes what is doomed or unknown, and
+// hashes the rest again. Nothing is wrong with two that do it at once.
+func bucketJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
+	all, err := sweep.NewCopies(sweeping(state, r, node, p, log))
+	if err != nil || c.Extensions.Scrub.Interval == 0 {
+		return all, err
+	}
+	pass, err := scrub.NewPass(scrubbing(c, state, r, p, log))
+	return append(all, pass), err
+}
+
+// copiesJobs are what the leader does that copies are where they should be.
+func copiesJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
+	if r.bucket != nil {
+		return bucketJobs(c, state, r, node, p, log)
+	}
+	copies, err := repair.New(repair.Deps{
+		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Watch: r.away, Logger: log.Named("repair"),
+	})
+	return []jobs.Job{copies}, err
 }
 
 // leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
@@ -41,9 +77,7 @@ func leadersJobs(ctx context.Context, c config.Config, state *fsm.State, stores 
 }
 
 func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, own *askedNode, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
-	copies, err := repair.New(repair.Deps{
-		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Watch: r.away, Logger: log.Named("repair"),
-	})
+	copies, err := copiesJobs(c, state, r, node, p, log)
 	if err != nil {
 		return nil, err
 	}
@@ -68,5 +102,5 @@ func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.No
 	if err != nil {
 		return nil, err
 	}
-	return append(append(garbage, kept...), copies, drop, cleared, small), nil
+	return append(append(append(garbage, kept...), copies...), drop, cleared, small), nil
 }

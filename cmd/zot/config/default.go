@@ -22,7 +22,7 @@ func Default(host string) Config {
 			Name:     "zot",
 			Node:     host,
 			Listen:   "0.0.0.0:7373",
-			Replicas: 3,
+			Replicas: defaultReplicas,
 			Reads:    "available",
 			Timing:   "default",
 		},
@@ -30,7 +30,10 @@ func Default(host string) Config {
 	}
 }
 
-const defaultWriteAcks = 2
+const (
+	defaultReplicas  = 3
+	defaultWriteAcks = 2
+)
 
 // complete fills in what follows from other keys.
 func complete(c *Config, r *reader) {
@@ -40,6 +43,12 @@ func complete(c *Config, r *reader) {
 	}
 	if k.Alone {
 		k.Members, k.BootstrapExpect, k.Replicas, k.WriteAcks = nil, 1, 1, 1
+	}
+	if c.Storage.Bucket != nil {
+		if !k.Alone && (k.Replicas != defaultReplicas || k.WriteAcks != 0) {
+			r.note("cluster.replicas", "and writeAcks say nothing: the bucket keeps one copy for all nodes")
+		}
+		k.Replicas, k.WriteAcks = 1, 1
 	}
 	if k.WriteAcks == 0 {
 		k.WriteAcks = min(defaultWriteAcks, max(k.Replicas, 1))

@@ -21,6 +21,14 @@ func minimal(rest string) string {
 	return `{"storage": {"rootDirectory": "/var/lib/zot"}` + rest + `}`
 }
 
+// inBucket is a configuration that has copies in a bucket.
+func inBucket(b config.Bucket) func(*config.Config) {
+	return func(c *config.Config) {
+		c.Storage.Bucket = &b
+		c.Cluster.Replicas, c.Cluster.WriteAcks = 1, 1
+	}
+}
+
 // minimalStorage is minimal with more keys in "storage".
 func minimalStorage(rest string) string {
 	return `{"storage": {"rootDirectory": "/var/lib/zot", ` + rest + `}}`
@@ -101,7 +109,25 @@ func TestParse(t *testing.T) {
 			minimalStorage(`"gcInterval": "0s"`), func(c *config.Config) { c.Storage.GCInterval = 0 },
 		},
 		"a bucket and no directory": {
-			`{"storage": {"storageDriver": {"name": "s3", "bucket": "zot"}}}`, same,
+			`{"storage": {"storageDriver": {"name": "s3", "region": "r", "bucket": "zot"}}}`, inBucket(config.Bucket{Region: "r", Name: "zot", Secure: true, ChunkSize: 10 << 20}),
+		},
+		"a bucket elsewhere": {
+			minimalStorage(`"storageDriver": {"Name": "S3", "region": "r", "bucket": "zot", "regionendpoint": "localhost:9000", "Secure": "false"}`),
+			inBucket(config.Bucket{Region: "r", Name: "zot", Endpoint: "localhost:9000", PathStyle: true, ChunkSize: 10 << 20}),
+		},
+		"every key of a bucket": {
+			`{"storage": {"rootDirectory": "/var/lib/zot", "redirectBlobURL": true, "storageDriver": {"name": "s3", "region": "r", "bucket": "b", "regionendpoint": "https://e", "rootdirectory": "/p",
+				"accesskey": "a", "secretkey": "s", "sessiontoken": "t", "secure": true, "skipverify": true, "v4auth": true, "forcepathstyle": false, "encrypt": true, "keyid": "k", "chunksize": 20971520,
+				"multipartcopychunksize": 1, "multipartcopymaxconcurrency": 1, "multipartcopythresholdsize": 1, "loglevel": "off", "storageclass": "STANDARD_IA", "objectacl": "private", "useragent": "u",
+				"usedualstack": true, "accelerate": true}}, "cluster": {"node": "zot-0", "secretFile": "s", "members": ["zot-0:7373", "zot-1:7373", "zot-2:7373"]}}`,
+			func(c *config.Config) {
+				inBucket(config.Bucket{
+					Region: "r", Name: "b", Endpoint: "https://e", Root: "/p", AccessKey: "a", SecretKey: "s", SessionToken: "t", Secure: true, SkipVerify: true,
+					Encrypt: true, KeyID: "k", ChunkSize: 20 << 20, StorageClass: "STANDARD_IA", ACL: "private", UserAgent: "u", DualStack: true, Accelerate: true, Redirect: true,
+				})(c)
+				c.Cluster.Alone, c.Cluster.SecretFile, c.Cluster.Advertise, c.Cluster.BootstrapExpect = false, "s", "zot-0:7373", 3
+				c.Cluster.Members = []string{"zot-0:7373", "zot-1:7373", "zot-2:7373"}
+			},
 		},
 		"tls": {minimal(`, "http": {"tls": {"cert": "c", "key": "k"}}`), func(c *config.Config) { c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k"} }},
 		"clients' certificates, and nothing else": {
@@ -233,6 +259,12 @@ func TestProblems(t *testing.T) {
 			"http": {"auth": {"htpasswd": "/etc/htpasswd", "openid": {"providers": {"any": {"clientId": "i", "client": "i"}}}}, "accessControl": {"Groups": {"a": {"users": []}},
 			"**": {"policies": [{"user": ["a"]}], "defaultPolicy": []}}, "ratelimit": {"rates": 1}},
 			"extensions": {"sync": {"registries": [{"urls": [], "content": [{"tags": {"regexp": ""}}]}]}, "what": {}}}`},
+		{"a bucket that says too little", minimalStorage(`"storageDriver": {"name": "s3"}`)},
+		{"a bucket that says too much", minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "b", "acceskey": "a", "secretkey": "s", "any": 1, "chunksize": 1, "v4auth": false, "keyid": "k"}`)},
+		{"drivers", `{"storage": {"rootDirectory": "/x", "redirectBlobURL": true, "storageDriver": {"name": "gcs", "any": 1}}}`},
+		{"a driver that is none", minimalStorage(`"storageDriver": {"name": "s4"}`)},
+		{"a driver without a name", minimalStorage(`"storageDriver": {"bucket": "b"}`)},
+		{"copies in a bucket", `{"storage": {"rootDirectory": "/x", "storageDriver": {"name": "s3", "region": "r", "bucket": "b"}}, "cluster": {"replicas": 2}}`},
 		{"storage", minimalStorage(`"dedupe": "perhaps", "gc": {}, "gcDelay": "1d", "gcInterval": "300", "commit": [], "remoteCache": "yes"`)},
 		{"below zero", minimalStorage(`"gcDelay": "-1s", "gcInterval": -1`)},
 		{"durations", minimalStorage(`"gcDelay": "two hours", "gcInterval": true`)},

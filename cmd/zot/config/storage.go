@@ -13,6 +13,7 @@ type Storage struct {
 	GC            bool             // whether garbage is collected while this node leads
 	GCDelay       time.Duration    // how long what nobody refers to is kept
 	GCInterval    time.Duration    // from the end of one collection to the next; MinGCInterval if it is less
+	Bucket        *Bucket          // where copies go; nil: below RootDirectory
 	Retention     retention.Config // what is removed beside garbage, as often as that is collected; nothing without policies
 }
 
@@ -36,6 +37,13 @@ func readStorage(s *section, c *Storage) {
 	if s.section("retention", func(s *section) { readRetention(s, c) }) {
 		exceptSubPaths(s, &c.Retention)
 	}
+	s.section("storageDriver", func(s *section) { readDriver(s, c) })
+	redirect := false
+	if s.boolean("redirectBlobURL", &redirect); redirect && c.Bucket == nil {
+		s.note(s.key("redirectBlobURL"), "says nothing without a bucket")
+	} else if c.Bucket != nil {
+		c.Bucket.Redirect = redirect
+	}
 	s.later(laterInStorage())
 	if c.RootDirectory == "" && s.object.find("storageDriver") != nil {
 		c.RootDirectory = usualRoot
@@ -55,6 +63,9 @@ func readStorage(s *section, c *Storage) {
 func checkStorage(c *Storage, r *reader) {
 	if c.RootDirectory == "" {
 		r.refuses("storage.rootDirectory", `say where the data goes, as "`+usualRoot+`"`, "is missing")
+	}
+	if c.Bucket != nil {
+		checkBucket(c.Bucket, r)
 	}
 	if !c.Dedupe {
 		r.note("storage.dedupe", "false changes nothing: equal blobs of a store are one")

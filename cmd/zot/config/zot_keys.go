@@ -4,14 +4,12 @@ package config
 // here, and reads it into the Config.
 
 func laterInStorage() []later {
-	const local = "what is stored lies below storage.rootDirectory"
+	const local = "all repositories are in the one store"
 	subPath := keys("rootDirectory", "dedupe", "gc", "gcDelay", "gcInterval", "commit", "remoteCache", "storageDriver", "cacheDriver",
 		"maxRepos", "redirectBlobURL", "gcTimeWindow", "fastRestart", "gcMaxSchedulerDelay").with(shape{"retention": retentionKeys()})
 	return []later{
-		{"storageDriver", local, nil}, // keys of the driver's own
 		{"subPaths", local, shape{"*": subPath}},
 		{"maxRepos", "", nil},
-		{"redirectBlobURL", "", nil},
 		{"gcTimeWindow", "", nil},
 	}
 }

@@ -49,6 +49,12 @@ func StartWith(t testing.TB, count int, keys map[string]any) []*Node {
 	return StartEach(t, slices.Repeat([]Plan{{Cluster: keys}}, count)...)
 }
 
+// StartStored is Start with more keys in the section "storage" of every node.
+func StartStored(t testing.TB, count int, storage map[string]any) []*Node {
+	t.Helper()
+	return StartEach(t, slices.Repeat([]Plan{{Storage: storage}}, count)...)
+}
+
 // StartEach is Start with a node for each plan.
 func StartEach(t testing.TB, plans ...Plan) []*Node {
 	t.Helper()
