@@ -83,8 +83,8 @@ fuzz: ## fuzz each target for FUZZTIME (5s)
 	done
 
 .PHONY: conformance
-conformance: build $(BIN)/conformance-$(CONFORMANCE_VERSION) ## run the distribution specification's own program against one node, and three behind HAProxy
-	ZOT=$(BIN)/zot CONFORMANCE=$(BIN)/conformance-$(CONFORMANCE_VERSION) RESULTS=$(RESULTS) $(GO) test -count 1 -timeout $(TEST_TIMEOUT) ./test/conformance
+conformance: build $(BIN)/conformance-$(CONFORMANCE_VERSION) $(BIN)/versitygw-$(VERSITYGW_VERSION) ## run the distribution specification's own program against one node, and three behind HAProxy, on disks and on a bucket
+	ZOT=$(BIN)/zot CONFORMANCE=$(BIN)/conformance-$(CONFORMANCE_VERSION) VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) RESULTS=$(RESULTS) $(GO) test -count 1 -timeout $(TEST_TIMEOUT) ./test/conformance
 
 .PHONY: e2e-deps
 e2e-deps: $(BIN)/crane-$(CRANE_VERSION) ## install what e2e needs: haproxy, skopeo and the Docker engine with apt, crane with Go

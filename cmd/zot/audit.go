@@ -56,6 +56,7 @@ type auditor struct {
 	round    func(ctx context.Context) error
 	proposer fsm.Proposer
 	nodes    askNodes
+	bucketBy entry.Incarnation // who looks at the bucket, for all; zero if there is none
 }
 
 // audit is one of its audits.
@@ -101,6 +102,9 @@ func (a *auditor) audit(ctx context.Context, wish checkWish, tell func(auditProg
 		return verdict{}, err
 	}
 	u.members = members
+	if isOne := func(m *audited) bool { return m.incarnation == u.bucketBy }; !u.bucketBy.IsZero() && !slices.ContainsFunc(members, isOne) {
+		u.unchecked("", "the copies in the bucket: this node is no member; ask another")
+	}
 	u.compareHashes(ctx)
 	var asking sync.WaitGroup
 	for _, m := range u.members {
@@ -152,6 +156,7 @@ func (u *audit) forgetGone() error {
 
 // ask has a node check itself.
 func (u *audit) ask(ctx context.Context, m *audited, wish checkWish) {
+	wish.Bucket = m.incarnation == u.bucketBy
 	m.failed = u.nodes.check(ctx, m.incarnation, wish, func(n checkNote) {
 		if n.Applied < m.applied && m.went == [2]uint64{} {
 			m.went = [2]uint64{m.applied, n.Applied}
@@ -229,7 +234,11 @@ func (u *audit) badCopies(m *audited) {
 			}
 		case spelled < maxSpelled:
 			spelled++
-			u.broken(5, []string{m.name}, mendCopy, "copy %s of blob %s is recorded there, and %s", b.Copy, b.Digest, b.Why)
+			where, nodes, mend := "there", []string{m.name}, mendCopy
+			if b.Bucket {
+				where, nodes, mend = "in the bucket", nil, mendImage
+			}
+			u.broken(5, nodes, mend, "copy %s of blob %s is recorded %s, and %s", b.Copy, b.Digest, where, b.Why)
 		default:
 			more++
 		}

@@ -75,7 +75,11 @@ func (u *audit) doubts() map[fsm.BlobName]*doubt {
 				all[name] = d
 			}
 			d.held = max(d.held, b.Held)
-			d.bad[fsm.Location{Incarnation: m.incarnation, Copy: b.Copy}] = true
+			at := fsm.Location{Incarnation: m.incarnation, Copy: b.Copy}
+			if b.Bucket {
+				at.Incarnation = entry.Incarnation{}
+			}
+			d.bad[at] = true
 		}
 	}
 	return all

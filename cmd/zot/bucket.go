@@ -106,3 +106,17 @@ func placedIn(v fsm.View, bucket bool) error {
 	}
 	return nil
 }
+
+// whenAttached are jobs that have nothing to do before the bucket is found.
+func (b bucketStore) whenAttached(all ...jobs.Job) []jobs.Job {
+	for i := range all {
+		do := all[i].Do
+		all[i].Do = func(ctx context.Context) error {
+			if !b.Attached() {
+				return nil
+			}
+			return do(ctx)
+		}
+	}
+	return all
+}

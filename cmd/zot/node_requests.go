@@ -67,7 +67,7 @@ func newAskedNode(h *home, state *fsm.State, r *registry, node *cluster.Node) *a
 	return &askedNode{
 		verification: verification{
 			self: h.Incarnation, state: state, stateFile: filepath.Join(h.path, fsm.FileName), whole: wholeState,
-			store: r.local, round: node.ReadIndex, suspect: r.suspects.Add, pace: r.pace.Wait, began: time.Now(),
+			store: r.local, bucket: r.bucket != nil, round: node.ReadIndex, suspect: r.suspects.Add, pace: r.pace.Wait, began: time.Now(),
 		},
 		usage: r.local.Usage,
 		board: &jobs.Board{},

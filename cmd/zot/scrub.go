@@ -46,6 +46,10 @@ func scrubCommand() *cobra.Command {
 // scrubOffline hashes the copies of a node that is stopped and prints a table of its images. It fails if
 // anything is affected.
 func scrubOffline(ctx context.Context, c config.Config, out, said io.Writer) (err error) {
+	if c.Storage.Bucket != nil {
+		return errors.New("the copies are in a bucket, and the nodes that run scrub them, every extensions.scrub.interval; " +
+			"'zot cluster verify --hash' has them all hashed now")
+	}
 	home, err := openStopped(ctx, c)
 	if err != nil {
 		return err

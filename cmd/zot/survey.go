@@ -34,7 +34,11 @@ type survey struct {
 var _ surveyed = survey{}
 
 func newSurvey(own *askedNode, r *registry, node *cluster.Node) survey {
-	return survey{auditor{state: own.state, round: node.ReadIndex, proposer: node, nodes: allNodes{own, r.others}}, own}
+	a := auditor{state: own.state, round: node.ReadIndex, proposer: node, nodes: allNodes{own, r.others}}
+	if own.bucket {
+		a.bucketBy = own.self
+	}
+	return survey{a, own}
 }
 
 func (s survey) Blobs() (blobHealth, error) { return blobsOf(s.state) }

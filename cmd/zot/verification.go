@@ -35,7 +35,8 @@ const (
 
 // checkWish is what a node is to check beside what it always does.
 type checkWish struct {
-	Hash bool `json:"hash"` // hash every copy again
+	Hash   bool `json:"hash"`             // hash every copy again
+	Bucket bool `json:"bucket,omitempty"` // look at the copies in the bucket: one node does for all
 }
 
 // checkNote is what a node says while it checks itself. Applied and Stage are in each; of the others, one at most.
@@ -63,6 +64,7 @@ type badCopy struct {
 	Copy   fsm.CopyID `json:"copy"`
 	Why    string     `json:"why"`
 	Unsure bool       `json:"unsure,omitempty"` // the disk would not say
+	Bucket bool       `json:"bucket,omitempty"` // it is in the bucket, and not on the node that says so
 	Held   int        `json:"held"`             // how many copies its blob had when this one was looked at
 }
 
@@ -103,10 +105,19 @@ type verification struct {
 	stateFile string
 	whole     int64 // wholeState
 	store     verifiedStore
+	bucket    bool                            // the store is in a bucket that all nodes share
 	round     func(ctx context.Context) error // returns when the state has all that was acknowledged before
 	suspect   func(blobstore.CopyID)
 	pace      blobstore.Pace
 	began     time.Time // the process
+}
+
+// holder is of the locations that this node looks at.
+func (v *verification) holder() entry.Incarnation {
+	if v.bucket {
+		return entry.Incarnation{}
+	}
+	return v.self
 }
 
 // check checks this node. It calls say with all that it finds, from this goroutine, and fails if it could not come
@@ -118,7 +129,9 @@ func (v *verification) check(ctx context.Context, wish checkWish, say func(check
 	}
 	c.do(ctx, "its doomed copies", c.noteDoomed)
 	c.do(ctx, "its state", c.checkState)
-	if c.do(ctx, "its store", c.store.Check) {
+	if c.bucket && !wish.Bucket {
+		c.do(ctx, "the bucket", c.store.Check)
+	} else if c.do(ctx, "its store", c.store.Check) {
 		c.result.Blind = !c.do(ctx, "its copies", c.checkCopies)
 		c.do(ctx, "its unknown files", c.checkFiles)
 		if wish.Hash {

@@ -32,12 +32,8 @@ type ownCopy struct {
 // following page begins; "" if there is none. The last copy of a damaged blob is known to be bad, and not returned.
 func (c *selfCheck) page(after fsm.Digest) (page []ownCopy, next fsm.Digest, err error) {
 	err = c.state.View(func(v fsm.View) error {
-		for _, name := range v.On(c.self, fsm.BlobName{Store: fsm.DefaultStore, Digest: after}, selfPage) {
-			if name.Store != fsm.DefaultStore {
-				break // they come store by store
-			}
-			next = name.Digest
-			if own, ok := c.ownCopy(v, name.Digest); ok {
+		for _, next = range v.BlobsOn(fsm.DefaultStore, c.holder(), after, selfPage) {
+			if own, ok := c.ownCopy(v, next); ok {
 				page = append(page, own)
 			}
 		}
@@ -53,7 +49,7 @@ func (c *selfCheck) ownCopy(v fsm.View, d fsm.Digest) (own ownCopy, ok bool) {
 		if l.Held {
 			own.held++
 		}
-		if l.Incarnation == c.self {
+		if l.Incarnation == c.holder() {
 			own.digest, own.copy, own.size, ok = d, l.Copy, b.Size, !b.Damaged
 		}
 	}
@@ -167,7 +163,7 @@ func (c *selfCheck) recorded(own ownCopy) (still bool, err error) {
 // isBad says that a copy is bad, or that nothing could be learnt of it.
 func (c *selfCheck) isBad(own ownCopy, why error) {
 	_, sure := errors.AsType[untrue](why)
-	b := badCopy{Store: fsm.DefaultStore, Digest: own.digest.String(), Copy: own.copy, Why: why.Error(), Unsure: !sure, Held: own.held}
+	b := badCopy{Store: fsm.DefaultStore, Digest: own.digest.String(), Copy: own.copy, Why: why.Error(), Unsure: !sure, Bucket: c.bucket, Held: own.held}
 	switch {
 	case c.bad[own.copy] || len(c.bad) > maxBad:
 		return
@@ -211,7 +207,7 @@ func (c *selfCheck) hashCopies(ctx context.Context) error {
 
 // hash hashes a copy. It is untrue if its bytes are not those of its digest.
 func (c *selfCheck) hash(ctx context.Context, own ownCopy) error {
-	at := blobstore.Location{Incarnation: blobstore.Incarnation(c.self), Copy: blobstore.CopyID(own.copy)}
+	at := blobstore.Location{Incarnation: blobstore.Incarnation(c.holder()), Copy: blobstore.CopyID(own.copy)}
 	b := blobstore.Blob{Digest: own.digest.Unpack(), Size: own.size, Locations: []blobstore.Location{at}}
 	err := c.store.Verify(ctx, b, c.pace)
 	if damage, ok := errors.AsType[*blobstore.DamageError](err); ok {
@@ -305,7 +301,7 @@ func (c *selfCheck) forgotten(ctx context.Context, ids []blobstore.CopyID, due t
 func (c *selfCheck) unknown(ids []blobstore.CopyID) (unknown []blobstore.CopyID, err error) {
 	err = c.state.View(func(v fsm.View) error {
 		for _, id := range ids {
-			at := fsm.Location{Incarnation: c.self, Copy: fsm.CopyID(id)}
+			at := fsm.Location{Incarnation: c.holder(), Copy: fsm.CopyID(id)}
 			if state, _ := v.Copy(fsm.DefaultStore, at); state == fsm.CopyUnknown {
 				unknown = append(unknown, id)
 			}
@@ -318,7 +314,7 @@ func (c *selfCheck) unknown(ids []blobstore.CopyID) (unknown []blobstore.CopyID,
 // noteDoomed notes some copies that are doomed now.
 func (c *selfCheck) noteDoomed(context.Context) error {
 	return c.state.View(func(v fsm.View) error {
-		c.doomed = v.Doomed(c.self, fsm.DoomedCopy{}, maxDoomed)
+		c.doomed = v.Doomed(c.holder(), fsm.DoomedCopy{}, maxDoomed)
 		return nil
 	})
 }
@@ -330,7 +326,7 @@ func (c *selfCheck) checkDoomed(ctx context.Context) error {
 		var left []fsm.DoomedCopy
 		err := c.state.View(func(v fsm.View) error {
 			for _, d := range c.doomed {
-				if state, _ := v.Copy(d.Store, fsm.Location{Incarnation: c.self, Copy: d.Copy}); state == fsm.CopyDoomed {
+				if state, _ := v.Copy(d.Store, fsm.Location{Incarnation: c.holder(), Copy: d.Copy}); state == fsm.CopyDoomed {
 					left = append(left, d)
 				}
 			}

@@ -40,18 +40,19 @@ func ownSweep(state *fsm.State, r *registry, node *cluster.Node, log hclog.Logge
 		return sweep.New(d)
 	}
 	uploads, err := sweep.NewUploads(d)
-	return []jobs.Job{attachBucket(*r.bucket, state, node), uploads}, err
+	return append(r.bucket.whenAttached(uploads), attachBucket(*r.bucket, state, node)), err
 }
 
 // bucketJobs are what one node does for all to the copies in a bucket: it removes what is doomed or unknown, and
 // hashes the rest again. Nothing is wrong with two that do it at once.
 func bucketJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
 	all, err := sweep.NewCopies(sweeping(state, r, node, p, log))
-	if err != nil || c.Extensions.Scrub.Interval == 0 {
-		return all, err
+	if err == nil && c.Extensions.Scrub.Interval > 0 {
+		var pass jobs.Job
+		pass, err = scrub.NewPass(scrubbing(c, state, r, p, log))
+		all = append(all, pass)
 	}
-	pass, err := scrub.NewPass(scrubbing(c, state, r, p, log))
-	return append(all, pass), err
+	return r.bucket.whenAttached(all...), err
 }
 
 // copiesJobs are what the leader does that copies are where they should be.

@@ -45,6 +45,23 @@ func TestThreeNodes(t *testing.T) {
 	}
 }
 
+// One bucket is the store of all three.
+func TestThreeNodesOneBucket(t *testing.T) {
+	program := harness.Program(t, "CONFORMANCE")
+	if _, err := exec.LookPath("haproxy"); err != nil && os.Getenv("CI") != "true" {
+		t.Skip("haproxy is not installed: make e2e-deps installs it")
+	}
+	bucket := harness.StartBucket(t)
+	for _, version := range versions() {
+		t.Run(version, func(t *testing.T) {
+			nodes := harness.StartStored(t, 3, map[string]any{"storageDriver": bucket.Driver("/conformance")})
+			balancer := harness.Balance(t, "../../deploy/haproxy/haproxy.cfg", nodes...)
+			conform(t, program, balancer.Address, version, "conformance-bucket-"+version)
+			balancer.EveryServer(t, nodes)
+		})
+	}
+}
+
 // conform runs the program against a registry, and fails unless all of it passes.
 func conform(t *testing.T, program, address, version, name string) {
 	t.Helper()
