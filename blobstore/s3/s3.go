@@ -21,7 +21,7 @@
 //
 // Invariants kept here: 1 (each part is sent with the hash of what was received, and the store refuses another one;
 // the size of the object is looked at before Publish returns) and 11 (each chunk is compared with its sum as it
-// comes, and a whole blob with its digest before its last chunk goes out).
+// comes, a blob of a single chunk with its digest).
 //
 // Start reading at Store, then append.go, finish.go and publish.go (the way in), open.go and reader.go (the way
 // out); bucket.go is every request that is made.
