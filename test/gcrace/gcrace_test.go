@@ -23,6 +23,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
 const (
@@ -50,12 +52,35 @@ func TestGCRace(t *testing.T) {
 	t.Run(fmt.Sprintf("seed=%d", s.seed), func(t *testing.T) { runRace(t, s) })
 }
 
+// prefix is that of the keys in the bucket.
+const prefix = "gcrace"
+
+// TestGCRaceInBucket is TestGCRace with all copies in one bucket.
+func TestGCRaceInBucket(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes")
+	}
+	s, err := readSetting()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.bucket = harness.StartBucket(t)
+	if s.zot == "" {
+		s.zot = build(t)
+	}
+	if s.out != "" {
+		s.out += "-bucket"
+	}
+	t.Run(fmt.Sprintf("seed=%d", s.seed), func(t *testing.T) { runRace(t, s) })
+}
+
 // setting is what a run is made with.
 type setting struct {
 	seed     uint64
-	duration time.Duration // of the load
-	out      string        // where logs lie
-	zot      string        // the binary
+	duration time.Duration   // of the load
+	out      string          // where logs lie
+	zot      string          // the binary
+	bucket   *harness.Bucket // where copies go; nil: onto the nodes' disks
 }
 
 func readSetting() (s setting, err error) {

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
 // node is one node of the cluster: a process that is killed and started again on its directory.
@@ -229,7 +231,7 @@ func newRack(s setting, dir string, fail func(string, ...any)) (*rack, error) {
 			name: name, root: filepath.Join(dir, name), file: filepath.Join(dir, name+".json"),
 			log: filepath.Join(s.out, name+".log"), address: net.JoinHostPort("127.0.0.1", ports[i]), zot: s.zot,
 		}
-		if err := n.configure(ports[i], members, i, secret); err != nil {
+		if err := n.configure(ports[i], members, i, secret, s.bucket); err != nil {
 			return nil, err
 		}
 		r.nodes = append(r.nodes, n)
@@ -239,9 +241,13 @@ func newRack(s setting, dir string, fail func(string, ...any)) (*rack, error) {
 }
 
 // configure writes a node's configuration file.
-func (n *node) configure(port string, members []string, number int, secret string) error {
+func (n *node) configure(port string, members []string, number int, secret string, bucket *harness.Bucket) error {
+	storage := map[string]any{"rootDirectory": n.root, "gcDelay": lease.String(), "gcInterval": interval.String()}
+	if bucket != nil {
+		storage["storageDriver"] = bucket.Driver(prefix)
+	}
 	b, err := json.MarshalIndent(map[string]any{
-		"storage": map[string]any{"rootDirectory": n.root, "gcDelay": lease.String(), "gcInterval": interval.String()},
+		"storage": storage,
 		"http":    map[string]any{"address": "127.0.0.1", "port": port},
 		"log":     map[string]any{"level": "debug"},
 		"cluster": map[string]any{

@@ -16,10 +16,10 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-16d79997/zot/blobstore"
-	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs/sweep"
+	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
 // drain is how long it may take until all is collected and removed after the last delete: the lease, a run of
@@ -159,7 +159,23 @@ func (r *race) left(ctx context.Context) string {
 			return fmt.Sprintf("%d copies at %s, such as %s", len(files), n.name, files[0])
 		}
 	}
+	if files := r.inBucket(); len(files) > 0 {
+		return fmt.Sprintf("%d objects in the bucket, such as %s", len(files), files[0])
+	}
 	return ""
+}
+
+// inBucket lists the copies in the bucket, and what lies beside them.
+func (r *race) inBucket() (files []string) {
+	if r.bucket == nil {
+		return nil
+	}
+	for _, file := range filesBelow(r.bucket.Path(prefix)) {
+		if filepath.Base(file) != "marker" {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 // filesBelow lists the files of a directory and all below it; one that goes meanwhile is none.
@@ -177,30 +193,20 @@ func filesBelow(dir string) (files []string) {
 type remains struct {
 	node  *node
 	state *fsm.State
-	store *disk.Store
+	store blobstore.Store
 }
 
-func open(n *node) (o remains, err error) {
-	incarnation, err := disk.ReadMarker(n.root)
-	if err != nil {
-		return o, err
-	}
-	o.node = n
-	if o.state, err = fsm.Open(fsm.Config{Dir: filepath.Join(n.root, "node"), Incarnation: entry.Incarnation(incarnation), NoSync: true}); err != nil {
-		return o, err
-	}
-	if o.store, err = disk.Open(disk.Config{Dir: n.root, Incarnation: incarnation}); err != nil {
-		return o, errors.Join(err, o.state.Close())
-	}
-	return o, nil
+func (r *race) open(ctx context.Context, n *node) (o remains, err error) {
+	left, err := harness.OpenRemains(ctx, n.root, r.bucket, prefix)
+	return remains{n, left.State, left.Store}, err
 }
 
 func (o remains) close() error { return errors.Join(o.store.Close(), o.state.Close()) }
 
 // examine opens what each node left behind.
-func (r *race) examine(look func(o remains) error) {
+func (r *race) examine(ctx context.Context, look func(o remains) error) {
 	for _, n := range r.rack.nodes {
-		o, err := open(n)
+		o, err := r.open(ctx, n)
 		if err == nil {
 			err = errors.Join(look(o), o.close())
 		}
@@ -214,18 +220,17 @@ func (r *race) examine(look func(o remains) error) {
 // recorded on a node lies there, whole (invariants 2, 3 and 5).
 func (r *race) autopsy(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx) // one failure must not hide another
-	r.examine(func(o remains) error {
+	r.examine(ctx, func(o remains) error {
 		return o.state.View(func(v fsm.View) error {
 			r.checkState(v, o.node)
 			self := entry.Incarnation(o.store.Incarnation())
-			for after := (fsm.BlobName{}); ; {
-				page := v.On(self, after, 1000)
+			for after := fsm.Digest(""); ; {
+				page := v.BlobsOn(fsm.DefaultStore, self, after, 1000)
 				if len(page) == 0 {
 					return nil
 				}
-				after = page[len(page)-1]
-				for _, name := range page {
-					r.checkCopy(ctx, v, o, name)
+				for _, after = range page {
+					r.checkCopy(ctx, v, o, after)
 				}
 			}
 		})
@@ -239,9 +244,9 @@ func (r *race) checkState(v fsm.View, n *node) {
 }
 
 // checkCopy reads the copy of a blob that is recorded on a node.
-func (r *race) checkCopy(ctx context.Context, v fsm.View, o remains, name fsm.BlobName) {
-	record, _ := v.Blob(name.Store, name.Digest)
-	blob := blobstore.Blob{Digest: name.Digest.Unpack(), Size: record.Size}
+func (r *race) checkCopy(ctx context.Context, v fsm.View, o remains, d fsm.Digest) {
+	record, _ := v.Blob(fsm.DefaultStore, d)
+	blob := blobstore.Blob{Digest: d.Unpack(), Size: record.Size}
 	for _, c := range record.Copies {
 		blob.Locations = append(blob.Locations, blobstore.Location{Incarnation: blobstore.Incarnation(c.Incarnation), Copy: blobstore.CopyID(c.Copy)})
 	}
@@ -255,7 +260,7 @@ func (r *race) checkCopy(ctx context.Context, v fsm.View, o remains, name fsm.Bl
 // no file.
 func (r *race) empty(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx) // one failure must not hide another
-	r.examine(func(o remains) error {
+	r.examine(ctx, func(o remains) error {
 		if err := o.state.View(func(v fsm.View) error { r.checkState(v, o.node); return nil }); err != nil {
 			return err
 		}
@@ -267,6 +272,12 @@ func (r *race) empty(ctx context.Context) {
 			for _, file := range filesBelow(filepath.Join(o.node.root, dir)) {
 				r.fail("a file is left: %s", file)
 			}
+		}
+		for _, file := range r.inBucket() {
+			r.fail("a copy is left in the bucket: %s", file)
+		}
+		for up, err := range o.store.Uploads(ctx, blobstore.UploadID{}) {
+			r.fail("an upload is left: %+v, %v", up, err)
 		}
 		return nil
 	})

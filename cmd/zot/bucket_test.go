@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/storetest"
+	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/cmd/zot/config"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// bucketWorld is a state without a cluster, and a bucket.
+type bucketWorld struct {
+	*alone
+	t      *testing.T
+	config config.Config
+}
+
+func newBucketWorld(t *testing.T) *bucketWorld {
+	t.Helper()
+	state, err := fsm.Open(fsm.Config{Dir: t.TempDir(), Incarnation: entry.Incarnation{1}, NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = state.Close() })
+	backend := s3mem.New()
+	for _, name := range []string{"right", "wrong"} {
+		if err := backend.CreateBucket(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := httptest.NewServer(gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server())
+	t.Cleanup(server.Close)
+	w := &bucketWorld{alone: &alone{State: state}, t: t}
+	w.config.Storage.RootDirectory = t.TempDir()
+	w.config.Storage.Bucket = &config.Bucket{
+		Region: "us-east-1", Name: "right", Endpoint: server.URL, PathStyle: true, AccessKey: "a", SecretKey: "s", ChunkSize: 10 << 20,
+	}
+	return w
+}
+
+// do applies a command that must not be refused.
+func do[R any](w *bucketWorld, cmd fsm.CommandOf[R]) {
+	w.t.Helper()
+	if _, err := fsm.Do(w.t.Context(), w.alone, cmd); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// attach makes the store and looks for it, once.
+func (w *bucketWorld) attach() (bucketStore, error) {
+	w.t.Helper()
+	b, err := makeBucketStore(w.t.Context(), w.config, newUpkeep(), hclog.NewNullLogger())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = b.Close() })
+	return b, attachBucket(b, w.State, healthy{}).Do(w.t.Context())
+}
+
+// healthy is a cluster with a quorum.
+type healthy struct{}
+
+func (healthy) ReadIndex(ctx context.Context) error { return ctx.Err() }
+
+// A bucket is looked for when the cluster has its id, and is believed to be new only while the state has nothing in it.
+func TestAttachBucket(t *testing.T) {
+	t.Parallel()
+	w := newBucketWorld(t)
+	b, err := w.attach()
+	if err != nil || b.Attached() {
+		t.Fatalf("without a cluster: attached %t, %v", b.Attached(), err)
+	}
+	if err := b.Check(t.Context()); !errors.Is(err, blobstore.ErrOffline) {
+		t.Fatalf("a store that was not looked for: %v", err)
+	}
+	do(w, fsm.ClusterFormed{Name: "c", ID: []byte{0xab, 0xcd}})
+	do(w, fsm.NodeStarted{Node: entry.Node{Incarnation: entry.Incarnation{1}, Name: "zot-0", Address: "zot:7373", Level: 1}})
+	do(w, fsm.NodeJoined{Incarnation: entry.Incarnation{1}})
+	do(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+	if b, err = w.attach(); err != nil || !b.Attached() {
+		t.Fatalf("a new cluster: attached %t, %v", b.Attached(), err)
+	}
+	made := storetest.Store(t, b, "u", []byte("layer"))
+	d, err := fsm.Pack(digest.FromString("layer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := fsm.Location{Copy: fsm.CopyID(made.Locations[0].Copy)}
+	do(w, fsm.BlobStored{Repository: "a/b", Store: fsm.DefaultStore, Digest: d, Size: 5, Stamp: w.Position().Time, Locations: []fsm.Location{at}})
+	if b, err = w.attach(); err != nil || !b.Attached() {
+		t.Fatalf("after a restart: attached %t, %v", b.Attached(), err)
+	}
+	w.config.Storage.Bucket.Name = "wrong"
+	if b, err = w.attach(); !errors.Is(err, blobstore.ErrOffline) || b.Attached() {
+		t.Fatalf("another bucket: attached %t, %v", b.Attached(), err)
+	}
+}
+
+// Copies on disks and copies in a bucket are not taken for each other.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	for _, bucket := range []bool{false, true} {
+		w := newBucketWorld(t)
+		do(w, fsm.NodeStarted{Node: entry.Node{Incarnation: entry.Incarnation{1}, Name: "zot-0", Address: "zot:7373", Level: 1}})
+		do(w, fsm.NodeJoined{Incarnation: entry.Incarnation{1}})
+		do(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+		at := fsm.Location{Incarnation: entry.Incarnation{1}, Copy: fsm.CopyID{1}}
+		if bucket {
+			at.Incarnation = entry.Incarnation{}
+		}
+		d, err := fsm.Pack(digest.FromString("layer"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(w, fsm.BlobStored{Repository: "a/b", Store: fsm.DefaultStore, Digest: d, Size: 5, Stamp: w.Position().Time, Locations: []fsm.Location{at}})
+		for _, configured := range []bool{false, true} {
+			err := w.View(func(v fsm.View) error { return placedIn(v, configured) })
+			if (err == nil) != (configured == bucket) || err != nil && !strings.Contains(err.Error(), "storage.storageDriver") {
+				t.Errorf("copies in a bucket %t, configured %t: %v", bucket, configured, err)
+			}
+		}
+		err = w.View(func(v fsm.View) error {
+			if held := v.BlobsOn(fsm.DefaultStore, at.Incarnation, "", 10); len(held) != 1 || held[0] != d {
+				t.Errorf("blobs in the bucket %t: %v", bucket, held)
+			}
+			if held := v.BlobsOn(fsm.DefaultStore, at.Incarnation, d, 10); len(held) != 0 {
+				t.Errorf("behind the last: %v", held)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
