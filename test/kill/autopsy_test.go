@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
-	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
 // quiet is how long nothing is written when a new leader has done what it does first.
@@ -112,34 +111,28 @@ func (b *bout) compareHashes(all []remains) {
 // examine opens the state and the store of a node.
 func (b *bout) examine(n *node) (r remains, err error) {
 	r = remains{node: n, hashes: map[uint64][]byte{}}
-	if r.incarnation, err = disk.ReadMarker(n.root); err != nil {
-		return r, err
-	}
-	state, err := fsm.Open(fsm.Config{Dir: filepath.Join(n.root, "node"), Incarnation: entry.Incarnation(r.incarnation)})
+	left, err := harness.OpenRemains(context.Background(), n.root, b.bucket, prefix)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, state.Close()) }()
-	r.applied = state.Position().Index
+	defer func() { err = errors.Join(err, left.Close()) }()
+	r.incarnation = blobstore.Incarnation(left.Incarnation)
+	r.applied = left.State.Position().Index
 	for index := uint64(1); index <= r.applied; index++ {
-		if hash, noted := state.Hash(index); noted {
+		if hash, noted := left.State.Hash(index); noted {
 			r.hashes[index] = hash
 		}
 	}
-	if why := state.Fenced(); why != "" {
+	if why := left.State.Fenced(); why != "" {
 		b.fail("%s is fenced: %s", n.name, why)
 	}
-	store, err := disk.Open(disk.Config{Dir: n.root, Incarnation: r.incarnation})
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	return r, state.View(func(v fsm.View) error {
+	return r, left.State.View(func(v fsm.View) error {
 		for _, finding := range v.Check() {
 			b.fail("the state of %s does not fit together: %s", n.name, finding)
 		}
 		b.checkPromises(v, n)
-		return b.checkCopies(v, n, store)
+		b.checkCopies(v, n, left.Store)
+		return nil
 	})
 }
 
@@ -158,18 +151,17 @@ func (b *bout) checkPromises(v fsm.View, n *node) {
 	}
 }
 
-// checkCopies reads each copy that is recorded on the node (invariant 5).
-func (b *bout) checkCopies(v fsm.View, n *node, store *disk.Store) error {
+// checkCopies reads each copy that is recorded on the node, or in the bucket (invariant 5).
+func (b *bout) checkCopies(v fsm.View, n *node, store blobstore.Store) {
 	self := entry.Incarnation(store.Incarnation())
-	for after := (fsm.BlobName{}); ; {
-		page := v.On(self, after, 1000)
+	for after := fsm.Digest(""); ; {
+		page := v.BlobsOn(fsm.DefaultStore, self, after, 1000)
 		if len(page) == 0 {
-			return nil
+			return
 		}
-		after = page[len(page)-1]
-		for _, name := range page {
-			record, _ := v.Blob(name.Store, name.Digest)
-			blob := blobstore.Blob{Digest: name.Digest.Unpack(), Size: record.Size}
+		for _, after = range page {
+			record, _ := v.Blob(fsm.DefaultStore, after)
+			blob := blobstore.Blob{Digest: after.Unpack(), Size: record.Size}
 			for _, c := range record.Copies {
 				blob.Locations = append(blob.Locations, blobstore.Location{
 					Incarnation: blobstore.Incarnation(c.Incarnation), Copy: blobstore.CopyID(c.Copy),

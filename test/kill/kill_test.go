@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
 const (
@@ -46,6 +48,25 @@ func TestKill(t *testing.T) {
 			t.Run(fmt.Sprintf("nodes=%d/seed=%d", size, s.seed), func(t *testing.T) { runBout(t, s, e.out) })
 		}
 	}
+}
+
+// TestKillInBucket is TestKill on three nodes with all copies in one bucket.
+func TestKillInBucket(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes")
+	}
+	e, err := readEnvironment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := setting{seed: e.seed, size: 3, duration: e.duration, zot: e.zot, bucket: harness.StartBucket(t)}
+	if s.zot == "" {
+		s.zot = build(t)
+	}
+	if e.out != "" {
+		e.out = filepath.Join(e.out, "bucket")
+	}
+	t.Run(fmt.Sprintf("seed=%d", s.seed), func(t *testing.T) { runBout(t, s, e.out) })
 }
 
 // build makes the binary once.

@@ -75,8 +75,12 @@ func newRack(s setting, dir string, fail func(string, ...any)) (*rack, error) {
 
 // configure writes a node's configuration file.
 func (r *rack) configure(n *node, port string, members []string, number int, secret string) error {
+	storage := map[string]any{"rootDirectory": n.root}
+	if r.bucket != nil {
+		storage["storageDriver"] = r.bucket.Driver(prefix)
+	}
 	c := map[string]any{
-		"storage": map[string]any{"rootDirectory": n.root},
+		"storage": storage,
 		"http":    map[string]any{"address": "127.0.0.1", "port": port},
 		"log":     map[string]any{"level": "debug"},
 	}

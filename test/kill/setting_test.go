@@ -7,28 +7,37 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
 // setting is what a run is made with.
 type setting struct {
 	seed     uint64
-	size     int           // how many nodes
-	duration time.Duration // of the load
-	out      string        // where logs lie
-	zot      string        // the binary
+	size     int             // how many nodes
+	duration time.Duration   // of the load
+	out      string          // where logs lie
+	zot      string          // the binary
+	bucket   *harness.Bucket // where copies go; nil: onto the nodes' disks
 }
+
+// prefix is that of the keys in the bucket.
+const prefix = "kill"
 
 // replicas is how many copies of a blob there are to be: with three nodes each has one, with five a pull
 // has to find them.
 func (s setting) replicas() int {
-	if s.size == 5 {
+	switch {
+	case s.bucket != nil:
+		return 1
+	case s.size == 5:
 		return 2
 	}
 	return s.size
 }
 
 // acks is how many copies are durable before a push is acknowledged. One node less may be down than that.
-func (s setting) acks() int { return min(2, s.size) }
+func (s setting) acks() int { return min(2, s.replicas()) }
 
 // random is a source of its own for each part of a run, so that one does not change what another draws.
 func (s setting) random(part string) *rand.Rand {

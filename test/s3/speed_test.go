@@ -3,7 +3,6 @@ package s3_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -90,13 +89,14 @@ func pullLarge(t *testing.T, n *harness.Node, size int64, d digest.Digest) {
 	answer, err := http.DefaultClient.Do(r)
 	must(t, err)
 	consume(t, answer.Body, size)
+	must(t, answer.Body.Close())
 }
 
-func consume(t *testing.T, r io.ReadCloser, size int64) {
+func consume(t *testing.T, r io.Reader, size int64) {
 	t.Helper()
 	hash := sha256.New()
 	n, err := io.Copy(hash, r)
-	must(t, errors.Join(err, r.Close()))
+	must(t, err)
 	if n != size {
 		t.Fatalf("%d bytes came, not %d", n, size)
 	}
@@ -156,4 +156,5 @@ func (d direct) pull(t *testing.T, size int64) {
 	out, err := d.api.GetObject(t.Context(), &awss3.GetObjectInput{Bucket: aws.String("blobs"), Key: d.key})
 	must(t, err)
 	consume(t, out.Body, size)
+	must(t, out.Body.Close())
 }
