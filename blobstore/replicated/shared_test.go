@@ -3,7 +3,10 @@ package replicated_test
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/memory"
@@ -15,7 +18,7 @@ import (
 // has made the others read; uploads are each node's own, and found.
 func TestASharedStore(t *testing.T) {
 	t.Parallel()
-	c := start(t, options{count: 3, replicas: 1, need: 1, timing: quick(), idle: true})
+	c := start(t, options{count: 3, replicas: 3, need: 2, timing: quick(), idle: true})
 	shared, err := memory.New(memory.DefaultConfig())
 	must(t, err)
 	for _, n := range c.all {
@@ -30,25 +33,33 @@ func TestASharedStore(t *testing.T) {
 		run(t, n.store)
 	}
 	p := storetest.Bytes(1, 3<<20)
-	b := storetest.Store(t, shared, "u", p)
 	for i, n := range c.all {
-		r, err := n.store.Open(t.Context(), b, 0, -1)
+		next := c.all[(i+1)%3].store
+		id := storetest.ID("mine")
+		must(t, n.store.CreateUpload(t.Context(), id, "", 1))
+		_, err = n.store.Append(t.Context(), id, 0, bytesReader(p), 1)
 		must(t, err)
-		must(t, r.Close())
-		must(t, n.store.CreateUpload(t.Context(), storetest.ID("mine"), "", 1))
-		_, err = n.store.Append(t.Context(), storetest.ID("mine"), 0, bytesReader(p), 1)
-		must(t, err)
-		who, _, err := c.all[(i+1)%3].store.FindUpload(t.Context(), storetest.ID("mine"))
+		who, _, err := next.FindUpload(t.Context(), id)
 		if err != nil || who != n.member.Incarnation {
 			t.Fatalf("the upload of %s is found at %s, %v", n.member.Incarnation, who, err)
 		}
-		must(t, n.store.RemoveUpload(t.Context(), storetest.ID("mine")))
-		_, _, err = c.all[(i+1)%3].store.FindUpload(t.Context(), storetest.ID("mine"))
-		if !errors.Is(err, blobstore.ErrUploadUnknown) {
+		size, err := n.store.Finish(t.Context(), id, digest.FromBytes(p))
+		must(t, err)
+		at, err := n.store.Publish(t.Context(), id)
+		if err != nil || len(at) != 1 || at[0].Incarnation != (blobstore.Incarnation{}) {
+			t.Fatalf("published at %v, %v", at, err)
+		}
+		must(t, n.store.RemoveUpload(t.Context(), id))
+		if _, _, err := next.FindUpload(t.Context(), id); !errors.Is(err, blobstore.ErrUploadUnknown) {
 			t.Fatalf("an upload that is gone: %v", err)
 		}
-		for id, err := range n.local.Uploads(t.Context(), blobstore.UploadID{}) {
-			t.Errorf("%s has upload %v, %v", n.member.Incarnation, id, err)
+		r, err := next.Open(t.Context(), blobstore.Blob{Digest: digest.FromBytes(p), Size: size, Locations: at}, 0, -1)
+		must(t, err)
+		must(t, r.Close())
+		for _, m := range c.all {
+			for u, err := range m.local.Uploads(t.Context(), blobstore.UploadID{}) {
+				t.Errorf("%s has upload %v, %v", m.member.Incarnation, u, err)
+			}
 		}
 	}
 }
@@ -58,6 +69,32 @@ type pool struct {
 	*memory.Store
 
 	copies *memory.Store
+}
+
+// Publish makes a copy in the pool.
+func (p pool) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore.Location, error) {
+	if _, err := p.Store.Publish(ctx, id); err != nil {
+		return nil, err
+	}
+	r, err := p.OpenUpload(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.NewSectionReader(r, 0, 1<<30))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.copies.CreateUpload(ctx, id, "", 1); err != nil {
+		return nil, err
+	}
+	if _, err := p.copies.Append(ctx, id, 0, bytesReader(b), 1); err != nil {
+		return nil, err
+	}
+	if _, err := p.copies.Finish(ctx, id, digest.FromBytes(b)); err != nil {
+		return nil, err
+	}
+	at, err := p.copies.Publish(ctx, id)
+	return at, errors.Join(err, p.copies.RemoveUpload(ctx, id))
 }
 
 // Open opens a copy of the pool's.

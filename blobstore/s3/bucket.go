@@ -29,6 +29,7 @@ var (
 	errNoUpload = errors.New("no such multipart upload")
 	errExists   = errors.New("the key is taken")
 	errUnknown  = errors.New("the store does not know this request")
+	errNoEnd    = errors.New("the store says that there is more, and does not say where")
 )
 
 // middlewareStack is the library's, under a name that does not clash.
@@ -89,8 +90,7 @@ func whole() span { return span{0, -1} }
 // object is one that is being read.
 type object struct {
 	body io.ReadCloser // the caller closes it
-	size int64         // of the whole object
-	etag string
+	size int64         // of the whole object; -1 if the answer does not say
 }
 
 // get opens an object. It returns errNoObject.
@@ -103,7 +103,7 @@ func (b *bucket) get(ctx context.Context, key string, s span) (object, error) {
 	if err != nil {
 		return object{}, failure(ctx, "get", key, err)
 	}
-	o := object{body: out.Body, size: aws.ToInt64(out.ContentLength), etag: aws.ToString(out.ETag)}
+	o := object{body: out.Body, size: lengthOf(out.ContentLength)}
 	if s.to >= 0 {
 		o.size, err = sizeOf(aws.ToString(out.ContentRange), s.from)
 	}
@@ -111,6 +111,14 @@ func (b *bucket) get(ctx context.Context, key string, s span) (object, error) {
 		return object{}, errors.Join(fmt.Errorf("get %s: %w: %w", key, blobstore.ErrUnreachable, err), out.Body.Close())
 	}
 	return o, nil
+}
+
+// lengthOf is the length that an answer says, or -1: nothing may be judged by one that is not there.
+func lengthOf(n *int64) int64 {
+	if n == nil {
+		return -1
+	}
+	return *n
 }
 
 // sizeOf reads the size of the whole from the answer to a range that begins at from.
@@ -130,10 +138,12 @@ func (b *bucket) read(ctx context.Context, key string, limit int64) (p []byte, s
 		if err != nil {
 			return err
 		}
-		size = o.size
-		p, err = io.ReadAll(io.LimitReader(o.body, limit))
+		p, err = io.ReadAll(io.LimitReader(o.body, limit+1))
 		err = errors.Join(err, o.body.Close())
-		if err == nil && int64(len(p)) < min(size, limit) {
+		if size = o.size; size < 0 {
+			size = int64(len(p))
+		}
+		if err == nil && int64(len(p)) < min(size, limit+1) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
@@ -141,16 +151,16 @@ func (b *bucket) read(ctx context.Context, key string, limit int64) (p []byte, s
 		}
 		return nil
 	})
-	return p, size, err
+	return p[:min(int64(len(p)), limit)], size, err
 }
 
-// head says how large an object is, and when the store took it. It returns errNoObject.
+// head says how large an object is, -1 if the answer does not say, and when the store took it. It returns errNoObject.
 func (b *bucket) head(ctx context.Context, key string) (size int64, written time.Time, err error) {
 	out, err := b.api.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: b.name, Key: aws.String(key)})
 	if err != nil {
 		return 0, time.Time{}, failure(ctx, "head", key, err)
 	}
-	return aws.ToInt64(out.ContentLength), aws.ToTime(out.LastModified), nil
+	return lengthOf(out.ContentLength), aws.ToTime(out.LastModified), nil
 }
 
 // put makes an object. With onlyNew it returns errExists if the key is taken, be it by an attempt of this very call
@@ -210,7 +220,11 @@ func (b *bucket) list(ctx context.Context, prefix, after string) iter.Seq2[strin
 			if !aws.ToBool(out.IsTruncated) {
 				return
 			}
-			in.ContinuationToken = out.NextContinuationToken
+			if aws.ToString(out.NextContinuationToken) == aws.ToString(in.ContinuationToken) {
+				yield("", fmt.Errorf("list %s: %w", prefix, errNoEnd))
+				return
+			}
+			in.StartAfter, in.ContinuationToken = nil, out.NextContinuationToken
 		}
 	}
 }
@@ -285,6 +299,10 @@ func (b *bucket) multiparts(ctx context.Context, prefix string) iter.Seq2[multip
 			if !aws.ToBool(out.IsTruncated) {
 				return
 			}
+			if aws.ToString(out.NextKeyMarker) == aws.ToString(in.KeyMarker) && aws.ToString(out.NextUploadIdMarker) == aws.ToString(in.UploadIdMarker) {
+				yield(multipart{}, fmt.Errorf("list uploads of %s: %w", prefix, errNoEnd))
+				return
+			}
 			in.KeyMarker, in.UploadIdMarker = out.NextKeyMarker, out.NextUploadIdMarker
 		}
 	}
@@ -299,7 +317,7 @@ func (b *bucket) countParts(ctx context.Context, m multipart) (n int, err error)
 			return n, failure(ctx, "count parts of", m.key, err)
 		}
 		n += len(out.Parts)
-		if !aws.ToBool(out.IsTruncated) {
+		if !aws.ToBool(out.IsTruncated) || aws.ToString(out.NextPartNumberMarker) == aws.ToString(in.PartNumberMarker) {
 			return n, nil
 		}
 		in.PartNumberMarker = out.NextPartNumberMarker

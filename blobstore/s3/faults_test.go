@@ -12,6 +12,8 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,7 +265,8 @@ func TestPublishIsBelievedToTheObjectAlone(t *testing.T) {
 func TestUploadOutlivesAnOutage(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t, fake(t))
-	s := open(t, config(t, p.url))
+	c := config(t, p.url)
+	s := open(t, c)
 	s.SetPartSize(blobstore.ChunkSize)
 	b, id := storetest.Bytes(1, 90*blobstore.ChunkSize+1), storetest.ID("u")
 	must(t, s.CreateUpload(t.Context(), id, "", 1))
@@ -280,8 +283,11 @@ func TestUploadOutlivesAnOutage(t *testing.T) {
 			t.Fatalf("the upload is at %d, and said %d", up.Offset, next)
 		}
 		p.set(nil)
-		end, err = s.Append(t.Context(), id, next, io.LimitReader(bytes.NewReader(b[next:]), blobstore.ChunkSize), 1)
+		end, err = s.Append(t.Context(), id, next, io.LimitReader(bytes.NewReader(b[next:]), 1000), 1)
 		must(t, err)
+		if files, err := os.ReadDir(c.Scratch); err != nil || len(files) > 1 {
+			t.Fatalf("%d parts wait here for a bucket that is there again, %v", len(files), err)
+		}
 	}
 	_, err := s.Append(t.Context(), id, end, bytes.NewReader(b[end:]), 1)
 	must(t, err)
@@ -322,6 +328,154 @@ func TestOrphans(t *testing.T) {
 	}
 	if n, err := other.Multiparts(t.Context()); n != 1 || err != nil {
 		t.Fatalf("the other cluster has %d uploads left, %v", n, err)
+	}
+}
+
+// An answer that does not say how long it is, as proxies make them, is not taken for one of no bytes.
+func TestAnswersWithoutLength(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, fake(t))
+	s := open(t, config(t, p.url))
+	p.set(func(w http.ResponseWriter, r *http.Request, pass func() *httptest.ResponseRecorder) bool {
+		if r.Method != http.MethodGet {
+			return false
+		}
+		rec := pass()
+		maps.Copy(w.Header(), rec.Header())
+		w.Header().Del("Content-Length")
+		w.WriteHeader(rec.Code)
+		_ = http.NewResponseController(w).Flush()
+		_, _ = w.Write(rec.Body.Bytes())
+		return true
+	})
+	for i, n := range []int{0, 1000, 2*blobstore.ChunkSize + 5} {
+		b := storetest.Store(t, s, fmt.Sprint(i), storetest.Bytes(i, n))
+		bytesAre(t, s, b, storetest.Bytes(i, n))
+		must(t, s.Verify(t.Context(), b, nil))
+	}
+}
+
+// A list of more than a page goes on where the page ends, or with an error: it never ends as if that were all.
+func TestManyCopies(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, fake(t))
+	s := open(t, config(t, p.url))
+	const many = 1100
+	for i := range many {
+		must(t, s.Put(t.Context(), blobstore.CopyID{byte(i >> 8), byte(i), 1}.String(), nil))
+	}
+	list := func() (n int, err error) {
+		for id, err := range s.Copies(t.Context(), blobstore.CopyID{}) {
+			if err != nil {
+				return n, err
+			}
+			if want := (blobstore.CopyID{byte(n >> 8), byte(n), 1}); id != want {
+				t.Fatalf("copy %d is %s, not %s", n, id, want)
+			}
+			n++
+		}
+		return n, nil
+	}
+	if n, err := list(); n != many || err != nil {
+		t.Fatalf("%d of %d copies are listed, %v", n, many, err)
+	}
+	p.set(func(w http.ResponseWriter, r *http.Request, pass func() *httptest.ResponseRecorder) bool {
+		if !r.URL.Query().Has("list-type") {
+			return false
+		}
+		text := pass().Body.String()
+		before, rest, _ := strings.Cut(text, "<NextContinuationToken>")
+		_, after, _ := strings.Cut(rest, "</NextContinuationToken>")
+		_, _ = io.WriteString(w, before+after)
+		return true
+	})
+	if n, err := list(); err == nil {
+		t.Fatalf("a list that says that there is more, and not where, ends after %d", n)
+	}
+}
+
+// Bytes that change on the disk before they are sent are not sent: the client begins again.
+func TestScratchRots(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1000, blobstore.ChunkSize + 5} {
+		c := config(t, fake(t))
+		s := open(t, c)
+		b, id := storetest.Bytes(1, n), storetest.ID("u")
+		must(t, s.CreateUpload(t.Context(), id, "", 1))
+		_, err := s.Append(t.Context(), id, 0, bytes.NewReader(b), 1)
+		must(t, err)
+		files, err := os.ReadDir(c.Scratch)
+		must(t, err)
+		f, err := os.OpenFile(filepath.Join(c.Scratch, files[0].Name()), os.O_WRONLY, 0)
+		must(t, err)
+		_, err = f.WriteAt([]byte{b[500] ^ 1}, 500)
+		must(t, errors.Join(err, f.Close()))
+		_, err = s.Finish(t.Context(), id, digest.FromBytes(b))
+		if err == nil {
+			_, err = s.Publish(t.Context(), id)
+		}
+		if !errors.Is(err, blobstore.ErrUploadBroken) {
+			t.Fatalf("%d bytes of which one has changed: %v", n, err)
+		}
+		if _, err := s.Upload(t.Context(), id); !errors.Is(err, blobstore.ErrUploadUnknown) {
+			t.Fatalf("a broken upload is not gone: %v", err)
+		}
+		sweep(t, s, blobstore.CopyID{}) // the sums may be there
+		nothingElse(t, s, 0)
+		noFiles(t, c)
+	}
+}
+
+// A prefix without a marker is taken for a new store only by who knows that there is none, and if it looks like it.
+func TestAttach(t *testing.T) {
+	t.Parallel()
+	c := config(t, fake(t))
+	attach := func(empty bool) error {
+		s, err := s3.New(t.Context(), c.Config)
+		must(t, err)
+		t.Cleanup(func() { must(t, s.Close()) })
+		return s.Attach(t.Context(), c.cluster, empty)
+	}
+	is := func(err, want error) {
+		t.Helper()
+		if !errors.Is(err, want) {
+			t.Fatalf("%v, want %v", err, want)
+		}
+	}
+	is(attach(false), blobstore.ErrOffline)
+	must(t, attach(true))
+	must(t, attach(false))
+	s := open(t, c)
+	b := storetest.Store(t, s, "u", []byte("layer"))
+	must(t, s.Remove(t.Context(), "marker"))
+	is(attach(false), blobstore.ErrOffline)
+	is(attach(true), s3.ErrNotEmpty)
+	is(s.RemoveCopies(t.Context(), b.Locations[0].Copy), blobstore.ErrOffline)
+	must(t, s.Put(t.Context(), "marker", []byte("of somebody else")))
+	is(attach(false), s3.ErrForeign)
+	is(attach(true), s3.ErrForeign)
+	c.cluster = "../escape"
+	if err := attach(true); err == nil {
+		t.Fatal("an id leads out of the prefix")
+	}
+	c.Bucket.Name = "none"
+	c.cluster = "abc"
+	is(attach(true), blobstore.ErrOffline)
+}
+
+// What a process has left in its scratch directory the next one removes, and nothing else.
+func TestScratchIsCleared(t *testing.T) {
+	t.Parallel()
+	c := config(t, fake(t))
+	must(t, os.MkdirAll(c.Scratch, 0o700))
+	for _, name := range []string{blobstore.NewCopyID().String() + ".3", "notes", blobstore.NewCopyID().String()} {
+		must(t, os.WriteFile(filepath.Join(c.Scratch, name), []byte("x"), 0o600))
+	}
+	open(t, c)
+	files, err := os.ReadDir(c.Scratch)
+	must(t, err)
+	if len(files) != 2 {
+		t.Fatalf("%d files are left of 3, of which 1 was a part", len(files))
 	}
 }
 

@@ -115,6 +115,7 @@ type Store struct {
 
 	mu         sync.Mutex
 	uploads    map[blobstore.UploadID]*upload
+	ended      []blobstore.UploadID          // those of which only the id is kept, as they ended
 	multiparts map[string]struct{}           // the bucket's names of those that these uploads have begun
 	orphans    map[blobstore.UploadID]orphan // of the newest list
 	attached   bool

@@ -73,11 +73,7 @@ func (s *Store) release(ctx context.Context, u *upload) {
 	for done := goesOn; ; {
 		s.mu.Lock()
 		if u.fate == done {
-			u.busy = false
-			u.ended = u.fate == ends
-			if u.fate == goes {
-				delete(s.uploads, u.id)
-			}
+			s.settleFate(u)
 			s.mu.Unlock()
 			return
 		}
@@ -87,6 +83,26 @@ func (s *Store) release(ctx context.Context, u *upload) {
 		u.draft, u.tally, u.finished = nil, nil, ""
 		u.size.Store(0)
 		u.sealed.Store(false)
+	}
+}
+
+// maxEnded is how many ids of ended uploads are kept: of those that ended first no late request can come any more.
+const maxEnded = 100_000
+
+// settleFate gives an upload that is let go of its place, if it has one still. The caller holds the mutex.
+func (s *Store) settleFate(u *upload) {
+	u.busy = false
+	switch {
+	case u.fate == goes:
+		delete(s.uploads, u.id)
+	case u.fate == ends && !u.ended:
+		u.ended = true
+		if s.ended = append(s.ended, u.id); len(s.ended) > maxEnded {
+			if first := s.uploads[s.ended[0]]; first != nil && first.ended {
+				delete(s.uploads, first.id)
+			}
+			s.ended = s.ended[1:]
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func (w *walk) read(ctx context.Context, p []byte, at int64) error {
 			return err
 		}
 		w.body = o.body
-		if o.size != w.size {
+		if o.size >= 0 && o.size != w.size {
 			return w.store.damaged(w.id, blobstore.WholeCopy, fmt.Errorf("%w: %d bytes, not %d", errSize, o.size, w.size))
 		}
 	}

@@ -39,6 +39,41 @@ func TestThreeNodes(t *testing.T) {
 	pull(t, nodes[0], "v3", storetest.Bytes(3, 25<<20))
 }
 
+// An upload dies with the node that took it: every other one says that it is unknown, and so does that node when it is
+// back. What its bytes have become in the bucket nobody sees.
+func TestUploadOfANodeThatDies(t *testing.T) {
+	bucket := harness.StartBucket(t)
+	nodes := harness.StartStored(t, 3, map[string]any{"storageDriver": bucket.Driver("/zot")})
+	layer := storetest.Bytes(1, 25<<20)
+	at := ask(t, nodes[1], http.MethodPost, "/v2/"+repository+"/blobs/uploads/", nil, http.StatusAccepted).header.Get("Location")
+	at = ask(t, nodes[0], http.MethodPatch, at, layer[:15<<20], http.StatusAccepted).header.Get("Location")
+	if r := ask(t, nodes[2], http.MethodGet, at, nil, http.StatusNoContent); r.header.Get("Range") != fmt.Sprintf("0-%d", 15<<20-1) {
+		t.Fatalf("another node says %v of the upload", r.header)
+	}
+	nodes[0].Kill(t)
+	unknown := func(n *harness.Node) {
+		t.Helper()
+		harness.Until(t, n.Name+" does not know the upload", func(context.Context) error { // for a while it may come back
+			r := ask(t, n, http.MethodPatch, at, layer[15<<20:], 0)
+			if r.code != http.StatusNotFound && r.code != http.StatusServiceUnavailable {
+				t.Fatalf("%s says %d: %s", n.Name, r.code, r.body)
+			}
+			if r.code != http.StatusNotFound || !strings.Contains(string(r.body), "BLOB_UPLOAD_UNKNOWN") {
+				return fmt.Errorf("%d: %s", r.code, r.body)
+			}
+			return nil
+		})
+	}
+	harness.WaitWritable(t, nodes[1:]...)
+	unknown(nodes[1])
+	nodes[0].Serve(t)
+	harness.WaitWritable(t, nodes...)
+	unknown(nodes[2])
+	unknown(nodes[0])
+	push(t, nodes[2], "v1", layer)
+	pull(t, nodes[0], "v1", layer)
+}
+
 // What rots or goes from the bucket is found, and healed by a push; what is deleted goes from it.
 func TestCare(t *testing.T) {
 	bucket := harness.StartBucket(t)
