@@ -109,19 +109,19 @@ chaos: ## kill, pause and part the nodes for CHAOS_DURATION (5m), and check the 
 	CHAOS_DURATION=$(CHAOS_DURATION) $(GO) test -race -timeout 90m -v ./test/chaos/...
 
 .PHONY: kill
-kill: build ## kill and stop nodes while clients push and pull, KILL_RUNS times on three nodes and on five
-	ZOT=$(BIN)/zot KILL_OUT=$(RESULTS)/kill $(GO) test -count 1 -timeout 90m -v ./test/kill
+kill: build $(BIN)/versitygw-$(VERSITYGW_VERSION) ## kill and stop nodes while clients push and pull, KILL_RUNS times on three nodes and on five, once over a bucket
+	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) KILL_OUT=$(RESULTS)/kill $(GO) test -count 1 -timeout 90m -v ./test/kill
 
 .PHONY: gcrace
-gcrace: build ## collect garbage while clients push and delete and the leader is killed, for GCRACE_DURATION (2m)
-	ZOT=$(BIN)/zot GCRACE_OUT=$(RESULTS)/gcrace $(GO) test -count 1 -timeout 3h -v ./test/gcrace
+gcrace: build $(BIN)/versitygw-$(VERSITYGW_VERSION) ## collect garbage while clients push and delete and the leader is killed, for GCRACE_DURATION (2m), on disks and on a bucket
+	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) GCRACE_OUT=$(RESULTS)/gcrace $(GO) test -count 1 -timeout 3h -v ./test/gcrace
 
 .PHONY: loss
 loss: build ## have nodes lose their disks, leave, join, be emptied and be unmounted; LOSS_AWAY=1 stay away for ten minutes, too
 	ZOT=$(BIN)/zot RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/loss
 
 .PHONY: s3
-s3: build $(BIN)/versitygw-$(VERSITYGW_VERSION) ## hold the store in a bucket against an S3 server, and send S3_UPLOAD_GIB (6) through it
+s3: build $(BIN)/versitygw-$(VERSITYGW_VERSION) ## hold the store in a bucket against an S3 server, and send S3_UPLOAD_GIB (6) through it; S3_SPEED_MIB=1024 measures, too
 	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/s3
 
 .PHONY: bench

@@ -42,14 +42,17 @@ type bucket struct {
 	name    *string
 	options options
 	timing  Timing
+
+	transport *http.Transport
 }
 
 func newBucket(ctx context.Context, b Bucket, t Timing) (*bucket, error) {
-	api, err := newClient(ctx, b, t)
+	transport := newTransport(b)
+	api, err := newClient(ctx, b, t, transport)
 	if err != nil {
 		return nil, err
 	}
-	return &bucket{api: api, name: aws.String(b.Name), options: newOptions(b), timing: t}, nil
+	return &bucket{api: api, name: aws.String(b.Name), options: newOptions(b), timing: t, transport: transport}, nil
 }
 
 // failure says what an error of the store means.
@@ -78,6 +81,9 @@ func failure(ctx context.Context, doing, key string, err error) error {
 		kind = errExists
 	case name == "NotImplemented" || code == http.StatusNotImplemented:
 		kind = errUnknown
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New(err.Error()) // a connection that ended must not be taken for a stream that did
 	}
 	return fmt.Errorf("%s %s: %w: %w", doing, key, kind, err)
 }

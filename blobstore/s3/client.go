@@ -49,8 +49,8 @@ type Bucket struct {
 // connections is how many connections to the store are kept for the next requests.
 const connections = 64
 
-// newClient makes a client. It asks nobody for anything yet but whoever knows the credentials.
-func newClient(ctx context.Context, b Bucket, t Timing) (*awss3.Client, error) {
+// newClient makes a client that asks over a transport. It asks nobody for anything yet.
+func newClient(ctx context.Context, b Bucket, t Timing, transport *http.Transport) (*awss3.Client, error) {
 	load := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(b.Region)}
 	if b.AccessKey != "" || b.SecretKey != "" {
 		load = append(load, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(b.AccessKey, b.SecretKey, b.SessionToken)))
@@ -71,7 +71,7 @@ func newClient(ctx context.Context, b Bucket, t Timing) (*awss3.Client, error) {
 		if b.DualStack {
 			o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
 		}
-		o.HTTPClient = &http.Client{Transport: newGuard(b, t), CheckRedirect: sameRequest}
+		o.HTTPClient = &http.Client{Transport: &guard{next: transport, stall: t.Stall, answer: t.Answer}, CheckRedirect: sameRequest}
 		o.Retryer = newRetryer(t)
 		// Check sums of the newer kind are unknown to many stores, and refused by some. What is sent is signed with
 		// its hash instead (signPayload), and what comes has sums of ours.

@@ -298,6 +298,37 @@ func TestUploadOutlivesAnOutage(t *testing.T) {
 	bytesAre(t, s, blobstore.Blob{Digest: digest.FromBytes(b), Size: int64(len(b)), Locations: at}, b)
 }
 
+// An upload that could not be read again for another algorithm takes bytes again when it can.
+func TestReadAgainLater(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, fake(t))
+	c := config(t, p.url)
+	s := open(t, c)
+	s.SetPartSize(blobstore.ChunkSize)
+	b, id := storetest.Bytes(1, 3*blobstore.ChunkSize+5), storetest.ID("u")
+	must(t, s.CreateUpload(t.Context(), id, digest.SHA256, 1))
+	_, err := s.Append(t.Context(), id, 0, bytes.NewReader(b[:2*blobstore.ChunkSize+9]), 1)
+	must(t, err)
+	p.set(only(func(r *http.Request) bool {
+		return r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "marker")
+	}, resets))
+	_, err = s.Finish(t.Context(), id, digest.SHA512.FromBytes(b))
+	if !errors.Is(err, blobstore.ErrUnreachable) {
+		t.Fatalf("a bucket that cannot be read: %v", err)
+	}
+	p.set(nil)
+	_, err = s.Append(t.Context(), id, -1, bytes.NewReader(b[2*blobstore.ChunkSize+9:]), 1)
+	must(t, err)
+	size, err := s.Finish(t.Context(), id, digest.SHA512.FromBytes(b))
+	must(t, err)
+	at, err := s.Publish(t.Context(), id)
+	must(t, err)
+	bytesAre(t, s, blobstore.Blob{Digest: digest.SHA512.FromBytes(b), Size: size, Locations: at}, b)
+	must(t, s.RemoveUpload(t.Context(), id))
+	nothingElse(t, s, 1)
+	noFiles(t, c)
+}
+
 // A multipart upload that somebody else has begun is listed as one of nobody, under an id that changes when it gets on,
 // and aborted only if it does not.
 func TestOrphans(t *testing.T) {

@@ -28,10 +28,6 @@ type guard struct {
 	stall, answer time.Duration
 }
 
-func newGuard(b Bucket, t Timing) http.RoundTripper {
-	return &guard{next: newTransport(b), stall: t.Stall, answer: t.Answer}
-}
-
 // patienceKey is under which a request says that its answer may take longer.
 type patienceKey struct{}
 

@@ -118,8 +118,8 @@ func (r *reader) checked() ([]byte, error) {
 		r.cached = -1
 		chunk := (*r.buf)[:min(blobstore.ChunkSize, r.kept.Size-from)]
 		if err := r.load(i, chunk); err != nil {
-			r.failed = noEOF(err)
-			return nil, r.failed
+			r.failed = err
+			return nil, err
 		}
 		r.cached = i
 	}

@@ -237,6 +237,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.bucket.transport.CloseIdleConnections()
 	return s.scratch.Close()
 }
 
