@@ -18,7 +18,7 @@ import (
 const pieceSize = 64 << 10
 
 // errTooLarge is an upload that 10,000 parts do not hold.
-var errTooLarge = errors.New("the upload is larger than an object may be")
+var errTooLarge = fmt.Errorf("%w: the upload is larger than an object may be", blobstore.ErrNoSpace)
 
 // Append is as the contract says, but that no upload outlives the process. What a client has sent and the bucket has
 // not taken stays here, and is sent by the next call.

@@ -1,0 +1,128 @@
+package s3_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed-16d79997/zot/blobstore/storetest"
+	"github.com/seed-16d79997/zot/test/e2e/harness"
+)
+
+// A bucket that fails every seventh request, in one way or another, loses nothing that was acknowledged, and keeps
+// nothing of what was not.
+func TestBucketThatFails(t *testing.T) {
+	bucket := harness.StartBucket(t)
+	driver := bucket.Driver("/zot")
+	driver["regionendpoint"] = faulty(t, bucket.Endpoint)
+	n := harness.StartStored(t, 1, map[string]any{"storageDriver": driver, "gcDelay": "30s", "gcInterval": "1s"})[0]
+
+	pushed := make([]bool, 40)
+	layers := make([][]byte, len(pushed))
+	pushes, ctx := errgroup.WithContext(t.Context())
+	pushes.SetLimit(8)
+	for i := range pushed {
+		layers[i] = storetest.Bytes(i, []int{100, 300 << 10, 12 << 20}[i%3]+i)
+		pushes.Go(func() error {
+			d := digest.FromBytes(layers[i])
+			code, _, err := send(ctx, http.MethodPost, n.URL("/v2/"+repository+"/blobs/uploads/?digest="+d.String()), layers[i])
+			switch {
+			case err != nil:
+				return err
+			case code == http.StatusServiceUnavailable, code == http.StatusNotFound:
+				return nil
+			case code != http.StatusCreated:
+				return fmt.Errorf("push %d: status %d", i, code)
+			}
+			pushed[i] = true
+			code, p, err := send(ctx, http.MethodGet, n.URL(blobPath(layers[i])), nil) // while its lease lasts
+			if err == nil && (code != http.StatusOK || digest.FromBytes(p) != d) {
+				err = fmt.Errorf("blob %d was acknowledged, and is answered by %d with %d bytes", i, code, len(p))
+			}
+			return err
+		})
+	}
+	must(t, pushes.Wait())
+	done := 0
+	for _, ok := range pushed {
+		if ok {
+			done++
+		}
+	}
+	t.Logf("%d of %d pushes were acknowledged", done, len(pushed))
+	if 2*done < len(pushed) {
+		t.Error("most pushes failed")
+	}
+	// What was made and not recorded goes with the second look of the sweeper, which looks every 30 s.
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for began := time.Now(); ; <-again.C {
+		left := copiesIn(t, bucket, -1)
+		if len(left) == 0 {
+			return
+		}
+		if time.Since(began) > 4*time.Minute {
+			t.Fatalf("%d objects are left that no manifest names, such as %s", len(left), left[0])
+		}
+	}
+}
+
+func send(ctx context.Context, method, to string, p []byte) (status int, body []byte, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(p))
+	if err != nil {
+		return 0, nil, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	body, err = io.ReadAll(answer.Body)
+	return answer.StatusCode, body, errors.Join(err, answer.Body.Close())
+}
+
+// faulty stands before an S3 server and fails: it answers with an error, breaks off, or carries a request out and does
+// not say so.
+func faulty(t *testing.T, endpoint string) string {
+	t.Helper()
+	to, err := url.Parse(endpoint)
+	must(t, err)
+	forward := &httputil.ReverseProxy{
+		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host }, // which is signed
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch rand.IntN(28) {
+		case 0:
+			fail(w, http.StatusInternalServerError, "InternalError")
+		case 1:
+			fail(w, http.StatusServiceUnavailable, "SlowDown")
+		case 2:
+			panic(http.ErrAbortHandler)
+		case 3:
+			forward.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		default:
+			forward.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func fail(w http.ResponseWriter, status int, code string) {
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+}
