@@ -16,6 +16,7 @@ import (
 // Refused with:
 //   - ErrStampTooOld: the file may be swept
 //   - ErrNodeNoMember if the location is not on a member
+//   - ErrStoreElsewhere if copies of the store are elsewhere, or were when it was made
 //   - ErrBlobUnknown if the blob has no record: it may have been collected meanwhile
 //   - ErrCopySpent if this very copy is doomed, or is another blob's
 //
@@ -62,9 +63,12 @@ func (c AddCopy) judge(t *tx, n Numbers, m membership, known bool) error {
 	if err := t.fresh(c.Stamp, n); err != nil {
 		return err
 	}
+	s, _ := t.store(c.Store)
 	switch {
 	case !m.counts(c.Location.Incarnation):
 		return ErrNodeNoMember.with("%s", c.Location.Incarnation)
+	case !s.takes(c.Location, c.Stamp):
+		return ErrStoreElsewhere.with("copies of store %s are %s", c.Store, s.Place)
 	case !known:
 		return ErrBlobUnknown.with("%s in store %s", c.Digest, c.Store)
 	case t.isSpent(c.Store, c.Location, c.Digest):

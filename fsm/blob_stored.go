@@ -20,7 +20,7 @@ import (
 //
 // Refused with:
 //   - ErrStampTooOld if the stamp is older than the window: the files may be swept
-//   - ErrTooFewCopies if fewer than min(writeAcks, members) locations on members are left
+//   - ErrTooFewCopies if fewer than min(writeAcks, members) locations on members, or in the store's bucket, are left
 //   - ErrWrongStore if the repository is in another store
 //
 // GC R1, R6. Invariants 1, 2, 4 and 5.
@@ -78,7 +78,7 @@ func (c BlobStored) apply(t *tx) (None, error) {
 	m := t.membership()
 	fresh := c.recordable(t, m)
 	if need := m.need(n); len(fresh) < need {
-		return None{}, ErrTooFewCopies.with("%d of %d locations are on members, %d are needed", len(fresh), len(c.Locations), need)
+		return None{}, ErrTooFewCopies.with("%d of %d locations are on members, or in the bucket of the store, %d are needed", len(fresh), len(c.Locations), need)
 	}
 	b, _ := t.blob(c.Store, c.Digest)
 	b.Size, b.Damaged = c.Size, false
@@ -97,12 +97,14 @@ func (t *tx) fresh(stamp entry.Time, n Numbers) error {
 	return nil
 }
 
-// recordable is what is left of the locations: on members, one each, and never a copy that was doomed.
+// recordable is what is left of the locations: on members, one each, or in the store's bucket, and never a copy that was
+// doomed.
 func (c BlobStored) recordable(t *tx, m membership) []copyRecord {
 	var fresh []copyRecord
+	s, _ := t.store(c.Store)
 	for _, l := range c.Locations {
 		twice := slices.ContainsFunc(fresh, func(f copyRecord) bool { return f.Incarnation == l.Incarnation })
-		if !twice && m.counts(l.Incarnation) && !t.isSpent(c.Store, l, c.Digest) {
+		if !twice && m.counts(l.Incarnation) && s.takes(l, c.Stamp) && !t.isSpent(c.Store, l, c.Digest) {
 			fresh = append(fresh, copyRecord{l, m.Retirements})
 		}
 	}

@@ -170,7 +170,7 @@ func TestBlobStoredJudgesTheStamp(t *testing.T) {
 
 func TestBlobStoredInABucket(t *testing.T) {
 	r := newCluster(t, 3)
-	do(r, fsm.SetStore{Name: "default", GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+	do(r, storeIn(fsm.Place{Bucket: "images"}))
 	do(r, r.upload("a", "x", loc(0, 1)))
 	do(r, r.upload("a", "x", loc(0, 2)))
 	r.expectCopies("x", loc(0, 2))

@@ -74,7 +74,11 @@ func (g *generator) setStore() operation {
 	c := fsm.SetStore{Name: pick(g.r, g.u.stores), GCDelay: pick(g.r, g.u.delays)}
 	c.Replicas = between(g.r, 1, 3)
 	c.WriteAcks = between(g.r, 1, c.Replicas)
-	if c.Name == bucketStore {
+	c.Place, _ = g.m.place(c.Name)
+	if chance(g.r, 20) {
+		c.Place = pick(g.r, []fsm.Place{{}, theBucket, {Bucket: "other"}})
+	}
+	if c.Place.IsBucket() {
 		c.Replicas, c.WriteAcks = 1, 1
 	}
 	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.setStoreCommand(c) }))

@@ -45,6 +45,9 @@ func operationOf[R any](cmd fsm.CommandOf[R], predict func(m *model) (R, *fsm.Re
 func nothing(*model) (fsm.None, *fsm.Refusal) { return fsm.None{}, nil }
 
 func (m *model) setStoreCommand(c fsm.SetStore) (fsm.None, *fsm.Refusal) {
+	if s, set := m.stores[c.Name]; set && s.place != c.Place && m.holdsOf(c.Name) {
+		return fsm.None{}, fsm.ErrStoreElsewhere
+	}
 	m.setStore(c)
 	return fsm.None{}, nil
 }
@@ -268,7 +271,7 @@ func (m *model) blobStored(c fsm.BlobStored) (fsm.None, *fsm.Refusal) {
 	var good []fsm.Location
 	for _, l := range c.Locations {
 		first := !slices.ContainsFunc(good, func(g fsm.Location) bool { return g.Incarnation == l.Incarnation })
-		if m.counts(l.Incarnation) && !m.spent(c.Store, l, c.Digest) && first {
+		if m.counts(l.Incarnation) && m.takes(c.Store, l, c.Stamp) && !m.spent(c.Store, l, c.Digest) && first {
 			good = append(good, l)
 		}
 	}
@@ -311,6 +314,8 @@ func (m *model) addCopy(c fsm.AddCopy) (done fsm.CopyAdded, _ *fsm.Refusal) {
 		return done, fsm.ErrStampTooOld
 	case !m.counts(c.Location.Incarnation):
 		return done, fsm.ErrNodeNoMember
+	case !m.takes(c.Store, c.Location, c.Stamp):
+		return done, fsm.ErrStoreElsewhere
 	case b == nil:
 		return done, fsm.ErrBlobUnknown
 	case m.spent(c.Store, c.Location, c.Digest):

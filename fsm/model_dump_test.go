@@ -114,7 +114,7 @@ func (f viewFacts) doomedOn(i entry.Incarnation) []fsm.DoomedCopy {
 
 func (f viewFacts) store(name string) string {
 	s, known := f.v.Store(name)
-	return fmt.Sprint(known, s, f.v.Need(name))
+	return fmt.Sprint(known, f.v.HasCopies(name), s, f.v.Need(name))
 }
 
 func (f viewFacts) expired(store string) []fsm.LinkName { return f.v.Expired(store, 1000) }
@@ -265,7 +265,8 @@ func (f modelFacts) store(name string) string {
 	}
 	highest, lowest := f.delays(name)
 	replicas, acks := f.numbers(name)
-	return fmt.Sprint(known, fsm.Store{Name: name, GCDelay: delay, Numbers: fsm.Numbers{
+	place, _ := f.place(name)
+	return fmt.Sprint(known, f.holdsOf(name), fsm.Store{Name: name, GCDelay: delay, Place: place, Numbers: fsm.Numbers{
 		Lease: highest, ShortLease: lowest, Window: window(lowest), KeepWindow: window(highest),
 		Unknown: 3 * window(highest), Replicas: replicas, WriteAcks: acks,
 	}}, f.need(name))

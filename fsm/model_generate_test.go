@@ -26,8 +26,10 @@ type universe struct {
 	delays       []time.Duration
 }
 
-// bucketStore is the store of the universe that is a bucket: its copies have no incarnation.
+// bucketStore is the store of the universe that is in a bucket to begin with: its copies have no incarnation.
 const bucketStore = "s3"
+
+var theBucket = fsm.Place{Bucket: "blobs", Endpoint: "s3:9000", Root: "zot"} //nolint:gochecknoglobals // a constant
 
 func newUniverse(r *rand.Rand) *universe {
 	u := &universe{
@@ -199,7 +201,7 @@ func (g *generator) location(store string, b *modelBlob) fsm.Location {
 	if all := (modelFacts{g.m}).doomedOn(i); len(all) > 0 && chance(g.r, 5) {
 		return fsm.Location{Incarnation: i, Copy: pick(g.r, all).Copy}
 	}
-	if (store == bucketStore) != chance(g.r, 3) {
+	if place, _ := g.m.place(store); place.IsBucket() != chance(g.r, 3) {
 		return fsm.Location{Copy: g.copyID()}
 	}
 	return fsm.Location{Incarnation: i, Copy: g.copyID()}

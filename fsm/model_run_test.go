@@ -125,7 +125,7 @@ func newRun(t *rapid.T, dirs string, seen map[string]int) *run {
 func (r *run) storeOf(name string, u *universe) (operation, error) {
 	c := fsm.SetStore{Name: name, GCDelay: u.delays[0], Replicas: 3, WriteAcks: 2}
 	if name == bucketStore {
-		c.Replicas, c.WriteAcks = 1, 1
+		c.Replicas, c.WriteAcks, c.Place = 1, 1, theBucket
 	}
 	return operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.setStoreCommand(c) })
 }

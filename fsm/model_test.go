@@ -36,6 +36,8 @@ type modelStore struct {
 	replicas, acks  int
 	lowest, highest time.Duration // of the delays that still matter
 	until           entry.Time    // ... until then
+	place           fsm.Place
+	moved           entry.Time // what was stamped until then was written elsewhere
 }
 
 type modelRepo struct {
@@ -181,11 +183,44 @@ func (m *model) numbers(store string) (replicas, acks int) {
 	return 3, 2
 }
 
+// place is where the copies of a store are, and of what time on.
+func (m *model) place(store string) (place fsm.Place, since entry.Time) {
+	if s, set := m.stores[store]; set {
+		return s.place, s.moved
+	}
+	return fsm.Place{}, 0
+}
+
+// takes reports whether a copy may be recorded that was stamped then.
+func (m *model) takes(store string, l fsm.Location, stamp entry.Time) bool {
+	place, since := m.place(store)
+	inBucket := l.Incarnation == entry.Incarnation{}
+	return inBucket == (place.Bucket != "") && (since == 0 || since < stamp)
+}
+
+// holdsOf reports whether there are copies of a store.
+func (m *model) holdsOf(store string) bool {
+	for name, b := range m.blobs {
+		if name.Store == store && len(b.copies) > 0 {
+			return true
+		}
+	}
+	for c := range m.doomed {
+		if c.store == store {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *model) setStore(c fsm.SetStore) {
 	s, set := m.stores[c.Name]
 	if !set {
-		m.stores[c.Name] = &modelStore{delay: c.GCDelay, replicas: c.Replicas, acks: c.WriteAcks}
+		m.stores[c.Name] = &modelStore{delay: c.GCDelay, replicas: c.Replicas, acks: c.WriteAcks, place: c.Place}
 		return
+	}
+	if s.place != c.Place {
+		s.place, s.moved = c.Place, m.now
 	}
 	if s.delay != c.GCDelay {
 		highest, lowest := m.delays(c.Name)

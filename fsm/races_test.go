@@ -403,7 +403,7 @@ func raceClearLater(t *testing.T) {
 // In a bucket there is one location, of no node, and new bytes take the place of the old.
 func raceBucketTwoLocations(t *testing.T) {
 	r := newCluster(t, 3)
-	do(r, fsm.SetStore{Name: "default", GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+	do(r, storeIn(fsm.Place{Bucket: "images"}))
 	do(r, r.upload("a", "x", loc(0, 1)))
 	do(r, r.upload("a", "x", loc(0, 2)))
 	r.expectCopies("x", loc(0, 2))

@@ -66,6 +66,7 @@ var (
 	ErrStampTooOld    = &Refusal{Code: "stamp too old"}
 	ErrTooFewCopies   = &Refusal{Code: "too few copies"}
 	ErrWrongStore     = &Refusal{Code: "wrong store"}
+	ErrStoreElsewhere = &Refusal{Code: "copies of the store are elsewhere"}
 	ErrBlobUnknown    = &Refusal{Code: "blob unknown"}
 	ErrBlobDamaged    = &Refusal{Code: "blob is damaged"}
 	ErrBlobReferenced = &Refusal{Code: "blob is referenced"}

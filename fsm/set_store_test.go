@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +14,10 @@ func store(name string, delay time.Duration) fsm.SetStore {
 }
 
 func TestSetStoreEncoding(t *testing.T) {
-	golden(t, fsm.SetStore{Name: "default", GCDelay: 90 * time.Minute, Replicas: 3, WriteAcks: 2})
+	golden(t, fsm.SetStore{
+		Name: "default", GCDelay: 90 * time.Minute, Replicas: 3, WriteAcks: 2,
+		Place: fsm.Place{Bucket: "images", Endpoint: "minio:9000", Root: "zot"},
+	})
 }
 
 func TestNumbers(t *testing.T) {
@@ -122,6 +126,8 @@ func TestSetStoreRefusals(t *testing.T) {
 		{Name: "a", GCDelay: 1, Replicas: 1, WriteAcks: 2},
 		{Name: "a", GCDelay: 1, Replicas: 0, WriteAcks: 0},
 		{Name: "a", GCDelay: 1 << 62, Replicas: 1, WriteAcks: 1},
+		{Name: "a", GCDelay: 1, Replicas: 1, WriteAcks: 1, Place: fsm.Place{Root: "without a bucket"}},
+		{Name: "a", GCDelay: 1, Replicas: 1, WriteAcks: 1, Place: fsm.Place{Bucket: strings.Repeat("b", 1025)}},
 	} {
 		if _, err := fsm.Encode(bad); err == nil {
 			t.Errorf("%+v was encoded", bad)

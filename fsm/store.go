@@ -22,6 +22,15 @@ type storeRecord struct {
 	Longest  time.Duration `cbor:"4,keyasint,omitempty"`
 	Shortest time.Duration `cbor:"5,keyasint,omitempty"`
 	Until    entry.Time    `cbor:"6,keyasint,omitempty"`
+
+	Place Place      `cbor:"7,keyasint,omitzero"`
+	Moved entry.Time `cbor:"8,keyasint,omitempty"` // when Place changed last
+}
+
+// takes reports whether a copy that was stamped then may be recorded: it is where those of the store are. One that
+// was written before they were to be there is not.
+func (r storeRecord) takes(l Location, stamp entry.Time) bool {
+	return l.Incarnation.IsZero() == r.Place.IsBucket() && (r.Moved == 0 || stamp > r.Moved)
 }
 
 // defaultStoreRecord is the record of a store that was never set.
@@ -87,11 +96,17 @@ func windowOf(lease time.Duration) time.Duration { return min(maxWindow, lease/4
 // storeNumbersAt returns the numbers of a store at a state time, and whether it has a record. One that
 // has none has the defaults, so the numbers hold either way.
 func (r reader) storeNumbersAt(name string, now entry.Time) (Numbers, bool) {
+	record, known := r.store(name)
+	return record.numbersAt(now), known
+}
+
+// store returns the record of a store, and whether it has one; else that is the one with the defaults.
+func (r reader) store(name string) (storeRecord, bool) {
 	record, known := load[storeRecord](r, stores, storeKey(name))
 	if !known {
 		record = defaultStoreRecord()
 	}
-	return record.numbersAt(now), known
+	return record, known
 }
 
 // storeNumbers is storeNumbersAt the entry's time.
@@ -137,15 +152,13 @@ type Store struct {
 	Name    string
 	GCDelay time.Duration // as SetStore said; Numbers has what follows from it
 	Numbers Numbers       // at the state time of the view
+	Place   Place         // where its copies are
 }
 
 // Store returns a store by name, and whether the state has a record of it. Its numbers hold either way.
 func (v View) Store(name string) (Store, bool) {
-	record, known := load[storeRecord](v.reader, stores, storeKey(name))
-	if !known {
-		record = defaultStoreRecord()
-	}
-	return Store{Name: name, GCDelay: record.GCDelay, Numbers: record.numbersAt(v.Time())}, known
+	record, known := v.store(name)
+	return record.describe(name, v.Time()), known
 }
 
 // Stores returns all stores that the state has a record of, by name.
@@ -153,8 +166,26 @@ func (v View) Stores() []Store {
 	var all []Store
 	now := v.Time()
 	for name, value := range v.scan(stores, nil, nil) {
-		record := mustDecode[storeRecord](value)
-		all = append(all, Store{Name: string(name), GCDelay: record.GCDelay, Numbers: record.numbersAt(now)})
+		all = append(all, mustDecode[storeRecord](value).describe(string(name), now))
 	}
 	return all
+}
+
+func (r storeRecord) describe(name string, now entry.Time) Store {
+	return Store{Name: name, GCDelay: r.GCDelay, Numbers: r.numbersAt(now), Place: r.Place}
+}
+
+// HasCopies reports whether the state has copies of a store anywhere, doomed ones too.
+func (v View) HasCopies(store string) bool { return v.hasCopies(store) }
+
+// hasCopies costs a look or two for each node that has some.
+func (r reader) hasCopies(store string) bool {
+	for _, b := range []bucket{held, doomed} {
+		for i := range r.incarnationsOf(b) {
+			for range r.scan(b, onNode(i, store, ""), nil) {
+				return true
+			}
+		}
+	}
+	return false
 }

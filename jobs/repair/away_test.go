@@ -423,6 +423,8 @@ func TestNodeLeavesWhileAnotherIsAway(t *testing.T) {
 func TestCopyInABucketCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3, 1)
+	apply(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1, Place: fsm.Place{Bucket: "images"}})
+	w.pass(time.Second) // a copy from before is in no bucket
 	apply(w, fsm.BlobStored{
 		Repository: repository, Store: fsm.DefaultStore, Digest: packed("bytes"), Size: 5, Locations: []fsm.Location{{Copy: fsm.CopyID{1}}}, Stamp: w.state.Position().Time,
 	})

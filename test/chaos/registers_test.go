@@ -123,7 +123,7 @@ func (r *registry) counted(counter int) {
 
 // setUp makes the repository with its one blob, and the counters.
 func (b *bout) setUp(ctx context.Context, n *sim.Node) error {
-	numbers := fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 3, WriteAcks: 1}
+	numbers := fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 3, WriteAcks: 1, Place: fsm.Place{Bucket: "blobs"}}
 	if _, err := fsm.Do(ctx, n, numbers); err != nil {
 		return err
 	}

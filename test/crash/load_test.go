@@ -73,7 +73,7 @@ func (l *load) start() bool {
 	l.cancel = cancel
 	// The copy lies in a bucket, so that nodes come and go without anybody who copies blobs.
 	for _, cmd := range []fsm.Command{
-		fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 3, WriteAcks: 1},
+		fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 3, WriteAcks: 1, Place: fsm.Place{Bucket: "blobs"}},
 		fsm.BlobStored{
 			Repository: repository, Store: fsm.DefaultStore, Digest: l.config, Size: 6,
 			Locations: []fsm.Location{{Copy: fsm.CopyID{1}}},

@@ -96,7 +96,11 @@ func proposer() entry.Incarnation { return entry.Incarnation{0xff, 0xff} }
 func (c *cluster) begin() {
 	c.term = 1
 	c.newest = c.open(entry.Incarnation{0xff}, filepath.Join(c.dir, "newest"))
-	must(c.accept(c.propose(fsm.SetStore{Name: fsm.DefaultStore, GCDelay: c.gcDelay, Replicas: c.R, WriteAcks: c.W})))
+	store := fsm.SetStore{Name: fsm.DefaultStore, GCDelay: c.gcDelay, Replicas: c.R, WriteAcks: c.W}
+	if c.S3 {
+		store.Place = fsm.Place{Bucket: "bucket"}
+	}
+	must(c.accept(c.propose(store)))
 	for n := range c.N {
 		c.admit(n)
 	}
