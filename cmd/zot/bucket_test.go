@@ -23,8 +23,9 @@ import (
 // bucketWorld is a state without a cluster, and a bucket.
 type bucketWorld struct {
 	*alone
-	t      *testing.T
-	config config.Config
+	t       *testing.T
+	config  config.Config
+	backend *s3mem.Backend
 }
 
 func newBucketWorld(t *testing.T) *bucketWorld {
@@ -42,7 +43,7 @@ func newBucketWorld(t *testing.T) *bucketWorld {
 	}
 	server := httptest.NewServer(gofakes3.New(backend, gofakes3.WithLogger(gofakes3.DiscardLog())).Server())
 	t.Cleanup(server.Close)
-	w := &bucketWorld{alone: &alone{State: state}, t: t}
+	w := &bucketWorld{alone: &alone{State: state}, t: t, backend: backend}
 	w.config.Storage.RootDirectory = t.TempDir()
 	w.config.Storage.Bucket = &config.Bucket{
 		Region: "us-east-1", Name: "right", Endpoint: server.URL, PathStyle: true, AccessKey: "a", SecretKey: "s", ChunkSize: 10 << 20,
@@ -58,15 +59,39 @@ func do[R any](w *bucketWorld, cmd fsm.CommandOf[R]) {
 	}
 }
 
+// form makes a cluster of one node.
+func (w *bucketWorld) form() {
+	w.t.Helper()
+	do(w, fsm.ClusterFormed{Name: "c", ID: []byte{0xab, 0xcd}})
+	do(w, fsm.NodeStarted{Node: entry.Node{Incarnation: entry.Incarnation{1}, Name: "zot-0", Address: "zot:7373", Level: 1}})
+	do(w, fsm.NodeJoined{Incarnation: entry.Incarnation{1}})
+}
+
+// place is what a leader says of where copies go.
+func (w *bucketWorld) place(p fsm.Place) {
+	w.t.Helper()
+	do(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1, Place: p})
+}
+
+// record records a copy of "layer".
+func (w *bucketWorld) record(at fsm.Location) {
+	w.t.Helper()
+	d, err := fsm.Pack(digest.FromString("layer"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	do(w, fsm.BlobStored{Repository: "a/b", Store: fsm.DefaultStore, Digest: d, Size: 5, Stamp: w.Position().Time, Locations: []fsm.Location{at}})
+}
+
 // attach makes the store and looks for it, once.
 func (w *bucketWorld) attach() (bucketStore, error) {
 	w.t.Helper()
-	b, err := makeBucketStore(w.t.Context(), w.config, newUpkeep(), hclog.NewNullLogger())
+	b, err := makeBucketStore(w.t.Context(), w.config, w.State, newUpkeep(), hclog.NewNullLogger())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = b.Close() })
-	return b, attachBucket(b, w.State, healthy{}).Do(w.t.Context())
+	return b, attachBucket(b, healthy{}).Do(w.t.Context())
 }
 
 // healthy is a cluster with a quorum.
@@ -85,63 +110,58 @@ func TestAttachBucket(t *testing.T) {
 	if err := b.Check(t.Context()); !errors.Is(err, blobstore.ErrOffline) {
 		t.Fatalf("a store that was not looked for: %v", err)
 	}
-	do(w, fsm.ClusterFormed{Name: "c", ID: []byte{0xab, 0xcd}})
-	do(w, fsm.NodeStarted{Node: entry.Node{Incarnation: entry.Incarnation{1}, Name: "zot-0", Address: "zot:7373", Level: 1}})
-	do(w, fsm.NodeJoined{Incarnation: entry.Incarnation{1}})
-	do(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+	w.form()
+	if b, err = w.attach(); err != nil || b.Attached() {
+		t.Fatalf("before the cluster has said where copies go: attached %t, %v", b.Attached(), err)
+	}
+	w.place(placeOf(w.config))
 	if b, err = w.attach(); err != nil || !b.Attached() {
 		t.Fatalf("a new cluster: attached %t, %v", b.Attached(), err)
 	}
 	made := storetest.Store(t, b, "u", []byte("layer"))
-	d, err := fsm.Pack(digest.FromString("layer"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := fsm.Location{Copy: fsm.CopyID(made.Locations[0].Copy)}
-	do(w, fsm.BlobStored{Repository: "a/b", Store: fsm.DefaultStore, Digest: d, Size: 5, Stamp: w.Position().Time, Locations: []fsm.Location{at}})
+	w.record(fsm.Location{Copy: fsm.CopyID(made.Locations[0].Copy)})
 	if b, err = w.attach(); err != nil || !b.Attached() {
 		t.Fatalf("after a restart: attached %t, %v", b.Attached(), err)
 	}
-	w.config.Storage.Bucket.Name = "wrong"
+	if err := errors.Join(w.backend.ForceDeleteBucket("right"), w.backend.CreateBucket("right")); err != nil {
+		t.Fatal(err)
+	}
 	if b, err = w.attach(); !errors.Is(err, blobstore.ErrOffline) || b.Attached() {
-		t.Fatalf("another bucket: attached %t, %v", b.Attached(), err)
+		t.Fatalf("another bucket behind the same name: attached %t, %v", b.Attached(), err)
+	}
+	w.config.Storage.Bucket.Name = "wrong"
+	if b, err = w.attach(); !errors.Is(err, errElsewhere) || b.Attached() {
+		t.Fatalf("another bucket's name: attached %t, %v", b.Attached(), err)
 	}
 }
 
-// Copies on disks and copies in a bucket are not taken for each other.
-func TestPlaces(t *testing.T) {
+// Nothing is made visible in a bucket that the cluster goes by no more.
+func TestPublishWhereTheClusterHasItsCopies(t *testing.T) {
 	t.Parallel()
-	for _, bucket := range []bool{false, true} {
-		w := newBucketWorld(t)
-		do(w, fsm.NodeStarted{Node: entry.Node{Incarnation: entry.Incarnation{1}, Name: "zot-0", Address: "zot:7373", Level: 1}})
-		do(w, fsm.NodeJoined{Incarnation: entry.Incarnation{1}})
-		do(w, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
-		at := fsm.Location{Incarnation: entry.Incarnation{1}, Copy: fsm.CopyID{1}}
-		if bucket {
-			at.Incarnation = entry.Incarnation{}
-		}
-		d, err := fsm.Pack(digest.FromString("layer"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		do(w, fsm.BlobStored{Repository: "a/b", Store: fsm.DefaultStore, Digest: d, Size: 5, Stamp: w.Position().Time, Locations: []fsm.Location{at}})
-		for _, configured := range []bool{false, true} {
-			err := w.View(func(v fsm.View) error { return placedIn(v, configured) })
-			if (err == nil) != (configured == bucket) || err != nil && !strings.Contains(err.Error(), "storage.storageDriver") {
-				t.Errorf("copies in a bucket %t, configured %t: %v", bucket, configured, err)
-			}
-		}
-		err = w.View(func(v fsm.View) error {
-			if held := v.BlobsOn(fsm.DefaultStore, at.Incarnation, "", 10); len(held) != 1 || held[0] != d {
-				t.Errorf("blobs in the bucket %t: %v", bucket, held)
-			}
-			if held := v.BlobsOn(fsm.DefaultStore, at.Incarnation, d, 10); len(held) != 0 {
-				t.Errorf("behind the last: %v", held)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
+	w := newBucketWorld(t)
+	w.form()
+	w.place(placeOf(w.config))
+	b, err := w.attach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, id := t.Context(), storetest.ID("u")
+	err = b.CreateUpload(ctx, id, "", 1)
+	if err == nil {
+		_, err = b.Append(ctx, id, 0, strings.NewReader("layer"), 1)
+	}
+	if err == nil {
+		_, err = b.Finish(ctx, id, digest.FromString("layer"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.place(fsm.Place{Bucket: "another"})
+	if at, err := b.Publish(ctx, id); !errors.Is(err, blobstore.ErrOffline) || !errors.Is(err, errNotPlaced) {
+		t.Fatalf("published at %v, %v", at, err)
+	}
+	w.place(placeOf(w.config))
+	if _, err := b.Publish(ctx, id); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -41,6 +41,7 @@ type depot interface {
 type record interface {
 	Record() (node entry.Node, known bool, err error)
 	Fenced() string
+	Placed() error
 	Need() (int, error)
 }
 
@@ -140,6 +141,9 @@ func (h *health) ready(ctx context.Context) error {
 		return errors.New("the node is fenced: " + why)
 	}
 	if err := h.started(); err != nil {
+		return err
+	}
+	if err := h.self.Placed(); err != nil {
 		return err
 	}
 	if err := h.store.Check(ctx); err != nil {

@@ -19,6 +19,7 @@ type patient struct {
 	round    error
 	noQuorum bool
 	offline  error // of the blob store
+	placed   error // the configuration is not the cluster's
 	withRoom int   // members
 	unknown  bool  // to the state
 	state    entry.NodeState
@@ -46,6 +47,8 @@ func (p *patient) Record() (entry.Node, bool, error) {
 }
 
 func (p *patient) Fenced() string { return p.fenced }
+
+func (p *patient) Placed() error { return p.placed }
 
 func (p *patient) Need() (int, error) { return p.need, nil }
 
@@ -102,6 +105,7 @@ func TestHealth(t *testing.T) {
 		"disk just full":    {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0.85, nil } }, []string{write}, "85 %"},
 		"disk does not say": {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0, errors.New("EIO") } }, []string{write}, "EIO"},
 		"too few members":   {func(p *patient, _ *health) { p.need = 3 }, []string{write}, "2 members are alive and have room, a push needs 3"},
+		"configured apart":  {func(p *patient, _ *health) { p.placed = errors.New("elsewhere") }, []string{read, write}, "elsewhere"},
 		"store offline":     {func(p *patient, _ *health) { p.offline = errors.New("no marker") }, []string{read, write}, "no marker"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -77,7 +77,8 @@ func openRegistry(ctx context.Context, s setting, h *home, state *fsm.State, nod
 // openLocal opens the node's own store, or makes the one in a bucket.
 func (r *registry) openLocal(ctx context.Context, s setting, h *home, state *fsm.State) error {
 	inBucket := s.config.Storage.Bucket != nil
-	if err := state.View(func(v fsm.View) error { return placedIn(v, inBucket) }); err != nil {
+	err := state.View(func(v fsm.View) error { return placed(v, placeOf(s.config)) })
+	if err != nil && !errors.Is(err, errNotPlaced) {
 		return err
 	}
 	if !inBucket {
@@ -85,7 +86,7 @@ func (r *registry) openLocal(ctx context.Context, s setting, h *home, state *fsm
 		r.local = local
 		return err
 	}
-	b, err := makeBucketStore(ctx, s.config, r.upkeep, s.log)
+	b, err := makeBucketStore(ctx, s.config, state, r.upkeep, s.log)
 	r.local, r.bucket = b, &b
 	return err
 }

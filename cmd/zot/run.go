@@ -88,7 +88,7 @@ func run(ctx context.Context, s setting) (err error) {
 	if err := home.Seal(); err != nil {                         // its files are all there now
 		return fmt.Errorf("make the directory the node's: %w", err)
 	}
-	health := newHealth(node, self{state, home.Incarnation}, registry.store, c)
+	health := newHealth(node, self{state, home.Incarnation, placeOf(c)}, registry.store, c)
 	stores := storesOf(c)
 	own, err := ownJobs(c, state, stores, registry, node, log)
 	if err != nil {
@@ -106,6 +106,7 @@ func run(ctx context.Context, s setting) (err error) {
 		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload() })
 	})
 	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry.first(registry), health, s) })
+	p.add(ctx, "place of copies", func(ctx context.Context) error { return watchPlace(ctx, state, placeOf(c)) })
 	p.add(ctx, "jobs", func(ctx context.Context) error { return asked.board.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
 		return node.WhileLeader(ctx, func(ctx context.Context, proposer cluster.Proposer) {

@@ -27,6 +27,12 @@ func (m machine) OpenSnapshot() (entry.Position, int64, cluster.Stream, error) {
 type self struct {
 	*fsm.State
 	incarnation entry.Incarnation
+	place       fsm.Place // of copies, as its configuration has it
+}
+
+// Placed returns nil if the state has copies go where this node's configuration has them.
+func (s self) Placed() error {
+	return s.View(func(v fsm.View) error { return placed(v, s.place) })
 }
 
 // Record is this node's record, and whether the state has one: whether the node was ever admitted, and

@@ -17,7 +17,9 @@ const storesEvery = time.Minute
 
 // storesOf are the stores as the configuration has them.
 func storesOf(c config.Config) []fsm.SetStore {
-	return []fsm.SetStore{{Name: fsm.DefaultStore, GCDelay: c.Storage.GCDelay, Replicas: c.Cluster.Replicas, WriteAcks: c.Cluster.WriteAcks}}
+	return []fsm.SetStore{{
+		Name: fsm.DefaultStore, GCDelay: c.Storage.GCDelay, Replicas: c.Cluster.Replicas, WriteAcks: c.Cluster.WriteAcks, Place: placeOf(c),
+	}}
 }
 
 // differing returns those stores that the state knows by other numbers, or not yet; known says which.
@@ -26,7 +28,7 @@ func differing(state *fsm.State, stores []fsm.SetStore) (differ []fsm.SetStore, 
 	err = state.View(func(v fsm.View) error {
 		for _, want := range stores {
 			s, recorded := v.Store(want.Name)
-			have := fsm.SetStore{Name: s.Name, GCDelay: s.GCDelay, Replicas: s.Numbers.Replicas, WriteAcks: s.Numbers.WriteAcks}
+			have := fsm.SetStore{Name: s.Name, GCDelay: s.GCDelay, Replicas: s.Numbers.Replicas, WriteAcks: s.Numbers.WriteAcks, Place: s.Place}
 			if recorded {
 				known[want.Name] = have
 			}
@@ -39,7 +41,8 @@ func differing(state *fsm.State, stores []fsm.SetStore) (differ []fsm.SetStore, 
 	return differ, known, err
 }
 
-// setStores is the leader's job: the state takes its numbers from the leader's file.
+// setStores is the leader's job: the state takes its numbers, and where copies go while there are none, from the leader's
+// file.
 func setStores(state *fsm.State, stores []fsm.SetStore, p fsm.Proposer, log hclog.Logger) jobs.Job {
 	return jobs.Job{Name: "set stores", Every: storesEvery, Do: func(ctx context.Context) error {
 		differ, _, err := differing(state, stores)
@@ -50,7 +53,7 @@ func setStores(state *fsm.State, stores []fsm.SetStore, p fsm.Proposer, log hclo
 			if _, err := fsm.Do(ctx, p, s); err != nil {
 				return fmt.Errorf("set the numbers of store %s: %w", s.Name, err)
 			}
-			log.Info("numbers of a store set", "store", s.Name, "gc_delay_seconds", s.GCDelay.Seconds(), "replicas", s.Replicas, "write_acks", s.WriteAcks)
+			log.Info("numbers of a store set", "store", s.Name, "gc_delay_seconds", s.GCDelay.Seconds(), "replicas", s.Replicas, "write_acks", s.WriteAcks, "copies", s.Place.String())
 		}
 		return nil
 	}}
@@ -71,9 +74,10 @@ func compareStores(state *fsm.State, stores []fsm.SetStore, leads func() bool, l
 				continue
 			}
 			warned[want.Name] = have
-			log.Warn("this node's file has other numbers than the cluster goes by: make the files alike", "store", want.Name,
+			log.Warn("this node's file says otherwise of a store than the cluster goes by: make the files alike", "store", want.Name,
 				"gc_delay_seconds", want.GCDelay.Seconds(), "cluster_gc_delay_seconds", have.GCDelay.Seconds(),
-				"replicas", want.Replicas, "cluster_replicas", have.Replicas, "write_acks", want.WriteAcks, "cluster_write_acks", have.WriteAcks)
+				"replicas", want.Replicas, "cluster_replicas", have.Replicas, "write_acks", want.WriteAcks, "cluster_write_acks", have.WriteAcks,
+				"copies", want.Place.String(), "cluster_copies", have.Place.String())
 		}
 		return nil
 	}}

@@ -40,7 +40,7 @@ func ownSweep(state *fsm.State, r *registry, node *cluster.Node, log hclog.Logge
 		return sweep.New(d)
 	}
 	uploads, err := sweep.NewUploads(d)
-	return append(r.bucket.whenAttached(uploads), attachBucket(*r.bucket, state, node)), err
+	return append(r.bucket.whenAttached(uploads), attachBucket(*r.bucket, node)), err
 }
 
 // bucketJobs are what one node does for all to the copies in a bucket: it removes what is doomed or unknown, and
