@@ -485,6 +485,9 @@ func TestAttach(t *testing.T) {
 	must(t, s.Put(t.Context(), "marker", []byte("of somebody else")))
 	is(attach(false), s3.ErrForeign)
 	is(attach(true), s3.ErrForeign)
+	is(attach(false), blobstore.ErrOffline)
+	is(s.Check(t.Context()), blobstore.ErrOffline)
+	is(s.RemoveCopies(t.Context(), b.Locations[0].Copy), blobstore.ErrOffline)
 	c.cluster = "../escape"
 	if err := attach(true); err == nil {
 		t.Fatal("an id leads out of the prefix")

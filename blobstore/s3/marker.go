@@ -32,7 +32,7 @@ func (m *marker) content() string {
 	return "blob store of a registry's cluster, do not remove: " + m.keys.prefix + "\n"
 }
 
-// check returns nil if the marker is there and ours.
+// check returns nil if the marker is there and ours, and else blobstore.ErrOffline.
 func (m *marker) check(ctx context.Context) error {
 	asked := time.Now()
 	b, _, err := m.bucket.read(ctx, m.keys.marker(), 1<<10)
@@ -43,7 +43,7 @@ func (m *marker) check(ctx context.Context) error {
 		return err
 	}
 	if string(b) != m.content() {
-		return fmt.Errorf("%w: %q", ErrForeign, b)
+		return fmt.Errorf("%w: %w: %q", blobstore.ErrOffline, ErrForeign, b)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

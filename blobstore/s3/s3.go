@@ -165,8 +165,8 @@ func New(ctx context.Context, c Config) (*Store, error) {
 // copies in a bucket may set empty, which makes the marker if it is missing: a store that is missing is offline
 // otherwise, not new. One call at a time; its cost does not depend on what is in the bucket.
 //
-// It returns blobstore.ErrOffline if the bucket or its marker is not there, ErrForeign if the marker is another
-// cluster's, and ErrNotEmpty if there are copies and no marker.
+// It returns blobstore.ErrOffline if the bucket or its marker is not there, ErrForeign, which is offline too, if the
+// marker is another cluster's, and ErrNotEmpty if there are copies and no marker.
 func (s *Store) Attach(ctx context.Context, cluster string, empty bool) error {
 	if s.Attached() {
 		return nil
@@ -177,7 +177,7 @@ func (s *Store) Attach(ctx context.Context, cluster string, empty bool) error {
 	k := newKeys(s.config.Root, cluster)
 	m := &marker{bucket: s.bucket, keys: k, trust: s.config.Timing.Trust}
 	err := m.check(ctx)
-	if empty && errors.Is(err, blobstore.ErrOffline) {
+	if empty && errors.Is(err, blobstore.ErrOffline) && !errors.Is(err, ErrForeign) {
 		err = m.make(ctx)
 	}
 	if err != nil {
