@@ -42,7 +42,7 @@ func (s *Store) Append(ctx context.Context, id blobstore.UploadID, offset int64,
 	if u.draft.closed {
 		// Its bytes were read back for another algorithm, which then did not match.
 		if err := s.restage(ctx, u, u.tally.Algorithm); err != nil {
-			return end, fmt.Errorf("append to upload: %w", err)
+			return end, fmt.Errorf("append to upload: %w", s.lost(ctx, u, err))
 		}
 	}
 	w := s.newWriter(ctx, u.draft, u.tally)

@@ -26,7 +26,7 @@ import (
 // attempts that it deserves.
 var (
 	errNoObject = errors.New("no such object")
-	errNoUpload = errors.New("no such multipart upload")
+	errNoUpload = errors.New("no such multipart upload, or not with these parts")
 	errExists   = errors.New("the key is taken")
 	errUnknown  = errors.New("the store does not know this request")
 	errNoEnd    = errors.New("the store says that there is more, and does not say where")
@@ -73,8 +73,8 @@ func failure(ctx context.Context, doing, key string, err error) error {
 		kind = ctx.Err()
 	case name == "NoSuchBucket":
 		kind = blobstore.ErrOffline
-	case name == "NoSuchUpload":
-		kind = errNoUpload
+	case name == "NoSuchUpload" || name == "InvalidPart":
+		kind = errNoUpload // that has all the parts that we have sent
 	case name == "NoSuchKey" || code == http.StatusNotFound:
 		kind = errNoObject
 	case code == http.StatusPreconditionFailed:

@@ -329,6 +329,61 @@ func TestReadAgainLater(t *testing.T) {
 	noFiles(t, c)
 }
 
+// Bytes that the bucket has lost before an object was made of them are the client's to send again, by another upload:
+// the parts may be gone with the upload, another one may be in the place of one that was sent twice, and an object that
+// was made to be read may be gone.
+func TestBucketLosesParts(t *testing.T) {
+	t.Parallel()
+	begin := func(t *testing.T) (*proxy, *s3.Store, []byte, blobstore.UploadID) {
+		t.Helper()
+		p := newProxy(t, fake(t))
+		s := open(t, config(t, p.url))
+		s.SetPartSize(blobstore.ChunkSize)
+		b, id := storetest.Bytes(1, 3*blobstore.ChunkSize+5), storetest.ID("u")
+		must(t, s.CreateUpload(t.Context(), id, "", 1))
+		_, err := s.Append(t.Context(), id, 0, bytes.NewReader(b), 1)
+		must(t, err)
+		return p, s, b, id
+	}
+	broken := func(t *testing.T, s *s3.Store, id blobstore.UploadID, err error) {
+		t.Helper()
+		if !errors.Is(err, blobstore.ErrUploadBroken) {
+			t.Fatalf("want a broken upload: %v", err)
+		}
+		if _, err := s.Upload(t.Context(), id); !errors.Is(err, blobstore.ErrUploadUnknown) {
+			t.Fatalf("a broken upload is not gone: %v", err)
+		}
+	}
+	completes := func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }
+	for name, f := range map[string]fault{
+		"no upload":    only(completes, status(http.StatusNotFound, "NoSuchUpload")),
+		"another part": only(completes, status(http.StatusBadRequest, "InvalidPart")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, s, b, id := begin(t)
+			_, err := s.Finish(t.Context(), id, digest.FromBytes(b))
+			must(t, err)
+			p.set(f)
+			_, err = s.Publish(t.Context(), id)
+			broken(t, s, id, err)
+		})
+	}
+	t.Run("what was made to be read", func(t *testing.T) {
+		t.Parallel()
+		p, s, b, id := begin(t)
+		reads := func(r *http.Request) bool { return r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "marker") }
+		p.set(only(reads, resets))
+		if _, err := s.Finish(t.Context(), id, digest.SHA512.FromBytes(b)); !errors.Is(err, blobstore.ErrUnreachable) {
+			t.Fatalf("a bucket that cannot be read: %v", err)
+		}
+		p.set(nil)
+		sweep(t, s, blobstore.CopyID{})
+		_, err := s.Append(t.Context(), id, -1, bytes.NewReader(b), 1)
+		broken(t, s, id, err)
+	})
+}
+
 // A multipart upload that somebody else has begun is listed as one of nobody, under an id that changes when it gets on,
 // and aborted only if it does not.
 func TestOrphans(t *testing.T) {
