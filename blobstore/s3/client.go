@@ -41,7 +41,7 @@ type Bucket struct {
 
 	Encrypt      bool   // at rest, by the store: with KeyID if there is one, else with its own key
 	KeyID        string // of the key service
-	StorageClass string // "" or STANDARD is the usual one
+	StorageClass string // "", STANDARD or NONE is the usual one
 	ACL          string // "" or private is the usual one, for which no right to set it is needed
 	UserAgent    string // added to what requests call themselves
 }
@@ -171,7 +171,7 @@ func newOptions(b Bucket) (o options) {
 	if b.Encrypt && b.KeyID != "" {
 		o.encryption, o.keyID = types.ServerSideEncryptionAwsKms, aws.String(b.KeyID)
 	}
-	if b.StorageClass != "STANDARD" {
+	if b.StorageClass != "STANDARD" && b.StorageClass != "NONE" {
 		o.class = types.StorageClass(b.StorageClass)
 	}
 	if b.ACL != "private" {

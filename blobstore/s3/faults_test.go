@@ -642,3 +642,48 @@ func bytesAre(t *testing.T, s *s3.Store, b blobstore.Blob, want []byte) {
 		t.Fatalf("read %d bytes that are not the %d that were stored", len(have), len(want))
 	}
 }
+
+// What a store does not have to be told it is not told: some refuse words that they do not know.
+func TestHowObjectsArePut(t *testing.T) {
+	t.Parallel()
+	const class, acl, encryption = "X-Amz-Storage-Class", "X-Amz-Acl", "X-Amz-Server-Side-Encryption"
+	for name, test := range map[string]struct {
+		bucket s3.Bucket
+		want   map[string]string
+	}{
+		"nothing is said":  {s3.Bucket{}, map[string]string{class: "", acl: "", encryption: ""}},
+		"the usual":        {s3.Bucket{StorageClass: "STANDARD", ACL: "private", KeyID: "k"}, map[string]string{class: "", acl: "", encryption: ""}},
+		"no class":         {s3.Bucket{StorageClass: "NONE"}, map[string]string{class: ""}},
+		"all":              {s3.Bucket{StorageClass: "STANDARD_IA", ACL: "bucket-owner-full-control", Encrypt: true}, map[string]string{class: "STANDARD_IA", acl: "bucket-owner-full-control", encryption: "AES256"}},
+		"a key of its own": {s3.Bucket{Encrypt: true, KeyID: "k"}, map[string]string{encryption: "aws:kms", encryption + "-Aws-Kms-Key-Id": "k"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newProxy(t, fake(t))
+			c := config(t, p.url)
+			c.Bucket.StorageClass, c.Bucket.ACL = test.bucket.StorageClass, test.bucket.ACL
+			c.Bucket.Encrypt, c.Bucket.KeyID = test.bucket.Encrypt, test.bucket.KeyID
+			var made atomic.Int64
+			p.set(func(_ http.ResponseWriter, r *http.Request, _ func() *httptest.ResponseRecorder) bool {
+				q := r.URL.Query()
+				if r.Method == http.MethodPut && !q.Has("partNumber") || r.Method == http.MethodPost && q.Has("uploads") {
+					made.Add(1)
+					for header, want := range test.want {
+						if have := r.Header.Get(header); have != want {
+							t.Errorf("%s %s has %s %q, not %q", r.Method, r.URL, header, have, want)
+						}
+					}
+				}
+				return false
+			})
+			s := open(t, c)
+			s.SetPartSize(blobstore.ChunkSize)
+			for i, n := range []int{1000, 2*blobstore.ChunkSize + 5} {
+				bytesAre(t, s, storetest.Store(t, s, fmt.Sprint(i), storetest.Bytes(i, n)), storetest.Bytes(i, n))
+			}
+			if made.Load() < 4 {
+				t.Errorf("%d requests make objects", made.Load())
+			}
+		})
+	}
+}

@@ -60,6 +60,7 @@ func readDriver(s *section, c *Storage) {
 	s.number("chunksize", &chunk)
 	b.ChunkSize = int64(chunk)
 	s.word("storageclass", &b.StorageClass)
+	b.StorageClass = strings.ToUpper(b.StorageClass)
 	s.word("objectacl", &b.ACL)
 	s.text("useragent", &b.UserAgent)
 	s.boolean("usedualstack", &b.DualStack)
@@ -117,6 +118,12 @@ func checkBucket(b *Bucket, r *reader) {
 	}
 	if b.Name == "" {
 		r.problem(key+"bucket", "say which bucket it is", "is missing")
+	}
+	if strings.Contains(b.Endpoint, "@") { // the cluster remembers the endpoint, and errors name it
+		r.problem(key+"regionendpoint", "give host and port alone, and keys as accesskey and secretkey", "has a user or password in it")
+	}
+	if b.StorageClass == "GLACIER" || b.StorageClass == "DEEP_ARCHIVE" {
+		r.problem(key+"storageclass", `leave it out, or use one that is read at once, as "STANDARD_IA"`, "%s is an archive: blobs could not be pulled", b.StorageClass)
 	}
 	if (b.AccessKey == "") != (b.SecretKey == "") {
 		r.problem(key+"accesskey", "give both, or neither to use those of the environment or the machine", "accesskey and secretkey go together")

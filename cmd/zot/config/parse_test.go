@@ -261,6 +261,8 @@ func TestProblems(t *testing.T) {
 			"extensions": {"sync": {"registries": [{"urls": [], "content": [{"tags": {"regexp": ""}}]}]}, "what": {}}}`},
 		{"a bucket that says too little", minimalStorage(`"storageDriver": {"name": "s3"}`)},
 		{"a bucket that says too much", minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "b", "acceskey": "a", "secretkey": "s", "any": 1, "chunksize": 1, "v4auth": false, "keyid": "k"}`)},
+		{"a bucket with a password", minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "b", "regionendpoint": "https://user:hunter2@minio:9000"}`)},
+		{"an archive", minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "b", "storageclass": "deep_archive"}`)},
 		{"drivers", `{"storage": {"rootDirectory": "/x", "redirectBlobURL": true, "storageDriver": {"name": "gcs", "any": 1}}}`},
 		{"a driver that is none", minimalStorage(`"storageDriver": {"name": "s4"}`)},
 		{"a driver without a name", minimalStorage(`"storageDriver": {"bucket": "b"}`)},
