@@ -372,7 +372,9 @@ func TestBucketLosesParts(t *testing.T) {
 	t.Run("what was made to be read", func(t *testing.T) {
 		t.Parallel()
 		p, s, b, id := begin(t)
-		reads := func(r *http.Request) bool { return r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "marker") }
+		reads := func(r *http.Request) bool {
+			return r.Method == http.MethodGet && !strings.HasSuffix(r.URL.Path, "marker")
+		}
 		p.set(only(reads, resets))
 		if _, err := s.Finish(t.Context(), id, digest.SHA512.FromBytes(b)); !errors.Is(err, blobstore.ErrUnreachable) {
 			t.Fatalf("a bucket that cannot be read: %v", err)

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -164,4 +167,48 @@ func TestPublishWhereTheClusterHasItsCopies(t *testing.T) {
 	if _, err := b.Publish(ctx, id); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A node whose file has the copies somewhere else than they are does not come up, and says what differs; one that joins
+// learns of it from the others, and ends.
+func TestRunWithAnotherBucket(t *testing.T) {
+	t.Parallel()
+	w := newBucketWorld(t)
+	ports, secret := freePorts(t, 4), filepath.Join(t.TempDir(), "secret")
+	put(t, secret, line("s"))
+	roots := []string{shortDir(t), shortDir(t)}
+	fileOf := func(n int, driver string) string {
+		file := filepath.Join(t.TempDir(), "config.json")
+		put(t, file, fmt.Sprintf(`{"storage": {"rootDirectory": %q%s}, "http": {"port": %q}, "cluster": {"node": "zot-%d", "listen": "127.0.0.1:%s",
+			"advertise": "127.0.0.1:%s", "members": ["127.0.0.1:%s"], "bootstrapExpect": 1, "secretFile": %q}}`,
+			roots[n], driver, ports[n], n, ports[n+2], ports[n+2], ports[2], secret))
+		return file
+	}
+	in := func(name string) string {
+		return fmt.Sprintf(`, "storageDriver": {"name": "s3", "region": "us-east-1", "bucket": %q, "regionendpoint": %q, "accesskey": "a", "secretkey": "hunter2"}`,
+			name, w.config.Storage.Bucket.Endpoint)
+	}
+	const disks = ""
+	ends := func(n int, driver string) {
+		t.Helper()
+		c, _, err := config.LoadWithFiles(fileOf(n, driver))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = run(t.Context(), setting{config: c, log: hclog.NewNullLogger()})
+		if !errors.Is(err, errElsewhere) || !strings.Contains(err.Error(), `in bucket "right"`) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("node %d with %q: %v", n, driver, err)
+		}
+	}
+
+	stop := started(t, fileOf(0, in("right")))
+	sent(t, http.MethodPost, "http://127.0.0.1:"+ports[0]+"/v2/a/b/blobs/uploads/?digest="+digest.FromString("layer").String(), "layer", http.StatusCreated)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	ends(0, in("wrong"))
+	ends(0, disks)
+	started(t, fileOf(0, in("right")))
+	ends(1, disks)
+	ends(1, in("wrong")) // now by what it knows itself
 }
