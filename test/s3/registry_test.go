@@ -131,14 +131,14 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// A cluster whose copies are in a bucket does not start as if they were on disks, or in another bucket.
-func TestAnotherPlaceIsRefused(t *testing.T) {
+// Another bucket behind the name and address of that with the copies is not taken for it: nothing is given up, removed or
+// taken until the right one is back.
+func TestAnotherBucketBehindTheName(t *testing.T) {
 	bucket := harness.StartBucket(t)
 	n := harness.StartStored(t, 1, map[string]any{"storageDriver": bucket.Driver("/zot")})[0]
 	push(t, n, "v1", []byte("layer"))
 	n.Stop(t)
-	elsewhere := bucket.Driver("/other")
-	n.Configure(t, map[string]any{"storageDriver": elsewhere})
+	must(t, os.Rename(bucket.Path("zot"), bucket.Path("away")))
 	n.Serve(t)
 	harness.Until(t, "the node says what is wrong", func(ctx context.Context) error {
 		err := harness.Probe(ctx, n.URL("/readyz"))
@@ -150,9 +150,7 @@ func TestAnotherPlaceIsRefused(t *testing.T) {
 		}
 		return nil
 	})
-	n.Stop(t)
-	n.Configure(t, map[string]any{"storageDriver": bucket.Driver("/zot")})
-	n.Serve(t)
+	must(t, os.Rename(bucket.Path("away"), bucket.Path("zot")))
 	harness.WaitWritable(t, n)
 	pull(t, n, "v1", []byte("layer"))
 }

@@ -67,12 +67,6 @@ func StartEach(t testing.TB, plans ...Plan) []*Node {
 	return nodes
 }
 
-// Configure writes the file of a node that is alone anew, with other keys in the section "storage".
-func (n *Node) Configure(t testing.TB, storage map[string]any) {
-	t.Helper()
-	writeConfig(t, n.file, n.Root, n.Address, nil, storage)
-}
-
 // Serve starts a node that does not run.
 func (n *Node) Serve(t testing.TB) {
 	t.Helper()
