@@ -65,7 +65,8 @@ func failure(ctx context.Context, doing, key string, err error) error {
 	if answer, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
 		code = answer.HTTPStatusCode()
 	}
-	if said, ok := errors.AsType[smithy.APIError](err); ok {
+	said, ok := errors.AsType[smithy.APIError](err)
+	if ok {
 		name = said.ErrorCode()
 	}
 	switch {
@@ -82,7 +83,11 @@ func failure(ctx context.Context, doing, key string, err error) error {
 	case name == "NotImplemented" || code == http.StatusNotImplemented:
 		kind = errUnknown
 	}
-	if errors.Is(err, io.EOF) {
+	switch {
+	case name != "":
+		// Without the number that each answer has: a job that fails says so once for each cause.
+		err = fmt.Errorf("status %d, %s: %s", code, name, said.ErrorMessage())
+	case errors.Is(err, io.EOF):
 		err = errors.New(err.Error()) // a connection that ended must not be taken for a stream that did
 	}
 	return fmt.Errorf("%s %s: %w: %w", doing, key, kind, err)

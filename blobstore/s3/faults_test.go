@@ -329,6 +329,26 @@ func TestReadAgainLater(t *testing.T) {
 	noFiles(t, c)
 }
 
+// A bucket that refuses for one reason says the same each time, and names it.
+func TestRefusalsAreAlike(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, fake(t))
+	s := open(t, config(t, p.url))
+	var answers atomic.Int64
+	p.set(func(w http.ResponseWriter, _ *http.Request, _ func() *httptest.ResponseRecorder) bool {
+		w.Header().Set("X-Amz-Request-Id", fmt.Sprint("number ", answers.Add(1)))
+		answer(w, http.StatusForbidden, "AccessDenied")
+		return true
+	})
+	first, second := s.Check(t.Context()), s.Check(t.Context())
+	if !errors.Is(first, blobstore.ErrUnreachable) || !strings.Contains(first.Error(), "status 403, AccessDenied: as the test wants") {
+		t.Errorf("not the reason: %v", first)
+	}
+	if second == nil || first.Error() != second.Error() {
+		t.Errorf("one reason, two texts:\n%v\n%v", first, second)
+	}
+}
+
 // Bytes that the bucket has lost before an object was made of them are the client's to send again, by another upload:
 // the parts may be gone with the upload, another one may be in the place of one that was sent twice, and an object that
 // was made to be read may be gone.
