@@ -7,7 +7,7 @@
 // business. Of other nodes it knows two things: an upload is at one of them, its owner (owner.go), and the
 // leader can answer a read when this node is behind (consistency.go).
 //
-// Start with routes.go, a line for each endpoint. request.go turns a path into a value; uploads.go and
+// Start with routes.go, a line for each endpoint. request.go turns a path into a value; stores.go finds the store of a repository; uploads.go and
 // finish.go are the way in of a blob, blobs.go its way out; put_manifest.go and manifests.go the same for
 // manifests. Handlers return errors; errors.go alone turns one into an answer.
 //
@@ -69,13 +69,6 @@ type Pulls interface {
 	Pulled(repository string, d fsm.Digest)
 }
 
-// Elsewhere knows where else than here the bytes of blobs can be had. It may be asked concurrently.
-type Elsewhere interface {
-	// Redirect returns an address from which a client that knows nothing else may get the whole of a blob, or any part
-	// of it, for so long. It is for GET alone.
-	Redirect(ctx context.Context, b blobstore.Blob, lifetime time.Duration) (string, error)
-}
-
 // Config is the numbers of a Registry.
 type Config struct {
 	// UploadKeys sign the ids of uploads: the first signs, all verify. Nodes that are to know each
@@ -129,11 +122,10 @@ type Deps struct {
 	Proposer    Proposer
 	Consistency Consistency
 	State       State
-	Blobs       blobstore.Store // of the default store
-	Peers       Peers           // nil: there are no others
-	Pulls       Pulls           // nil: nobody counts
-	Elsewhere   Elsewhere       // nil: all bytes come from here
-	Logger      hclog.Logger    // nil: none
+	Stores      Stores
+	Peers       Peers        // nil: there are no others
+	Pulls       Pulls        // nil: nobody counts
+	Logger      hclog.Logger // nil: none
 }
 
 // Registry answers requests below /v2/. It starts nothing, and may serve any number of them at once.
@@ -142,10 +134,9 @@ type Registry struct {
 	proposer    Proposer
 	consistency Consistency
 	state       State
-	blobs       blobstore.Store
+	stores      Stores
 	peers       Peers // nil: there are no others
 	pulls       Pulls
-	elsewhere   Elsewhere // nil: all bytes come from here
 	log         hclog.Logger
 	signer      atomic.Pointer[signer]
 	commits     *commits
@@ -163,8 +154,8 @@ func New(config Config, deps Deps) (*Registry, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	if deps.Proposer == nil || deps.Consistency == nil || deps.State == nil || deps.Blobs == nil {
-		return nil, errors.New("a registry needs a proposer, a consistency, a state and a blob store")
+	if deps.Proposer == nil || deps.Consistency == nil || deps.State == nil || deps.Stores == nil {
+		return nil, errors.New("a registry needs a proposer, a consistency, a state and stores")
 	}
 	if deps.Logger == nil {
 		deps.Logger = hclog.NewNullLogger()
@@ -174,7 +165,7 @@ func New(config Config, deps Deps) (*Registry, error) {
 	}
 	g := &Registry{
 		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
-		blobs: deps.Blobs, peers: deps.Peers, pulls: deps.Pulls, elsewhere: deps.Elsewhere, log: deps.Logger, commits: newCommits(), limits: newLimits(config), bodies: newBodies(maxBodies),
+		stores: deps.Stores, peers: deps.Peers, pulls: deps.Pulls, log: deps.Logger, commits: newCommits(), limits: newLimits(config), bodies: newBodies(maxBodies),
 	}
 	g.signer.Store(signer)
 	g.routes = g.table()

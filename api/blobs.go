@@ -14,7 +14,7 @@ import (
 
 // getBlob sends a blob, or a part of it (end-2).
 func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
-	var blob blobstore.Blob
+	var blob stored
 	err := g.readDigest(w, r, func(v fsm.View) (err error) {
 		blob, err = visible(v, q.repository, q.digest)
 		return err
@@ -60,11 +60,12 @@ const redirectLifetime = 20 * time.Minute
 
 // redirect sends a client elsewhere for the bytes of a blob, if they can be had there. It is for GET alone: what is
 // signed for one method is refused for another.
-func (g *Registry) redirect(w *answer, r *http.Request, b blobstore.Blob) bool {
-	if g.elsewhere == nil || r.Method != http.MethodGet || b.Size == 0 {
+func (g *Registry) redirect(w *answer, r *http.Request, b stored) bool {
+	s, err := g.store(b.store)
+	if err != nil || s.Elsewhere == nil || r.Method != http.MethodGet || b.Size == 0 {
 		return false
 	}
-	to, err := g.elsewhere.Redirect(r.Context(), b, redirectLifetime)
+	to, err := s.Elsewhere.Redirect(r.Context(), b.Blob, redirectLifetime)
 	if err != nil { // then this node says what is wrong, or has the bytes all the same
 		g.log.Debug("no redirection", "digest", b.Digest.String(), "error", err)
 		return false
@@ -85,20 +86,20 @@ func describeBlob(w *answer, d digest.Digest) {
 // visible is a blob that a repository may see.
 //
 // It fails with fsm.ErrBlobUnknown.
-func visible(v fsm.View, repository string, d digest.Digest) (blobstore.Blob, error) {
+func visible(v fsm.View, repository string, d digest.Digest) (stored, error) {
 	packed, err := fsm.Pack(d)
 	if err != nil {
-		return blobstore.Blob{}, err
+		return stored{}, err
 	}
 	link, err := v.Link(repository, packed)
 	if err != nil {
-		return blobstore.Blob{}, err
+		return stored{}, err
 	}
 	record, known := v.Blob(link.Store, packed)
 	if !known {
-		return blobstore.Blob{}, fmt.Errorf("%w: %s", errBlobUnknown, d)
+		return stored{}, fmt.Errorf("%w: %s", errBlobUnknown, d)
 	}
-	blob := blobstore.Blob{Digest: d, Size: record.Size}
+	blob := stored{blobstore.Blob{Digest: d, Size: record.Size}, link.Store}
 	for _, c := range record.Copies {
 		if c.Held {
 			blob.Locations = append(blob.Locations, blobstore.Location{

@@ -112,7 +112,7 @@ func (c *members) open(self entry.Incarnation) *node {
 // restart makes the node's registry anew: it remembers nothing.
 func (n *node) restart() {
 	n.c.t.Helper()
-	registry, err := api.New(n.config, api.Deps{Proposer: requests{n}, Consistency: n, State: n.state, Blobs: n.store, Peers: others{n}, Pulls: &n.pulls})
+	registry, err := api.New(n.config, api.Deps{Proposer: requests{n}, Consistency: n, State: n.state, Stores: only(n.store, nil), Peers: others{n}, Pulls: &n.pulls})
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func (o others) Leader() (blobstore.Incarnation, bool) {
 	return blobstore.Incarnation(o.c.nodes[0].self), o.self != o.c.nodes[0].self
 }
 
-func (o others) FindUpload(ctx context.Context, id blobstore.UploadID) (blobstore.Incarnation, blobstore.Upload, error) {
+func (o others) FindUpload(ctx context.Context, _ string, id blobstore.UploadID) (blobstore.Incarnation, blobstore.Upload, error) {
 	o.asked.Add(1)
 	result := blobstore.ErrUploadUnknown
 	var owner blobstore.Incarnation

@@ -70,5 +70,5 @@ func (g *Registry) takeRest(w *answer, r *http.Request, q request, c *commit, u 
 
 // verify has the store verify an upload, which is finished then.
 func (g *Registry) verify(w *answer, r *http.Request, u upload, d digest.Digest) (int64, error) {
-	return alive(w, r, func(ctx context.Context) (int64, error) { return g.blobs.Finish(ctx, u.id, d) })
+	return alive(w, r, func(ctx context.Context) (int64, error) { return u.store.Blobs.Finish(ctx, u.id, d) })
 }

@@ -83,6 +83,7 @@ func meanings() []meaning {
 		{errBusy, http.StatusTooManyRequests, codeTooManyRequests},
 		{fsm.ErrOutcomeUnknown, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrStampTooOld, http.StatusServiceUnavailable, codeUnavailable},
+		{fsm.ErrWrongStore, http.StatusServiceUnavailable, codeUnavailable}, // it has moved meanwhile
 		{fsm.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrUnreachable, http.StatusServiceUnavailable, codeUnavailable},

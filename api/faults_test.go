@@ -130,7 +130,7 @@ func (w *world) over(open func(context.Context, blobstore.Blob) (blobstore.Reade
 	w.t.Helper()
 	c := api.DefaultConfig()
 	c.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
-	g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: faulty{w.blobs, open}})
+	g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(faulty{w.blobs, open}, nil)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

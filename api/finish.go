@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -22,7 +23,12 @@ func (g *Registry) finishUpload(w *answer, r *http.Request, q request, u upload)
 	if err != nil {
 		return err
 	}
-	return g.finish(w, r, q, u, d)
+	err = g.finish(w, r, q, u, d)
+	if errors.Is(err, fsm.ErrWrongStore) { // the repository has come to be in another one since: there the client begins anew
+		g.removeUpload(r.Context(), u)
+		return fmt.Errorf("%w: its repository is in another store now", errUploadID)
+	}
+	return err
 }
 
 // finish takes the body of a request and makes a blob of an upload. A PUT that is repeated, because its answer
@@ -37,29 +43,29 @@ func (g *Registry) finish(w *answer, r *http.Request, q request, u upload, d dig
 		return unavailable(err) // the client has gone, or another PUT of this upload takes its time
 	}
 	defer c.leave()
-	if err := g.store(w, r, q, c, u, d, offset); err != nil {
+	if err := g.makeBlob(w, r, q, c, u, d, offset); err != nil {
 		return err
 	}
-	g.endUpload(r.Context(), u.id)
+	g.endUpload(r.Context(), u)
 	return created(w, blobPath(q.repository, d), d)
 }
 
 // endUpload gives the bytes of a finished upload up, whether its client waits or not. The blob is there
 // whatever becomes of them.
-func (g *Registry) endUpload(ctx context.Context, id blobstore.UploadID) {
+func (g *Registry) endUpload(ctx context.Context, u upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
 	defer cancel()
 	now, err := g.now()
 	if err == nil {
-		err = g.blobs.EndUpload(ctx, id, blobstore.Time(now))
+		err = u.store.Blobs.EndUpload(ctx, u.id, blobstore.Time(now))
 	}
 	if err != nil {
-		g.log.Warn("upload of a stored blob is left behind", "upload", id.String(), "error", err)
+		g.log.Warn("upload of a stored blob is left behind", "store", u.store.Name, "upload", u.id.String(), "error", err)
 	}
 }
 
-// store makes a blob of an upload, or repeats to propose the one that was made of it.
-func (g *Registry) store(w *answer, r *http.Request, q request, c *commit, u upload, d digest.Digest, offset int64) error {
+// makeBlob makes a blob of an upload, or repeats to propose the one that was made of it.
+func (g *Registry) makeBlob(w *answer, r *http.Request, q request, c *commit, u upload, d digest.Digest, offset int64) error {
 	if c.is(q.repository, d) {
 		_, err := alive(w, r, func(ctx context.Context) (struct{}, error) { return struct{}{}, g.propose(ctx, c) })
 		if err == nil || !isSpent(err) {
@@ -71,22 +77,22 @@ func (g *Registry) store(w *answer, r *http.Request, q request, c *commit, u upl
 		return err
 	}
 	_, err = alive(w, r, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, g.commit(ctx, c, q.repository, u.id, d, size)
+		return struct{}{}, g.commit(ctx, c, q.repository, u, d, size)
 	})
 	return err
 }
 
-// commit makes copies of what was verified and records them (GC R6, R10, R15).
-func (g *Registry) commit(ctx context.Context, c *commit, repository string, id blobstore.UploadID, d digest.Digest, size int64) error {
+// commit makes copies of what was verified and records them, in the store in which they are (GC R6, R10, R15).
+func (g *Registry) commit(ctx context.Context, c *commit, repository string, u upload, d digest.Digest, size int64) error {
 	packed, err := fsm.Pack(d)
 	if err != nil {
 		return err
 	}
-	cmd := fsm.BlobStored{Repository: repository, Digest: packed, Size: size}
-	err = g.publish(ctx, &cmd, id)
+	cmd := fsm.BlobStored{Repository: repository, Store: u.store.Name, Digest: packed, Size: size}
+	err = g.publish(ctx, &cmd, u)
 	if errors.Is(err, blobstore.ErrUploadNotFinished) { // the store has forgotten it among a thousand others
-		if _, err = g.blobs.Finish(ctx, id, d); err == nil {
-			err = g.publish(ctx, &cmd, id)
+		if _, err = u.store.Blobs.Finish(ctx, u.id, d); err == nil {
+			err = g.publish(ctx, &cmd, u)
 		}
 	}
 	if err != nil {
@@ -99,15 +105,15 @@ func (g *Registry) commit(ctx context.Context, c *commit, repository string, id 
 // publish makes copies of what was verified, and puts them into the command with their stamp. That is taken after
 // a round and before any file gets its name: a copy that is older than its stamp could be swept before it is
 // recorded (GC R10).
-func (g *Registry) publish(ctx context.Context, cmd *fsm.BlobStored, id blobstore.UploadID) error {
+func (g *Registry) publish(ctx context.Context, cmd *fsm.BlobStored, u upload) error {
 	err := g.readNew(ctx, func(v fsm.View) error {
-		cmd.Stamp, cmd.Store = v.Time(), storeOf(v, cmd.Repository)
+		cmd.Stamp = v.Time()
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	locations, err := g.blobs.Publish(ctx, id)
+	locations, err := u.store.Blobs.Publish(ctx, u.id)
 	if err != nil {
 		return err
 	}
@@ -128,14 +134,6 @@ func (g *Registry) propose(ctx context.Context, c *commit) error {
 func isSpent(err error) bool {
 	var refused *fsm.Refusal
 	return errors.As(err, &refused) || errors.Is(err, fsm.ErrOutcomeUnknown)
-}
-
-// storeOf is the store of a repository, or the one of its first write.
-func storeOf(v fsm.View, repository string) string {
-	if r, err := v.Repository(repository); err == nil {
-		return r.Store
-	}
-	return fsm.DefaultStore
 }
 
 // created answers 201 with where the content is.

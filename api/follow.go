@@ -22,17 +22,17 @@ type following struct {
 	registry   *Registry
 	ctx        context.Context //nolint:containedctx // that of the request, which the stream is for
 	repository string
-	blob       blobstore.Blob
+	blob       stored
 	rest       span
 	looks      int // since the last byte
 }
 
 // openBlob opens a part of a blob. Copies that have moved since the record was read are looked for in the
 // newest one (GC R14), also in mid-stream.
-func (g *Registry) openBlob(ctx context.Context, repository string, blob blobstore.Blob, part span) (blobstore.Reader, error) {
+func (g *Registry) openBlob(ctx context.Context, repository string, blob stored, part span) (blobstore.Reader, error) {
 	f := &following{registry: g, ctx: ctx, repository: repository, blob: blob, rest: part, looks: 1}
 	var err error
-	f.Reader, err = g.blobs.Open(ctx, blob, part.offset, part.length)
+	f.Reader, err = g.open(ctx, blob, part)
 	for errors.Is(err, blobstore.ErrCopyUnknown) {
 		if f.looks == maxLooks { // it has a record: this is no 404
 			return nil, unavailable(fmt.Errorf("open blob %s: %w", blob.Digest, err))
@@ -40,7 +40,7 @@ func (g *Registry) openBlob(ctx context.Context, repository string, blob blobsto
 		if err := f.renew(); err != nil {
 			return nil, err
 		}
-		f.Reader, err = g.blobs.Open(ctx, f.blob, part.offset, part.length)
+		f.Reader, err = g.open(ctx, f.blob, part)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open blob %s: %w", blob.Digest, err)
@@ -98,7 +98,7 @@ func (f *following) elsewhere(err error) bool {
 			return false
 		}
 		var stream blobstore.Reader
-		if stream, err = f.registry.blobs.Open(f.ctx, f.blob, f.rest.offset, f.rest.length); err == nil {
+		if stream, err = f.registry.open(f.ctx, f.blob, f.rest); err == nil {
 			_ = f.Close() // it has ended already
 			f.Reader = stream
 			return true

@@ -67,7 +67,7 @@ func TestPullOutlivesItsCopies(t *testing.T) {
 		store := &moving{Store: w.blobs, piece: 5, cause: cause}
 		c := api.DefaultConfig()
 		c.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
-		g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: store})
+		g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(store, nil)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -131,6 +131,18 @@ func (w *world) pass(d time.Duration) {
 
 func self() entry.Incarnation { return entry.Incarnation{1} }
 
+// single is a registry with one store.
+type single struct{ store api.Store }
+
+// only is the default store alone.
+func only(blobs blobstore.Store, e api.Elsewhere) api.Stores {
+	return single{store: api.Store{Name: fsm.DefaultStore, Blobs: blobs, Elsewhere: e}}
+}
+
+func (s single) Store(name string) (api.Store, bool) { return s.store, name == s.store.Name }
+
+func (s single) Route(string) string { return s.store.Name }
+
 // newWorld is an empty registry of one node.
 func newWorld(t testing.TB) *world {
 	t.Helper()
@@ -148,7 +160,7 @@ func newWorld(t testing.TB) *world {
 	propose(w, fsm.NodeJoined{Incarnation: self()})
 	config := api.DefaultConfig()
 	config.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
-	w.Registry, err = api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: state, Blobs: blobs})
+	w.Registry, err = api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: state, Stores: only(blobs, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func encrypt(t *testing.T, w *world, store blobstore.Store, two bool, change fun
 	if change != nil {
 		change(&c)
 	}
-	g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: store})
+	g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(store, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

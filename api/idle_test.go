@@ -25,7 +25,7 @@ func (w *world) serve(store blobstore.Store) *httptest.Server {
 	w.t.Helper()
 	c := api.DefaultConfig()
 	c.UploadKeys, c.Idle = [][]byte{[]byte("a key of tests, long enough")}, idle
-	g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: store})
+	g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(store, nil)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

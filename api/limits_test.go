@@ -17,7 +17,7 @@ func (w *world) limited(change func(c *api.Config)) {
 	c := api.DefaultConfig()
 	c.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
 	change(&c)
-	g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: w.blobs})
+	g, err := api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(w.blobs, nil)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

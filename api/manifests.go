@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -13,7 +12,7 @@ import (
 type found struct {
 	fsm.Manifest
 	body []byte
-	blob blobstore.Blob
+	blob stored
 }
 
 // find returns the manifest that a request names.

@@ -111,7 +111,7 @@ func TestHeadManifestNeedsNoStore(t *testing.T) {
 	}
 	config := api.DefaultConfig()
 	config.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
-	g, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: unused{}})
+	g, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(unused{}, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

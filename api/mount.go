@@ -14,8 +14,8 @@ import (
 const maxSources = 16
 
 // mount makes a blob of another repository visible in this one (end-11). It is not done, and the client is
-// to upload, if no repository has the blob.
-func (g *Registry) mount(w *answer, r *http.Request, q request, text, from string) (done bool, err error) {
+// to upload, if no repository of the same store has the blob.
+func (g *Registry) mount(w *answer, r *http.Request, q request, store, text, from string) (done bool, err error) {
 	d, err := oci.ParseDigest(text)
 	if err != nil {
 		return false, err
@@ -26,7 +26,7 @@ func (g *Registry) mount(w *answer, r *http.Request, q request, text, from strin
 	}
 	sources := []string{from}
 	if from == "" {
-		if sources, err = g.sources(r.Context(), packed); err != nil {
+		if sources, err = g.sources(r.Context(), store, packed); err != nil {
 			return false, err
 		}
 	}
@@ -34,7 +34,7 @@ func (g *Registry) mount(w *answer, r *http.Request, q request, text, from strin
 		if oci.ValidateRepository(source) != nil {
 			continue // it has no blob
 		}
-		_, err := do(r.Context(), g.proposer, fsm.Mount{From: source, To: q.repository, Digest: packed, Store: fsm.DefaultStore})
+		_, err := do(r.Context(), g.proposer, fsm.Mount{From: source, To: q.repository, Digest: packed, Store: store})
 		switch {
 		case err == nil:
 			return true, created(w, blobPath(q.repository, d), d)
@@ -45,10 +45,10 @@ func (g *Registry) mount(w *answer, r *http.Request, q request, text, from strin
 	return false, nil
 }
 
-// sources lists repositories that have a blob.
-func (g *Registry) sources(ctx context.Context, d fsm.Digest) (all []string, err error) {
+// sources lists repositories of a store that have a blob.
+func (g *Registry) sources(ctx context.Context, store string, d fsm.Digest) (all []string, err error) {
 	err = g.readNew(ctx, func(v fsm.View) error {
-		for _, repository := range v.LinkedIn(fsm.DefaultStore, d, "", maxSources) {
+		for _, repository := range v.LinkedIn(store, d, "", maxSources) {
 			if _, err := v.Link(repository, d); err == nil {
 				all = append(all, repository)
 			}

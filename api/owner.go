@@ -27,6 +27,9 @@ func (g *Registry) atOwner(h uploadHandler) handler {
 			}
 			defer leave()
 		}
+		if u.store, err = g.storeFor(q.repository); err != nil {
+			return err
+		}
 		owner, err := g.ownerOf(w, r, u)
 		if err != nil {
 			return err
@@ -61,11 +64,11 @@ func (g *Registry) ownerOf(w *answer, r *http.Request, u upload) (blobstore.Inca
 	case isFirst(r):
 		return self, nil
 	}
-	_, err := g.blobs.Upload(r.Context(), u.id)
+	_, err := u.store.Blobs.Upload(r.Context(), u.id)
 	if !errors.Is(err, blobstore.ErrUploadUnknown) {
 		return self, nil // what is wrong with it, if something is, its handler says
 	}
-	owner, _, err := g.peers.FindUpload(r.Context(), u.id)
+	owner, _, err := g.peers.FindUpload(r.Context(), u.store.Name, u.id)
 	switch {
 	case err == nil:
 		return owner, nil

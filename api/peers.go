@@ -18,10 +18,10 @@ type Peers interface {
 	Self() blobstore.Incarnation
 	// Leader is another node that leads now, as far as this one knows.
 	Leader() (blobstore.Incarnation, bool)
-	// FindUpload asks all other nodes for an upload, a second at most. Of two that have it the longer wins.
+	// FindUpload asks all other nodes for an upload to a store, a second at most. Of two that have it the longer wins.
 	//   - blobstore.ErrUploadUnknown if none of those that answered has it
 	//   - blobstore.ErrUploadEnded if one knows that it has ended, and none has it
-	FindUpload(ctx context.Context, id blobstore.UploadID) (owner blobstore.Incarnation, u blobstore.Upload, err error)
+	FindUpload(ctx context.Context, store string, id blobstore.UploadID) (owner blobstore.Incarnation, u blobstore.Upload, err error)
 	// Silence is how long another node has not answered, as far as this one knows.
 	Silence(of blobstore.Incarnation) time.Duration
 	// Forward has the registry of another node answer r, through its Forwarded: status, headers and body, and

@@ -30,7 +30,7 @@ func TestPullsAreCounted(t *testing.T) {
 	c := api.DefaultConfig()
 	c.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
 	var err error
-	w.Registry, err = api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: w.blobs, Pulls: counted})
+	w.Registry, err = api.New(c, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(w.blobs, nil), Pulls: counted})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -65,16 +66,34 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 //
 // It fails with blobstore.ErrNoSpace if this node's disk is full: the state grows on it too.
 func (g *Registry) record(w *answer, r *http.Request, cmd fsm.PutManifest, d digest.Digest, content []byte) error {
-	if err := g.room(r.Context()); err != nil {
-		return err
-	}
 	_, err := alive(w, r, func(ctx context.Context) (struct{}, error) {
-		if err := g.place(ctx, &cmd, d, content); err != nil {
-			return struct{}{}, err
+		err := g.recordOnce(ctx, cmd, d, content)
+		if errors.Is(err, fsm.ErrWrongStore) { // the repository has begun in another one meanwhile, and is known now
+			err = g.recordOnce(ctx, cmd, d, content)
 		}
-		_, err := do(ctx, g.proposer, cmd)
 		return struct{}{}, err
 	})
+	return err
+}
+
+// recordOnce puts it into the store that the repository is in now.
+//
+// It fails with fsm.ErrWrongStore if that is another one when the state decides.
+func (g *Registry) recordOnce(ctx context.Context, cmd fsm.PutManifest, d digest.Digest, content []byte) error {
+	s, err := g.storeFor(cmd.Repository)
+	if err != nil {
+		return err
+	}
+	if err := g.room(ctx, s); err != nil {
+		return err
+	}
+	cmd.Store = s.Name
+	if len(content) <= maxInline {
+		cmd.Body = content
+	} else if err := g.storeBody(ctx, s, cmd.Repository, d, content); err != nil {
+		return err
+	}
+	_, err = do(ctx, g.proposer, cmd)
 	return err
 }
 
@@ -176,48 +195,33 @@ func sizeOf(annotations map[string]string) (n int) {
 	return n
 }
 
-// place puts the body of a manifest where it belongs: into the command, or into a blob (DESIGN 4).
-func (g *Registry) place(ctx context.Context, cmd *fsm.PutManifest, d digest.Digest, content []byte) error {
-	err := g.state.View(func(v fsm.View) error {
-		cmd.Store = storeOf(v, cmd.Repository)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if len(content) <= maxInline {
-		cmd.Body = content
-		return nil
-	}
-	return g.storeBody(ctx, cmd.Repository, d, content)
-}
-
-// storeBody makes a blob of a manifest's body, as if it had been uploaded.
-func (g *Registry) storeBody(ctx context.Context, repository string, d digest.Digest, content []byte) error {
+// storeBody makes a blob of a manifest's body, as if it had been uploaded (DESIGN 4).
+func (g *Registry) storeBody(ctx context.Context, s Store, repository string, d digest.Digest, content []byte) error {
 	now, err := g.now()
 	if err != nil {
 		return err
 	}
-	id, at := newUpload(now, d.Algorithm()).id, blobstore.Time(now)
-	if err := g.blobs.CreateUpload(ctx, id, d.Algorithm(), at); err != nil {
+	u, at := newUpload(now, d.Algorithm()), blobstore.Time(now)
+	u.store = s
+	if err := s.Blobs.CreateUpload(ctx, u.id, d.Algorithm(), at); err != nil {
 		return fmt.Errorf("store manifest %s: %w", d, err)
 	}
-	defer g.removeUpload(ctx, id)
-	if _, err := g.blobs.Append(ctx, id, 0, bytes.NewReader(content), at); err != nil {
+	defer g.removeUpload(ctx, u)
+	if _, err := s.Blobs.Append(ctx, u.id, 0, bytes.NewReader(content), at); err != nil {
 		return fmt.Errorf("store manifest %s: %w", d, err)
 	}
-	size, err := g.blobs.Finish(ctx, id, d)
+	size, err := s.Blobs.Finish(ctx, u.id, d)
 	if err != nil {
 		return fmt.Errorf("store manifest %s: %w", d, err)
 	}
-	return g.commit(ctx, &commit{}, repository, id, d, size)
+	return g.commit(ctx, &commit{}, repository, u, d, size)
 }
 
 // removeUpload leaves nothing of an upload that nobody will come back to, whether its client waits or not.
-func (g *Registry) removeUpload(ctx context.Context, id blobstore.UploadID) {
+func (g *Registry) removeUpload(ctx context.Context, u upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
 	defer cancel()
-	if err := g.blobs.RemoveUpload(ctx, id); err != nil {
-		g.log.Warn("upload is left behind", "upload", id.String(), "error", err)
+	if err := u.store.Blobs.RemoveUpload(ctx, u.id); err != nil {
+		g.log.Warn("upload is left behind", "store", u.store.Name, "upload", u.id.String(), "error", err)
 	}
 }

@@ -220,7 +220,7 @@ func TestConfig(t *testing.T) {
 		config := api.DefaultConfig()
 		config.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
 		change(&config)
-		if _, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: w.blobs}); err == nil {
+		if _, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(w.blobs, nil)}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

@@ -32,7 +32,7 @@ func TestRedirect(t *testing.T) {
 	w, e := newWorld(t), &elsewhere{}
 	config := api.DefaultConfig()
 	config.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
-	registry, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Blobs: w.blobs, Elsewhere: e})
+	registry, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(w.blobs, e)})
 	if err != nil {
 		t.Fatal(err)
 	}

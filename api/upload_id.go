@@ -22,6 +22,8 @@ type upload struct {
 	begun     int64                 // state time of its POST
 	algorithm digest.Algorithm
 	offset    int64 // how many bytes were there. If there were some, an upload that its owner does not know is lost, not new
+
+	store Store // of the repository, as the request finds it; it does not stand in the Location
 }
 
 // The layout of an id: version, flags, upload id, owner, state time, offset, MAC; in base64 for URLs.

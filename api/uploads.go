@@ -24,15 +24,18 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 	if err := g.writable(r.Context()); err != nil {
 		return err
 	}
+	s, err := g.storeFor(q.repository)
+	if err != nil {
+		return err
+	}
 	query := r.URL.Query()
 	if query.Has("mount") {
-		if done, err := g.mount(w, r, q, query.Get("mount"), query.Get("from")); done || err != nil {
+		if done, err := g.mount(w, r, q, s.Name, query.Get("mount"), query.Get("from")); done || err != nil {
 			return err
 		}
 	}
 	algorithm := digest.SHA256
 	var whole digest.Digest
-	var err error
 	if query.Has("digest-algorithm") {
 		if algorithm, err = oci.ParseAlgorithm(query.Get("digest-algorithm")); err != nil {
 			return err
@@ -44,7 +47,7 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 		}
 		algorithm = whole.Algorithm()
 	}
-	if err := g.room(r.Context()); err != nil { // most clients send the bytes before they read why these are refused
+	if err := g.room(r.Context(), s); err != nil { // most clients send the bytes before they read why these are refused
 		return err
 	}
 	now, err := g.now()
@@ -52,20 +55,11 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 		return err
 	}
 	u := newUpload(now, algorithm)
+	u.store = s
 	if whole != "" {
 		return g.storeWhole(w, r, q, u, whole)
 	}
 	return g.accepted(w, q, u, 0, http.StatusAccepted)
-}
-
-// room fails with blobstore.ErrNoSpace if this node's disk is so full that what is left is for its log and state.
-func (g *Registry) room(ctx context.Context) error {
-	u, err := g.blobs.Usage(ctx)
-	if err == nil && u.Full() {
-		err = fmt.Errorf("%w: the disk is used to %d %%, and pushes are taken below %d %%: make room there; pulls and deletes go on",
-			blobstore.ErrNoSpace, u.Percent(), blobstore.FullFrom)
-	}
-	return err
 }
 
 // storeWhole takes a whole blob. If that fails nothing is left of it: its client was told of no upload.
@@ -77,7 +71,7 @@ func (g *Registry) storeWhole(w *answer, r *http.Request, q request, u upload, d
 	defer leave()
 	err = g.finish(w, r, q, u, d)
 	if err != nil {
-		g.removeUpload(r.Context(), u.id)
+		g.removeUpload(r.Context(), u)
 	}
 	return err
 }
@@ -111,7 +105,7 @@ func (g *Registry) progress(w *answer, q request, u upload, offset int64) {
 //
 // It fails with errUploadID, or the store's errors.
 func (g *Registry) ensure(ctx context.Context, u upload) (blobstore.Upload, error) {
-	state, err := g.blobs.Upload(ctx, u.id)
+	state, err := u.store.Blobs.Upload(ctx, u.id)
 	if !errors.Is(err, blobstore.ErrUploadUnknown) {
 		return state, err
 	}
@@ -122,11 +116,11 @@ func (g *Registry) ensure(ctx context.Context, u upload) (blobstore.Upload, erro
 	if u.offset > 0 || time.Duration(now-u.begun) > silence {
 		return blobstore.Upload{}, fmt.Errorf("%w: what was there of it is lost or was silent for too long", errUploadID)
 	}
-	err = g.blobs.CreateUpload(ctx, u.id, u.algorithm, blobstore.Time(now))
+	err = u.store.Blobs.CreateUpload(ctx, u.id, u.algorithm, blobstore.Time(now))
 	if err != nil && !errors.Is(err, blobstore.ErrUploadExists) {
 		return blobstore.Upload{}, err
 	}
-	return g.blobs.Upload(ctx, u.id)
+	return u.store.Blobs.Upload(ctx, u.id)
 }
 
 // appendUpload takes the next bytes of an upload (end-5).
@@ -156,7 +150,7 @@ func (g *Registry) take(w *answer, r *http.Request, q request, u upload, offset 
 		return 0, err
 	}
 	end, err = alive(w, r, func(ctx context.Context) (int64, error) {
-		return g.blobs.Append(ctx, u.id, offset, chunkBody(w, r), blobstore.Time(now))
+		return u.store.Blobs.Append(ctx, u.id, offset, chunkBody(w, r), blobstore.Time(now))
 	})
 	if other, ok := errors.AsType[*blobstore.OffsetError](err); ok {
 		g.progress(w, q, u, other.Offset)
@@ -183,7 +177,7 @@ func (g *Registry) cancelUpload(w *answer, r *http.Request, _ request, u upload)
 	if err != nil {
 		return err
 	}
-	if err := g.blobs.EndUpload(r.Context(), u.id, blobstore.Time(now)); err != nil {
+	if err := u.store.Blobs.EndUpload(r.Context(), u.id, blobstore.Time(now)); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -60,7 +60,7 @@ func TestPushBeginsDuringAnElection(t *testing.T) {
 			c := api.DefaultConfig()
 			c.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
 			var err error
-			w.Registry, err = api.New(c, api.Deps{Proposer: w.proposer, Consistency: electing{time.Now().Add(test.election)}, State: w.state, Blobs: w.blobs})
+			w.Registry, err = api.New(c, api.Deps{Proposer: w.proposer, Consistency: electing{time.Now().Add(test.election)}, State: w.state, Stores: only(w.blobs, nil)})
 			if err != nil {
 				t.Fatal(err)
 			}

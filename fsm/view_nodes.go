@@ -51,6 +51,9 @@ func (v View) Held(i entry.Incarnation) (all Held) {
 	return all
 }
 
+// HeldIn returns what is recorded of a store on a node, or, for the zero incarnation, in its bucket.
+func (v View) HeldIn(i entry.Incarnation, store string) Held { return v.held(i, store) }
+
 // On returns blobs that have a location on a node, from the one behind after on, n at most.
 func (v View) On(i entry.Incarnation, after BlobName, n int) []BlobName {
 	return v.blobsOf(on, i, after, n)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/seed-16d79997/zot/blobstore"
 )
@@ -14,8 +15,8 @@ import (
 // already, nothing is done; one that a crash left half is gone on with. Only who knows that this node never
 // had a store there may call it: a store that is missing is offline, not new.
 //
-// It returns a *ForeignError (is ErrForeign) if it is another incarnation's store, and ErrNotEmpty if it
-// has blobs but no marker.
+// It returns a *ForeignError (is ErrForeign) if it is another incarnation's store or has another name, and ErrNotEmpty
+// if it has blobs but no marker.
 func Create(c Config) error {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("create store: %w", err)
@@ -25,12 +26,12 @@ func Create(c Config) error {
 		return fmt.Errorf("create store: %w", err)
 	}
 	files := c.files(root)
-	err = checkMarker(files, c.Incarnation)
+	err = checkMarker(files, c.marker())
 	if errors.Is(err, blobstore.ErrOffline) {
-		err = begin(files, c.Incarnation)
+		err = begin(files, c.marker())
 	}
 	if err == nil {
-		err = syncParent(c.Dir)
+		err = syncParents(c.Dir)
 	}
 	if err = errors.Join(err, root.Close()); err != nil {
 		return fmt.Errorf("create store %s: %w", c.Dir, err)
@@ -40,7 +41,7 @@ func Create(c Config) error {
 
 // begin fills an empty directory. The marker is last and renamed into place: while it is not there, nobody
 // takes what is there for a store.
-func begin(files Files, i blobstore.Incarnation) error {
+func begin(files Files, m marker) error {
 	dirs := []string{copiesDir, uploadsDir}
 	for shard := range shards {
 		dirs = append(dirs, shardName(shard))
@@ -62,19 +63,40 @@ func begin(files Files, i blobstore.Incarnation) error {
 	if err := files.SyncDir(copiesDir); err != nil {
 		return err
 	}
-	if err := writeFile(files, markerName, encodeMarker(i), true); err != nil {
+	if err := writeFile(files, markerName, m.encode(), true); err != nil {
 		return err
 	}
 	return files.SyncDir(".")
 }
 
-// syncParent makes the name of the store's directory itself durable.
-func syncParent(dir string) error {
-	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+// syncParents makes the name of the store's directory itself durable, and those of the directories above it, which may have
+// been made with it: one that vanished with the power would take all copies along.
+func syncParents(dir string) error {
+	path, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(parent.Sync(), parent.Close())
+	for above := filepath.Dir(path); ; above = filepath.Dir(above) {
+		err := syncDir(above)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // not ours, so it was there before us
+		}
+		if err != nil || above == filepath.Dir(above) {
+			return err
+		}
+	}
+}
+
+func syncDir(path string) error {
+	f, err := os.Open(path) //nolint:gosec // above the store
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if errors.Is(err, syscall.EINVAL) {
+		err = nil // a file system that has no such thing, above the one that the store is on
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Clear empties the store of an incarnation that the replicated state says is dropped (GC R19), so that
@@ -91,7 +113,7 @@ func Clear(c Config) error {
 		return fmt.Errorf("clear store: %w", err)
 	}
 	files := c.files(root)
-	err = checkMarker(files, c.Incarnation)
+	err = checkMarker(files, c.marker())
 	switch {
 	case errors.Is(err, blobstore.ErrOffline):
 		err = nil

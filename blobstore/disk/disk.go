@@ -35,6 +35,7 @@ import (
 type Config struct {
 	Dir         string
 	Incarnation blobstore.Incarnation
+	Name        string // of the store, where a node has several
 	// Files returns what the store does its I/O through; nil stands for SystemFiles.
 	Files func(*os.Root) Files
 	// Suspect is told of a copy that is gone, or not what was published, whoever came upon it; nil tells nobody.
@@ -48,6 +49,8 @@ func (c Config) suspect(id blobstore.CopyID) {
 	}
 }
 
+func (c Config) marker() marker { return marker{c.Incarnation, c.Name} }
+
 func (c Config) files(root *os.Root) Files {
 	if c.Files != nil {
 		return c.Files(root)
@@ -57,12 +60,12 @@ func (c Config) files(root *os.Root) Files {
 
 // Store is a blobstore.Store in a directory.
 type Store struct {
-	root        *os.Root
-	files       Files
-	incarnation blobstore.Incarnation
-	suspect     func(blobstore.CopyID)
-	chunks      *buffers // for a whole chunk
-	pieces      *buffers // for what an Append has read and not written, smaller, for slow clients hold it long
+	root    *os.Root
+	files   Files
+	marker  marker
+	suspect func(blobstore.CopyID)
+	chunks  *buffers // for a whole chunk
+	pieces  *buffers // for what an Append has read and not written, smaller, for slow clients hold it long
 
 	mu      sync.Mutex
 	uploads map[blobstore.UploadID]*upload // at work, or with their hash in memory
@@ -75,7 +78,7 @@ var _ blobstore.Store = (*Store)(nil)
 // Open opens a store that Create has made. Its cost does not depend on what is in it.
 //
 // It returns blobstore.ErrOffline if the directory or its marker is not there, a *ForeignError (is
-// ErrForeign) if the store is another incarnation's, and ErrMarker if the marker cannot be read.
+// ErrForeign) if the store is another incarnation's or has another name, and ErrMarker if the marker cannot be read.
 func Open(c Config) (*Store, error) {
 	root, err := os.OpenRoot(c.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -85,29 +88,29 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		root:        root,
-		files:       c.files(root),
-		incarnation: c.Incarnation,
-		suspect:     c.suspect,
-		chunks:      newBuffers(blobstore.ChunkSize),
-		pieces:      newBuffers(pieceSize),
-		uploads:     map[blobstore.UploadID]*upload{},
+		root:    root,
+		files:   c.files(root),
+		marker:  c.marker(),
+		suspect: c.suspect,
+		chunks:  newBuffers(blobstore.ChunkSize),
+		pieces:  newBuffers(pieceSize),
+		uploads: map[blobstore.UploadID]*upload{},
 	}
-	if err := checkMarker(s.files, c.Incarnation); err != nil {
+	if err := checkMarker(s.files, s.marker); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", c.Dir, err), root.Close())
 	}
 	return s, nil
 }
 
 // Incarnation is that of the marker.
-func (s *Store) Incarnation() blobstore.Incarnation { return s.incarnation }
+func (s *Store) Incarnation() blobstore.Incarnation { return s.marker.incarnation }
 
 // Check reads the marker again. It returns blobstore.ErrOffline, or as Open does.
 func (s *Store) Check(context.Context) error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	return s.fault("check store", checkMarker(s.files, s.incarnation))
+	return s.fault("check store", checkMarker(s.files, s.marker))
 }
 
 // Close ends the use of the directory. Calls under way may fail with blobstore.ErrClosed; what they had

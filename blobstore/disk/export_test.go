@@ -14,10 +14,14 @@ func (s *Store) InMemory() int {
 	return len(s.uploads)
 }
 
-// EncodeMarker and DecodeMarker are the marker's file.
-func EncodeMarker(i blobstore.Incarnation) []byte { return encodeMarker(i) }
+// EncodeMarker is the marker's file.
+func EncodeMarker(i blobstore.Incarnation, name string) []byte { return marker{i, name}.encode() }
 
-func DecodeMarker(b []byte) (blobstore.Incarnation, error) { return decodeMarker(b) }
+// DecodeMarker is its inverse.
+func DecodeMarker(b []byte) (blobstore.Incarnation, string, error) {
+	m, err := decodeMarker(b)
+	return m.incarnation, m.name, err
+}
 
 // SampleState is the file of an upload that grew to each of the sizes in turn.
 func SampleState(id blobstore.UploadID, sizes ...int64) []byte {

@@ -21,7 +21,7 @@ func (s *Store) fault(doing string, err error) error {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%s: %w: %w", doing, blobstore.ErrNoSpace, err)
 	case isFault(err) && !errors.Is(err, blobstore.ErrOffline):
-		if lost := checkMarker(s.files, s.incarnation); lost != nil && !errors.Is(lost, os.ErrClosed) {
+		if lost := checkMarker(s.files, s.marker); lost != nil && !errors.Is(lost, os.ErrClosed) {
 			return fmt.Errorf("%s: %w: %w: %w", doing, blobstore.ErrOffline, err, lost)
 		}
 	}
@@ -30,7 +30,7 @@ func (s *Store) fault(doing string, err error) error {
 
 // missing is what a name that is not there means: nothing is known of it, or the store is offline.
 func (s *Store) missing(doing string, unknown error) error {
-	if err := checkMarker(s.files, s.incarnation); err != nil {
+	if err := checkMarker(s.files, s.marker); err != nil {
 		return s.fault(doing, err)
 	}
 	return fmt.Errorf("%s: %w", doing, unknown)
@@ -42,7 +42,7 @@ func (s *Store) damaged(id blobstore.CopyID, chunk int64, cause error) error {
 	if isFault(cause) && !isRot(cause) || errors.Is(cause, os.ErrClosed) {
 		return s.fault("read copy", cause)
 	}
-	if err := checkMarker(s.files, s.incarnation); err != nil {
+	if err := checkMarker(s.files, s.marker); err != nil {
 		return s.fault("read copy", errors.Join(err, cause))
 	}
 	if errors.Is(cause, io.EOF) {

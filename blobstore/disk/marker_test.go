@@ -30,6 +30,10 @@ func TestWhoseStoreItIs(t *testing.T) {
 			t.Helper()
 			must(t, disk.Create(disk.Config{Dir: dir, Incarnation: other}))
 		}, disk.ErrForeign, disk.ErrForeign},
+		"another of mine": {func(t *testing.T, dir string) {
+			t.Helper()
+			must(t, disk.Create(disk.Config{Dir: dir, Incarnation: mine, Name: "/a"}))
+		}, disk.ErrForeign, disk.ErrForeign},
 		"a rotten one":   {func(t *testing.T, dir string) { t.Helper(); rotten(t, dir, mine) }, disk.ErrMarker, disk.ErrMarker},
 		"a lost marker":  {func(t *testing.T, dir string) { t.Helper(); markerless(t, dir, mine) }, blobstore.ErrOffline, disk.ErrNotEmpty},
 		"other business": {func(t *testing.T, dir string) { t.Helper(); must(t, os.Mkdir(filepath.Join(dir, "node"), 0o700)) }, blobstore.ErrOffline, nil},

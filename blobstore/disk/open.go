@@ -50,7 +50,7 @@ func (s *Store) Open(_ context.Context, b blobstore.Blob, offset, length int64) 
 // openCopy opens the file of this store's copy of a blob.
 func (s *Store) openCopy(b blobstore.Blob) (blobstore.CopyID, File, error) {
 	for _, l := range b.Locations {
-		if l.Incarnation != s.incarnation {
+		if l.Incarnation != s.marker.incarnation {
 			continue
 		}
 		f, err := s.files.OpenFile(copyName(l.Copy), os.O_RDONLY)

@@ -35,7 +35,7 @@ func (s *Store) Publish(ctx context.Context, id blobstore.UploadID) (at []blobst
 	if err := s.publish(ctx, u, done); err != nil {
 		return nil, s.fault("publish", err)
 	}
-	return []blobstore.Location{{Incarnation: s.incarnation, Copy: done.copy}}, nil
+	return []blobstore.Location{{Incarnation: s.marker.incarnation, Copy: done.copy}}, nil
 }
 
 // publish puts the sums in place first: a copy that can be seen has them.

@@ -10,13 +10,13 @@ import (
 
 // FuzzMarker: what is taken is what would be written.
 func FuzzMarker(f *testing.F) {
-	good := disk.EncodeMarker(blobstore.Incarnation{1, 2, 3})
+	good := disk.EncodeMarker(blobstore.Incarnation{1, 2, 3}, "/a")
 	f.Add(good)
 	f.Add(good[:len(good)-1])
 	f.Add(append(good, '\n'))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if i, err := disk.DecodeMarker(b); err == nil && !bytes.Equal(disk.EncodeMarker(i), b) {
+		if i, name, err := disk.DecodeMarker(b); err == nil && !bytes.Equal(disk.EncodeMarker(i, name), b) {
 			t.Errorf("%q is taken for the marker of %s", b, i)
 		}
 	})
@@ -68,11 +68,11 @@ func TestStateFolds(t *testing.T) {
 // TestFlippedBitsInRecords: no flipped bit is taken for another truth.
 func TestFlippedBitsInRecords(t *testing.T) {
 	t.Parallel()
-	marker := disk.EncodeMarker(blobstore.Incarnation{1})
+	marker := disk.EncodeMarker(blobstore.Incarnation{1}, "default")
 	state := disk.SampleState(blobstore.UploadID{7}, 3*blobstore.ChunkSize)
 	for bit := range 8 * max(len(marker), len(state)) {
 		if b := flipped(marker, bit); b != nil {
-			if _, err := disk.DecodeMarker(b); err == nil {
+			if _, _, err := disk.DecodeMarker(b); err == nil {
 				t.Errorf("marker with bit %d flipped is taken", bit)
 			}
 		}

@@ -33,7 +33,7 @@ func (s *Store) load(ctx context.Context, u *upload) error {
 		f, err = s.files.OpenFile(uploadName(u.id), os.O_RDONLY)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = nil, checkMarker(s.files, s.incarnation)
+		f, err = nil, checkMarker(s.files, s.marker)
 	}
 	if err != nil {
 		return s.fault("open upload", err)

@@ -44,7 +44,7 @@ func (s *Store) seal(u *upload) error {
 func (s *Store) onDisk(id blobstore.UploadID) (size int64, sealed bool, err error) {
 	f, err := s.files.OpenFile(uploadName(id), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, false, s.fault("open upload", checkMarker(s.files, s.incarnation))
+		return 0, false, s.fault("open upload", checkMarker(s.files, s.marker))
 	}
 	if err != nil {
 		return 0, false, s.fault("open upload", err)

@@ -19,46 +19,68 @@ const (
 	maxWait    = 2 * time.Minute // for a reader, who may have a slow client
 )
 
-// Handler answers what other nodes ask of this one: everything below /store/. Whoever reaches it must have
+// prefix is what all paths begin with. The name of a store follows, in which a slash is escaped.
+const prefix = "/store/"
+
+// Handler answers what other nodes ask of this one's stores: everything below /store/<name>/. Whoever reaches it must have
 // proved to be a node of the cluster. What is not understood is refused with 400; errors are answered as JSON
 // that the asking node turns into the same error.
-func (s *Store) Handler() http.Handler {
+//
+// A store that this node does not have is offline, so that whoever asks goes elsewhere: nothing may be learnt of its
+// copies (GC R13).
+func Handler(stores ...*Store) http.Handler {
+	byName := map[string]*Store{}
+	for _, s := range stores {
+		byName[s.name] = s
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /store/usage", s.answering(s.serveUsage))
-	mux.Handle("GET /store/uploads/{id}", s.answering(s.serveUpload))
-	mux.Handle("PATCH /store/uploads/{id}", s.answering(s.serveAppend))
-	mux.Handle("PUT /store/uploads/{id}", s.answering(s.serveFinish))
-	mux.Handle("POST /store/uploads/{id}", s.answering(s.servePublish))
-	mux.Handle("DELETE /store/uploads/{id}", s.answering(s.serveRemove))
-	mux.HandleFunc("GET /store/blobs/{digest}", s.serveBlob)
-	mux.HandleFunc("POST /store/fetch", s.serveFetch)
-	mux.Handle("/store/", s.answering(func(http.ResponseWriter, *http.Request) (any, error) {
-		return nil, fmt.Errorf("%w: there is nothing of this name", errBadRequest)
-	}))
-	return s.contained(mux)
+	handle := func(pattern string, serve func(s *Store, w http.ResponseWriter, r *http.Request)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of an answer before on this connection
+			name := r.PathValue("store")
+			s := byName[name]
+			if s == nil {
+				writeError(w, fmt.Errorf("%w: this node has no store %q", blobstore.ErrOffline, name))
+				return
+			}
+			s.contain(w, r, serve)
+		})
+	}
+	handle("GET /store/{store}/usage", answering((*Store).serveUsage))
+	handle("GET /store/{store}/uploads/{id}", answering((*Store).serveUpload))
+	handle("PATCH /store/{store}/uploads/{id}", answering((*Store).serveAppend))
+	handle("PUT /store/{store}/uploads/{id}", answering((*Store).serveFinish))
+	handle("POST /store/{store}/uploads/{id}", answering((*Store).servePublish))
+	handle("DELETE /store/{store}/uploads/{id}", answering((*Store).serveRemove))
+	handle("GET /store/{store}/blobs/{digest}", (*Store).serveBlob)
+	handle("POST /store/{store}/fetch", (*Store).serveFetch)
+	for _, other := range []string{"/store/{store}", "/store/{store}/"} {
+		handle(other, answering(func(*Store, http.ResponseWriter, *http.Request) (any, error) { return nil, errNoSuchName }))
+	}
+	mux.HandleFunc(prefix, func(w http.ResponseWriter, _ *http.Request) { writeError(w, errNoSuchName) })
+	return mux
 }
 
-// contained answers a request whose handler panics: net/http would cut the connection, and the node that asked would
+var errNoSuchName = fmt.Errorf("%w: there is nothing of this name", errBadRequest)
+
+// contain answers a request whose handler may panic: net/http would cut the connection, and the node that asked would
 // take this one for dead. Of an answer that has begun the rest must not come.
-func (s *Store) contained(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of an answer before on this connection
-		a := &answer{ResponseWriter: w}
-		defer func() {
-			p := recover()
-			switch {
-			case p == nil:
-			case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it so, and nobody wraps it
-				panic(p)
-			case a.begun:
-				s.log.Error("request of a node broke off", "method", r.Method, "path", r.URL.Path, "error", blobstore.Panicked(p))
-				panic(http.ErrAbortHandler)
-			default:
-				s.refuse(a, r, blobstore.Panicked(p))
-			}
-		}()
-		h.ServeHTTP(a, r)
-	})
+func (s *Store) contain(w http.ResponseWriter, r *http.Request, serve func(s *Store, w http.ResponseWriter, r *http.Request)) {
+	a := &answer{ResponseWriter: w}
+	defer func() {
+		p := recover()
+		switch {
+		case p == nil:
+		case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it so, and nobody wraps it
+			panic(p)
+		case a.begun:
+			s.log.Error("request of a node broke off", "method", r.Method, "path", r.URL.Path, "error", blobstore.Panicked(p))
+			panic(http.ErrAbortHandler)
+		default:
+			s.refuse(a, r, blobstore.Panicked(p))
+		}
+	}()
+	serve(s, a, r)
 }
 
 // answer is a ResponseWriter that knows whether it has begun.
@@ -83,26 +105,31 @@ func (a *answer) Write(p []byte) (int, error) {
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // answering writes what a function returns.
-func (s *Store) answering(f func(http.ResponseWriter, *http.Request) (any, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, err := f(w, r)
+func answering(f func(*Store, http.ResponseWriter, *http.Request) (any, error)) func(*Store, http.ResponseWriter, *http.Request) {
+	return func(s *Store, w http.ResponseWriter, r *http.Request) {
+		v, err := f(s, w, r)
 		if err != nil {
 			s.refuse(w, r, err)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(v) // whoever asked is gone then
-	})
+	}
 }
 
 func (s *Store) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	f, status := describe(err)
-	if status == http.StatusInternalServerError {
+	if status := writeError(w, err); status == http.StatusInternalServerError {
 		s.log.Error("request of a node failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
+}
+
+// writeError answers with an error, and returns the status of the answer.
+func writeError(w http.ResponseWriter, err error) int {
+	f, status := describe(err)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(f) // whoever asked is gone then
+	return status
 }
 
 func (s *Store) serveUsage(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -39,7 +39,7 @@ func TestSilence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		other := &answering{}
-		s, err := replicated.New(replicated.Config{Local: newMemory(t, blobstore.Incarnation{1}), Members: pair{}, Transport: other})
+		s, err := replicated.New(replicated.Config{Name: storeName, Local: newMemory(t, blobstore.Incarnation{1}), Members: pair{}, Transport: other})
 		must(t, err)
 		expect := func(want time.Duration) {
 			t.Helper()

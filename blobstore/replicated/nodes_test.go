@@ -133,7 +133,7 @@ func (n *node) runs(t testing.TB, o options) {
 
 func (n *node) make(t testing.TB, o options) {
 	t.Helper()
-	c := replicated.Config{Local: n.local, Members: n, Transport: n.nodes.transport, Timing: o.timing}
+	c := replicated.Config{Name: storeName, Local: n.local, Members: n, Transport: n.nodes.transport, Timing: o.timing}
 	if o.pace != nil {
 		c.Pace = o.pace()
 	}
@@ -141,7 +141,7 @@ func (n *node) make(t testing.TB, o options) {
 	must(t, err)
 	n.store = s
 	n.mu.Lock()
-	n.handler = s.Handler()
+	n.handler = replicated.Handler(s)
 	n.mu.Unlock()
 }
 
@@ -238,7 +238,7 @@ func (c *nodes) poll(t testing.TB) {
 func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	h := n.handler
-	if r.URL.Path != "/store/usage" {
+	if r.URL.Path != "/store/default/usage" {
 		n.seen = append(n.seen, r.Method+" "+r.URL.Path)
 	}
 	n.mu.Unlock()
@@ -362,7 +362,7 @@ func (n *node) reset() {
 	n.revive()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.handler = n.store.Handler()
+	n.handler = replicated.Handler(n.store)
 }
 
 // revive lets others connect to a node again.

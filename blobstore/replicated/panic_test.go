@@ -99,17 +99,17 @@ func (l *logged) tells(t *testing.T) {
 // A node that asks gets an error for a panic, without its detail, and no end of a stream that looks regular.
 func TestPanicInTheHandler(t *testing.T) {
 	t.Parallel()
-	for where, target := range map[string]string{"usage": "/store/usage", "stream": "a blob"} {
+	for where, target := range map[string]string{"usage": "/store/default/usage", "stream": "a blob"} {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
 			local, log := confused{newMemory(t, blobstore.Incarnation{1}), where}, newLogged()
-			s, err := replicated.New(replicated.Config{Local: local, Members: fixed{}, Transport: http.DefaultTransport, Logger: log})
+			s, err := replicated.New(replicated.Config{Name: storeName, Local: local, Members: fixed{}, Transport: http.DefaultTransport, Logger: log})
 			must(t, err)
 			if where == "stream" {
 				b := finish(t, s, upload(t, s, "u", storetest.Bytes(1, 3*blobstore.ChunkSize)), storetest.Bytes(1, 3*blobstore.ChunkSize))
-				target = fmt.Sprintf("/store/blobs/%s?size=%d&offset=0&length=%d&copy=%s", b.Digest, b.Size, b.Size, b.Locations[0].Copy)
+				target = fmt.Sprintf("/store/default/blobs/%s?size=%d&offset=0&length=%d&copy=%s", b.Digest, b.Size, b.Size, b.Locations[0].Copy)
 			}
-			server := httptest.NewServer(s.Handler())
+			server := httptest.NewServer(replicated.Handler(s))
 			defer server.Close()
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+target, http.NoBody)
 			must(t, err)
@@ -172,6 +172,7 @@ func TestPanicBesideACall(t *testing.T) {
 				patience = 200 * time.Millisecond
 			}
 			s, err := replicated.New(replicated.Config{
+				Name:  storeName,
 				Local: newMemory(t, blobstore.Incarnation{1}), Members: duo{}, Transport: partner{method}, Logger: log,
 				Timing: replicated.Timing{Finish: patience, Poll: 10 * time.Millisecond},
 			})
@@ -196,6 +197,7 @@ func TestPanicOfAReader(t *testing.T) {
 	t.Parallel()
 	c, log := start(t, options{count: 2, replicas: 2, need: 1, timing: quick(), idle: true}), newLogged()
 	s, err := replicated.New(replicated.Config{
+		Name:  storeName,
 		Local: confused{c.all[0].local, "upload"}, Members: c.all[0], Transport: c.transport, Logger: log, Timing: quick(),
 	})
 	must(t, err)
@@ -212,7 +214,7 @@ func TestPanicOfAReader(t *testing.T) {
 // A question whose asking panics has no answer: that nobody has the upload is not known.
 func TestPanicInAQuestion(t *testing.T) {
 	t.Parallel()
-	s, err := replicated.New(replicated.Config{Local: newMemory(t, blobstore.Incarnation{1}), Members: duo{}, Transport: partner{http.MethodGet}})
+	s, err := replicated.New(replicated.Config{Name: storeName, Local: newMemory(t, blobstore.Incarnation{1}), Members: duo{}, Transport: partner{http.MethodGet}})
 	must(t, err)
 	if _, _, err := s.FindUpload(t.Context(), storetest.ID("u")); !errors.Is(err, blobstore.ErrPanic) || errors.Is(err, blobstore.ErrUploadUnknown) {
 		t.Error(err)

@@ -17,10 +17,13 @@ import (
 )
 
 // peers asks other nodes' handlers. Each method is one request.
-type peers struct{ client *http.Client }
+type peers struct {
+	store  string // the name of the one that they are asked of
+	client *http.Client
+}
 
-func newPeers(t http.RoundTripper) *peers {
-	return &peers{&http.Client{
+func newPeers(store string, t http.RoundTripper) *peers {
+	return &peers{store, &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -58,9 +61,9 @@ func isUnreachable(err error) bool {
 	return ok
 }
 
-// send sends a request to a node. The error is an *unreachableError if it is not answered.
+// send sends a request to a node, whose path goes on behind the name of the store. The error is an *unreachableError if it is not answered.
 func (p *peers) send(ctx context.Context, to blobstore.Incarnation, method, path string, query url.Values, body io.Reader, trailer http.Header) (*http.Response, error) {
-	u := url.URL{Scheme: "http", Host: to.String(), Path: path, RawQuery: query.Encode()}
+	u := url.URL{Scheme: "http", Host: to.String(), Path: prefix + p.store + path, RawPath: prefix + url.PathEscape(p.store) + path, RawQuery: query.Encode()}
 	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, err
@@ -85,12 +88,12 @@ func (p *peers) call(ctx context.Context, to blobstore.Incarnation, method, path
 	return decodeAnswer(r, v)
 }
 
-func uploadPath(id blobstore.UploadID) string { return "/store/uploads/" + id.String() }
+func uploadPath(id blobstore.UploadID) string { return "/uploads/" + id.String() }
 
 // usage asks how full a node's store is.
 func (p *peers) usage(ctx context.Context, to blobstore.Incarnation) (blobstore.Usage, error) {
 	var a usageAnswer
-	err := p.call(ctx, to, http.MethodGet, "/store/usage", nil, &a)
+	err := p.call(ctx, to, http.MethodGet, "/usage", nil, &a)
 	return blobstore.Usage{Total: a.Total, Free: a.Free}, err
 }
 
@@ -166,7 +169,7 @@ func (p *peers) open(ctx context.Context, at blobstore.Location, piece part) (*h
 	if piece.repair {
 		q.Set("for", forRepair)
 	}
-	r, err := p.send(ctx, at.Incarnation, http.MethodGet, "/store/blobs/"+piece.blob.Digest.String(), q, nil, nil)
+	r, err := p.send(ctx, at.Incarnation, http.MethodGet, "/blobs/"+piece.blob.Digest.String(), q, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +198,7 @@ func (p *peers) fetch(ctx context.Context, to blobstore.Incarnation, b blobstore
 	defer cancel(nil)
 	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
 	defer watch.Stop()
-	r, err := p.send(ctx, to, http.MethodPost, "/store/fetch", q, nil, nil)
+	r, err := p.send(ctx, to, http.MethodPost, "/fetch", q, nil, nil)
 	if err != nil {
 		return blobstore.UploadID{}, err
 	}

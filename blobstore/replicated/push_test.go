@@ -76,7 +76,7 @@ func TestASmallBlobCostsEachPeerTwoRequests(t *testing.T) {
 	n.nothingLeft(t)
 	for _, peer := range n.all[1:] {
 		seen := peer.requests()
-		if len(seen) != 2 || !strings.HasPrefix(seen[0], "PATCH /store/uploads/") || seen[1] != "POST"+strings.TrimPrefix(seen[0], "PATCH") {
+		if len(seen) != 2 || !strings.HasPrefix(seen[0], "PATCH /store/default/uploads/") || seen[1] != "POST"+strings.TrimPrefix(seen[0], "PATCH") {
 			t.Errorf("a peer was asked %q", seen)
 		}
 		if len(seen) > 0 && strings.Contains(seen[0], storetest.ID("u").String()) {

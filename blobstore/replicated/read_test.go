@@ -346,7 +346,7 @@ func TestTheContextEndsAStream(t *testing.T) {
 func TestWhatIsMissingIsSaidByNew(t *testing.T) {
 	t.Parallel()
 	n := start(t, options{count: 1, replicas: 1, need: 1})
-	good := replicated.Config{Local: n.all[0].local, Members: n.all[0], Transport: n.transport}
+	good := replicated.Config{Name: storeName, Local: n.all[0].local, Members: n.all[0], Transport: n.transport}
 	for _, spoil := range []func(*replicated.Config){
 		func(c *replicated.Config) { c.Local = nil },
 		func(c *replicated.Config) { c.Members = nil },

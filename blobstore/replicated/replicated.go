@@ -92,12 +92,13 @@ func (noPace) Serve() func()                   { return func() {} }
 
 // Config is what a store is made of.
 type Config struct {
+	Name    string // of the store: what nodes ask each other of it has it in its path
 	Local   Local
 	Members Cluster
 	// Shared says that Local is one store for all nodes, as in a bucket: what one has made every other can read, so
 	// that nothing is sent to others. They are asked for uploads alone, which are each node's own.
 	Shared bool
-	// Transport takes requests to http://<incarnation>/store/... to the Handler of that node: 32 hexadecimal
+	// Transport takes requests to http://<incarnation>/store/<name>/... to the Handler of that node: 32 hexadecimal
 	// digits, lower case.
 	Transport http.RoundTripper
 	Pace      Pace         // of what is read and written to give blobs their missing copies; nil is no limit
@@ -160,6 +161,7 @@ func (t Timing) orDefault() Timing {
 // full it is) is the local store's.
 type Store struct {
 	Local
+	name    string
 	cluster Cluster
 	shared  bool
 	peers   *peers
@@ -179,8 +181,8 @@ var _ blobstore.Store = (*Store)(nil)
 
 // New returns a store that has asked no other node yet, or an error if something is missing in c.
 func New(c Config) (*Store, error) {
-	if c.Local == nil || c.Members == nil || c.Transport == nil {
-		return nil, errors.New("replicated store: local store, members and transport are needed")
+	if c.Name == "" || c.Local == nil || c.Members == nil || c.Transport == nil {
+		return nil, errors.New("replicated store: a name, local store, members and transport are needed")
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -190,9 +192,10 @@ func New(c Config) (*Store, error) {
 	}
 	return &Store{
 		Local:   c.Local,
+		name:    c.Name,
 		cluster: c.Members,
 		shared:  c.Shared,
-		peers:   newPeers(c.Transport),
+		peers:   newPeers(c.Name, c.Transport),
 		health:  newHealth(),
 		tasks:   &tasks{log: c.Logger},
 		pace:    c.Pace,

@@ -25,10 +25,10 @@ func TestASharedStore(t *testing.T) {
 		own, err := memory.New(memory.DefaultConfig())
 		must(t, err)
 		n.local = pool{own, shared}
-		n.store, err = replicated.New(replicated.Config{Local: n.local, Shared: true, Members: n, Transport: c.transport, Timing: quick()})
+		n.store, err = replicated.New(replicated.Config{Name: storeName, Local: n.local, Shared: true, Members: n, Transport: c.transport, Timing: quick()})
 		must(t, err)
 		n.mu.Lock()
-		n.handler = n.store.Handler()
+		n.handler = replicated.Handler(n.store)
 		n.mu.Unlock()
 		run(t, n.store)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cluster/peer"
-	"github.com/seed-16d79997/zot/fsm"
 )
 
 // board is a node that notes what its operator wants.
@@ -56,7 +55,7 @@ func (v *view) Blobs() (blobHealth, error) { return v.blobs, nil }
 
 func (v *view) Emptying() ([]emptying, error) { return nil, nil }
 
-func (v *view) Held() (map[entry.Incarnation]fsm.Held, error) { return nil, nil }
+func (v *view) Held() (map[entry.Incarnation]heldBy, error) { return nil, nil }
 
 func (v *view) Reports(context.Context) map[entry.Incarnation]nodeReport { return v.reports }
 

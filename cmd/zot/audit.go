@@ -83,8 +83,10 @@ type audited struct {
 	result   checkResult
 }
 
-// blind reports whether not all is known of the copies on a node.
-func (m *audited) blind() bool { return m.failed != nil || m.result.Blind }
+// blind reports whether not all is known of the copies of a store on a node, or of any, for "".
+func (m *audited) blind(store string) bool {
+	return m.failed != nil || slices.Contains(m.result.Blind, store) || store == "" && len(m.result.Blind) > 0
+}
 
 // audit checks the whole cluster. Tell is called with what nodes say of how far they are, from many goroutines.
 //

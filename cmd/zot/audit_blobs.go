@@ -32,10 +32,10 @@ const (
 // written again; so all that may change meanwhile is the record, which is read after a round.
 func (u *audit) compareBlobs(ctx context.Context) error {
 	doubts := u.doubts()
-	blind := map[entry.Incarnation]bool{}
+	blind := map[entry.Incarnation]*audited{}
 	for _, m := range u.members {
-		if m.blind() {
-			blind[m.incarnation] = true
+		if m.blind("") {
+			blind[m.incarnation] = m
 		}
 	}
 	if len(doubts) > 0 || len(blind) > 0 {
@@ -48,7 +48,7 @@ func (u *audit) compareBlobs(ctx context.Context) error {
 		}
 	}
 	for _, m := range u.members {
-		if !m.blind() {
+		if !m.blind("") {
 			continue
 		}
 		if err := j.without(ctx, m, doubts); err != nil {
@@ -88,8 +88,8 @@ func (u *audit) doubts() map[fsm.BlobName]*doubt {
 // blobJudge judges blobs, and spells some out.
 type blobJudge struct {
 	*audit
-	blind  map[entry.Incarnation]bool
-	breaks int // how many are thin or lost
+	blind  map[entry.Incarnation]*audited // to some store at least
+	breaks int                            // how many are thin or lost
 }
 
 // judge judges one blob.
@@ -127,7 +127,7 @@ func (j *blobJudge) stand(v fsm.View, name fsm.BlobName, d *doubt) (standing, st
 		case !c.Held:
 			continue
 		case d.bad[c.Location]:
-		case j.blind[c.Incarnation]:
+		case j.blind[c.Incarnation] != nil && j.blind[c.Incarnation].blind(name.Store):
 			unknown++
 		default:
 			good++
@@ -176,6 +176,9 @@ func (j *blobJudge) without(ctx context.Context, m *audited, doubts map[fsm.Blob
 			break
 		}
 		for _, name := range page {
+			if !m.blind(name.Store) {
+				continue
+			}
 			d := doubts[name]
 			if d == nil { // not one of them is known to be bad, so that nothing worse comes of it than open
 				d = &doubt{}

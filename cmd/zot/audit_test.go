@@ -135,7 +135,7 @@ func TestAudit(t *testing.T) {
 			p.notes[0][0].Bad.Unsure, p.notes[1][0].Bad.Unsure = true, true
 		}, nil, []string{"zot-0", "zot-1"}, nil},
 		"a store is away": {func(p *panel) {
-			p.notes[1] = []checkNote{{Missed: "its store: offline"}, {Result: &checkResult{Blind: true}}}
+			p.notes[1] = []checkNote{{Missed: "its store: offline"}, {Result: &checkResult{Blind: []string{fsm.DefaultStore}}}}
 			p.fails[1] = errors.New("its end is the test's")
 		}, nil, []string{"zot-1"}, nil},
 		"a damaged blob": {func(p *panel) {

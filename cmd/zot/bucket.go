@@ -5,14 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/s3"
-	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 )
@@ -21,6 +19,7 @@ import (
 type bucketStore struct {
 	*s3.Store
 
+	name  string
 	place fsm.Place
 	state *fsm.State
 }
@@ -28,7 +27,7 @@ type bucketStore struct {
 // Publish makes nothing visible in a bucket that is not, or not any more, where the copies of the cluster go. What it
 // makes there all the same, because that changes now, is not recorded: it was stamped before.
 func (b bucketStore) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore.Location, error) {
-	if err := b.state.View(func(v fsm.View) error { return placed(v, b.place) }); err != nil {
+	if err := b.state.View(func(v fsm.View) error { return placed(v, b.name, b.place) }); err != nil {
 		return nil, fmt.Errorf("publish: %w: %w", blobstore.ErrOffline, err)
 	}
 	return b.Store.Publish(ctx, id)
@@ -42,22 +41,22 @@ func (bucketStore) OpenUpload(context.Context, blobstore.UploadID) (blobstore.Up
 	return nil, errNotFollowed
 }
 
-// makeBucketStore makes the store. It is offline until attachBucket has found it. The caller closes it.
-func makeBucketStore(ctx context.Context, c config.Config, state *fsm.State, u upkeep, log hclog.Logger) (bucketStore, error) {
-	b := c.Storage.Bucket
+// makeBucketStore makes a store in a bucket. It is offline until attachBucket has found it. The caller closes it.
+func makeBucketStore(ctx context.Context, one *store, scratch string, state *fsm.State, log hclog.Logger) (bucketStore, error) {
+	b := one.Bucket
 	d := s3.DefaultConfig()
 	d.Bucket = s3.Bucket{
 		Name: b.Name, Region: b.Region, Endpoint: b.Endpoint, Insecure: !b.Secure, SkipVerify: b.SkipVerify, PathStyle: b.PathStyle,
 		DualStack: b.DualStack, Accelerate: b.Accelerate, AccessKey: b.AccessKey, SecretKey: b.SecretKey, SessionToken: b.SessionToken,
 		Encrypt: b.Encrypt, KeyID: b.KeyID, StorageClass: b.StorageClass, ACL: b.ACL, UserAgent: b.UserAgent,
 	}
-	d.Root, d.PartSize, d.Logger, d.Suspect = b.Root, b.ChunkSize, log.Named("bucket"), u.suspects.Add
-	d.Scratch = filepath.Join(c.Storage.RootDirectory, "uploads")
+	d.Root, d.PartSize, d.Logger, d.Suspect = b.Root, b.ChunkSize, log.Named("bucket").With("store", one.Name), one.suspects.Add
+	d.Scratch = scratch
 	s, err := s3.New(ctx, d)
 	if err != nil {
-		return bucketStore{}, fmt.Errorf("the store in a bucket: %w", err)
+		return bucketStore{}, fmt.Errorf("store %s in a bucket: %w", one.Name, err)
 	}
-	return bucketStore{s, placeOf(c), state}, nil
+	return bucketStore{s, one.Name, one.place, state}, nil
 }
 
 // attachEvery is how often a node looks whether the cluster has its id, and the bucket is to be had.
@@ -73,7 +72,7 @@ type rounds interface {
 // nothing in it; after that, one that is empty is the wrong one (GC R13).
 func attachBucket(b bucketStore, newest rounds) jobs.Job {
 	state := b.state
-	return jobs.Job{Name: "look for the bucket of store " + fsm.DefaultStore, Every: attachEvery, Do: func(ctx context.Context) error {
+	return jobs.Job{Name: "look for the bucket of store " + b.name, Every: attachEvery, Do: func(ctx context.Context) error {
 		id := state.ClusterID()
 		if b.Attached() || id == nil {
 			return nil
@@ -83,8 +82,8 @@ func attachBucket(b bucketStore, newest rounds) jobs.Job {
 		}
 		empty := false
 		err := state.View(func(v fsm.View) error {
-			empty = !v.HasCopies(fsm.DefaultStore)
-			return placed(v, b.place)
+			empty = !v.HasCopies(b.name)
+			return placed(v, b.name, b.place)
 		})
 		if errors.Is(err, errNotPlaced) {
 			return nil // the leader says so within a minute; who differs is warned by compareStores

@@ -21,6 +21,7 @@ import (
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/jobs/scrub"
 )
 
 // bucketWorld is a state without a cluster, and a bucket.
@@ -86,10 +87,16 @@ func (w *bucketWorld) record(at fsm.Location) {
 	do(w, fsm.BlobStored{Repository: "a/b", Store: fsm.DefaultStore, Digest: d, Size: 5, Stamp: w.Position().Time, Locations: []fsm.Location{at}})
 }
 
+// store is the default store as the configuration has it.
+func (w *bucketWorld) store() *store {
+	s := w.config.Storage.All()[0]
+	return &store{SubPath: s, place: placeOf(s.Store), suspects: scrub.NewSuspects()}
+}
+
 // attach makes the store and looks for it, once.
 func (w *bucketWorld) attach() (bucketStore, error) {
 	w.t.Helper()
-	b, err := makeBucketStore(w.t.Context(), w.config, w.State, newUpkeep(), hclog.NewNullLogger())
+	b, err := makeBucketStore(w.t.Context(), w.store(), w.config.Storage.RootDirectory, w.State, hclog.NewNullLogger())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -117,7 +124,7 @@ func TestAttachBucket(t *testing.T) {
 	if b, err = w.attach(); err != nil || b.Attached() {
 		t.Fatalf("before the cluster has said where copies go: attached %t, %v", b.Attached(), err)
 	}
-	w.place(placeOf(w.config))
+	w.place(placeOf(w.config.Storage.Store))
 	if b, err = w.attach(); err != nil || !b.Attached() {
 		t.Fatalf("a new cluster: attached %t, %v", b.Attached(), err)
 	}
@@ -143,7 +150,7 @@ func TestPublishWhereTheClusterHasItsCopies(t *testing.T) {
 	t.Parallel()
 	w := newBucketWorld(t)
 	w.form()
-	w.place(placeOf(w.config))
+	w.place(placeOf(w.config.Storage.Store))
 	b, err := w.attach()
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +170,7 @@ func TestPublishWhereTheClusterHasItsCopies(t *testing.T) {
 	if at, err := b.Publish(ctx, id); !errors.Is(err, blobstore.ErrOffline) || !errors.Is(err, errNotPlaced) {
 		t.Fatalf("published at %v, %v", at, err)
 	}
-	w.place(placeOf(w.config))
+	w.place(placeOf(w.config.Storage.Store))
 	if _, err := b.Publish(ctx, id); err != nil {
 		t.Fatal(err)
 	}

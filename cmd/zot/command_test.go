@@ -186,7 +186,7 @@ func TestStatusTable(t *testing.T) {
 			{Name: "zot-1", Incarnation: entry.Incarnation{2}, Address: "zot-1.zot:7373", Zone: "b", State: "member", Voter: true, Applied: &applied, Lag: &lag, LastContactSeconds: &own, Version: "v1.2.3", Level: 1},
 			{Name: "zot-2", Incarnation: entry.Incarnation{3}, Address: "zot-2.zot:7373", State: "retired", LastContactSeconds: &long, Version: "v1.2.2", Level: 1},
 			{Incarnation: entry.Incarnation{4}, Address: "zot-3.zot:7373", State: "joining"},
-		}, said, map[entry.Incarnation]fsm.Held{{1}: {Copies: 1, Bytes: 512}, {3}: {Copies: 100_000, Bytes: 3 << 40}}),
+		}, said, map[entry.Incarnation]heldBy{{1}: {Held: fsm.Held{Copies: 1, Bytes: 512}}, {3}: {Held: fsm.Held{Copies: 100_000, Bytes: 3 << 40}}}),
 		Blobs: blobHealth{Damaged: 1, AtOneCopy: 7, BelowReplicas: maxCounted, Doomed: 3},
 		Emptying: []emptying{
 			{"zot-0", entry.Incarnation{1}, false, 1}, {"zot-1", entry.Incarnation{2}, false, 0}, {"zot-2", entry.Incarnation{3}, true, 100_000},

@@ -26,7 +26,7 @@ func (l *late) SetWriteDeadline(at time.Time) error { //nolint:unparam // as htt
 func TestProbeThatPanics(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
-	h := &health{node: sound(), self: sound(), store: sound(), filled: func() (float64, error) { panic("secret detail") }}
+	h := &health{node: sound(), self: sound(), stores: of(sound()), filled: func() (float64, error) { panic("secret detail") }}
 	w := &late{httptest.NewRecorder(), time.Now()}
 	contained(h.handler(), hclog.New(&hclog.LoggerOptions{Output: &text})).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz?for=write", http.NoBody))
 	if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "secret") || !w.deadline.IsZero() {

@@ -60,6 +60,7 @@ type (
 		Is     string `json:"is,omitempty"` // what the tag must name now; "" for one that must not exist
 	}
 	previewRequest struct {
+		Store     string           `json:"store"`
 		Retention retention.Config `json:"retention"`
 		After     string           `json:"after"`
 		All       bool             `json:"all"`

@@ -27,16 +27,16 @@ func TestCollection(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = state.Close() })
 	for name, test := range map[string]struct {
-		storage config.Storage
+		storage config.Store
 		every   time.Duration // 0: nothing is collected
 	}{
-		"the default":       {config.Default("zot-0").Storage, time.Hour},
-		"off":               {config.Storage{GC: false, GCInterval: time.Minute}, 0},
-		"short":             {config.Storage{GC: true, GCInterval: 2 * time.Second}, 2 * time.Second},
-		"shorter than any":  {config.Storage{GC: true, GCInterval: 300}, time.Second},
-		"with each request": {config.Storage{GC: true, GCInterval: 0}, time.Second},
+		"the default":       {config.Default("zot-0").Storage.Store, time.Hour},
+		"off":               {config.Store{GC: false, GCInterval: time.Minute}, 0},
+		"short":             {config.Store{GC: true, GCInterval: 2 * time.Second}, 2 * time.Second},
+		"shorter than any":  {config.Store{GC: true, GCInterval: 300}, time.Second},
+		"with each request": {config.Store{GC: true, GCInterval: 0}, time.Second},
 	} {
-		all, err := collection(test.storage, state, nobody{}, hclog.NewNullLogger())
+		all, err := collection(config.SubPath{Name: fsm.DefaultStore, Store: test.storage}, state, nobody{}, hclog.NewNullLogger())
 		switch {
 		case err != nil:
 			t.Errorf("%s: %v", name, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
+	"github.com/seed-16d79997/zot/fsm"
 )
 
 const (
@@ -37,21 +38,28 @@ type depot interface {
 	WithRoom() int
 }
 
+// checkedDepot is one of the node's stores.
+type checkedDepot struct {
+	depot
+	name   string
+	filled func() (float64, error) // share of its disk that is used; nil: it is that of the node's own files, or none
+}
+
 // record is what the state says of this node.
 type record interface {
 	Record() (node entry.Node, known bool, err error)
 	Fenced() string
 	Placed() error
-	Need() (int, error)
+	Need(store string) (int, error)
 }
 
 // health answers those who ask whether this node may be sent requests.
 type health struct {
 	node   membership
 	self   record
-	store  depot
+	stores []checkedDepot
 	stale  bool                    // whether reads are answered without a quorum
-	filled func() (float64, error) // share of the disk that is used
+	filled func() (float64, error) // share of the disk of the node's own files that is used
 
 	draining atomic.Bool
 	caughtUp atomic.Bool // one round since the start has been applied
@@ -60,11 +68,19 @@ type health struct {
 	lastRound time.Time // when a round succeeded
 }
 
-func newHealth(node membership, self record, store depot, c config.Config) *health {
-	return &health{
-		node: node, self: self, store: store, stale: c.Cluster.Reads != string(cluster.Strict),
+func newHealth(node membership, self record, all stores, c config.Config) *health {
+	h := &health{
+		node: node, self: self, stale: c.Cluster.Reads != string(cluster.Strict),
 		filled: func() (float64, error) { return usedShare(c.Storage.RootDirectory) },
 	}
+	for _, s := range all {
+		one := checkedDepot{depot: s.blobs, name: s.Name}
+		if s.bucket == nil && s.Name != fsm.DefaultStore {
+			one.filled = func() (float64, error) { return usedShare(s.RootDirectory) }
+		}
+		h.stores = append(h.stores, one)
+	}
+	return h
 }
 
 // drain has the node say that it is not ready, from now on.
@@ -146,8 +162,10 @@ func (h *health) ready(ctx context.Context) error {
 	if err := h.self.Placed(); err != nil {
 		return err
 	}
-	if err := h.store.Check(ctx); err != nil {
-		return fmt.Errorf("the blob store is not to be had: %w", err)
+	for _, s := range h.stores {
+		if err := s.Check(ctx); err != nil {
+			return fmt.Errorf("store %s is not to be had: %w", s.name, err)
+		}
 	}
 	node, _, err := h.self.Record()
 	switch {
@@ -192,19 +210,41 @@ func (h *health) writable(ctx context.Context) error {
 			return err
 		}
 	}
-	share, err := h.filled()
-	switch {
-	case err != nil:
-		return fmt.Errorf("the disk cannot be asked for its room: %w", err)
-	case share >= fullShare:
-		return fmt.Errorf("the disk is filled to %.0f %%, and pushes are taken below %.0f %%", 100*share, 100*fullShare)
+	if err := hasRoom("the disk", h.filled); err != nil {
+		return err
 	}
-	need, err := h.self.Need()
+	for _, s := range h.stores {
+		if err := h.takes(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takes fails unless a store can take a push.
+func (h *health) takes(s checkedDepot) error {
+	if s.filled != nil {
+		if err := hasRoom("the disk of store "+s.name, s.filled); err != nil {
+			return err
+		}
+	}
+	need, err := h.self.Need(s.name)
 	if err != nil {
 		return fmt.Errorf("the state cannot be read: %w", err)
 	}
-	if with := h.store.WithRoom(); with < need {
-		return fmt.Errorf("%d members are alive and have room, a push needs %d", with, need)
+	if with := s.WithRoom(); with < need {
+		return fmt.Errorf("%d members are alive and have room in store %s, a push needs %d", with, s.name, need)
+	}
+	return nil
+}
+
+func hasRoom(disk string, filled func() (float64, error)) error {
+	share, err := filled()
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s cannot be asked for its room: %w", disk, err)
+	case share >= fullShare:
+		return fmt.Errorf("%s is filled to %.0f %%, and pushes are taken below %.0f %%", disk, 100*share, 100*fullShare)
 	}
 	return nil
 }

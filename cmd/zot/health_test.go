@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/fsm"
 )
 
 // patient is a node and its state, each sound or as a test says.
@@ -50,10 +51,13 @@ func (p *patient) Fenced() string { return p.fenced }
 
 func (p *patient) Placed() error { return p.placed }
 
-func (p *patient) Need() (int, error) { return p.need, nil }
+func (p *patient) Need(string) (int, error) { return p.need, nil }
 
 // sound is a member of three, two of which answer; a push needs two.
 func sound() *patient { return &patient{state: entry.Member, need: 2, withRoom: 2} }
+
+// of is the one store of a node.
+func of(p *patient) []checkedDepot { return []checkedDepot{{depot: p, name: fsm.DefaultStore}} }
 
 // probe asks h and returns the status code and what it says is missing.
 func probe(t *testing.T, h *health, path string) (int, string) {
@@ -104,14 +108,14 @@ func TestHealth(t *testing.T) {
 		"disk nearly full":  {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0.86, nil } }, []string{write}, "86 %"},
 		"disk just full":    {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0.85, nil } }, []string{write}, "85 %"},
 		"disk does not say": {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0, errors.New("EIO") } }, []string{write}, "EIO"},
-		"too few members":   {func(p *patient, _ *health) { p.need = 3 }, []string{write}, "2 members are alive and have room, a push needs 3"},
+		"too few members":   {func(p *patient, _ *health) { p.need = 3 }, []string{write}, "2 members are alive and have room in store default, a push needs 3"},
 		"configured apart":  {func(p *patient, _ *health) { p.placed = errors.New("elsewhere") }, []string{read, write}, "elsewhere"},
 		"store offline":     {func(p *patient, _ *health) { p.offline = errors.New("no marker") }, []string{read, write}, "no marker"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := sound()
-			h := &health{node: p, self: p, store: p, stale: true, filled: func() (float64, error) { return 0.84, nil }}
+			h := &health{node: p, self: p, stores: of(p), stale: true, filled: func() (float64, error) { return 0.84, nil }}
 			test.change(p, h)
 			for _, path := range []string{live, start, read, write} {
 				want := http.StatusOK
@@ -132,7 +136,7 @@ func TestHealth(t *testing.T) {
 func TestHealthAsksRarely(t *testing.T) {
 	t.Parallel()
 	p := sound()
-	h := &health{node: p, self: p, store: p, stale: true, filled: func() (float64, error) { return 0, nil }}
+	h := &health{node: p, self: p, stores: of(p), stale: true, filled: func() (float64, error) { return 0, nil }}
 	for range 10 {
 		probe(t, h, "/readyz")
 		probe(t, h, "/readyz?for=write")
@@ -145,7 +149,7 @@ func TestHealthAsksRarely(t *testing.T) {
 func TestHealthOfUnknownThings(t *testing.T) {
 	t.Parallel()
 	p := sound()
-	h := &health{node: p, self: p, store: p}
+	h := &health{node: p, self: p, stores: of(p)}
 	if code, missing := probe(t, h, "/readyz?for=lunch"); code != http.StatusBadRequest || !strings.Contains(missing, "lunch") {
 		t.Errorf("%d %q", code, missing)
 	}

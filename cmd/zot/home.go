@@ -40,12 +40,23 @@ func openHome(c config.Config) (*home, error) {
 	if err := h.readMembers(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	directory, err := cluster.OpenDirectory(h.path, fsm.SystemFiles(), disk.MarkerPath(c.Storage.RootDirectory))
+	directory, err := cluster.OpenDirectory(h.path, fsm.SystemFiles(), h.traces(c)...)
 	if err != nil {
 		return nil, errors.Join(lostDisk(err, c), h.Close())
 	}
 	h.Directory = directory
 	return h, nil
+}
+
+// traces are what a node leaves behind beside its log and state: the markers of its stores, and that it made them.
+func (h *home) traces(c config.Config) (all []string) {
+	for _, s := range c.Storage.All() {
+		if s.Bucket == nil && s.RootDirectory != "" {
+			all = append(all, disk.MarkerPath(s.RootDirectory))
+		}
+		all = append(all, h.noteName(s.Name))
+	}
+	return all
 }
 
 // readMembers fails for a file that is there and not as it should be: a node that does not look for its cluster
@@ -98,14 +109,25 @@ func lostDisk(err error, c config.Config) error {
 		return err
 	case hasJoined(c) && !c.Cluster.HasOthers():
 		return fmt.Errorf("%w: what this node has promised is no longer here, so it must not go on under its old identity. "+
-			"Empty %s, and let it join again with a new token: 'zot cluster token' on another node prints how", err, c.Storage.RootDirectory)
+			"Empty %s, and let it join again with a new token: 'zot cluster token' on another node prints how", err, directoriesOf(c))
 	case c.Cluster.HasOthers():
 		return fmt.Errorf("%w: what this node has promised is no longer here, so it must not go on under its old identity. "+
-			"Empty %s and start it again: it takes its old place in the cluster by itself", err, c.Storage.RootDirectory)
+			"Empty %s and start it again: it takes its old place in the cluster by itself", err, directoriesOf(c))
 	default:
 		return fmt.Errorf("%w: there is no other node that has what was here. Put back all of %s from a backup, "+
-			"or move it away to start anew with nothing", err, c.Storage.RootDirectory)
+			"or move it away to start anew with nothing", err, directoriesOf(c))
 	}
+}
+
+// directoriesOf names all directories that a node has.
+func directoriesOf(c config.Config) string {
+	all := []string{c.Storage.RootDirectory}
+	for _, s := range c.Storage.SubPaths {
+		if s.Bucket == nil && s.RootDirectory != "" {
+			all = append(all, s.RootDirectory)
+		}
+	}
+	return strings.Join(all, " and ")
 }
 
 // hasJoined reports whether 'zot cluster join' was done here.

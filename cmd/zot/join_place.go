@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
@@ -42,19 +41,19 @@ func openPlace(c config.Config, files fsm.Files) (*place, error) {
 	if err := p.take(); err != nil {
 		return nil, err
 	}
-	if err := p.open(root); err != nil {
+	if err := p.open(c); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
 }
 
-func (p *place) open(root string) error {
+func (p *place) open(c config.Config) error {
 	if err := p.owner.own(p.path, p.lock.Name()); err != nil {
 		return err
 	}
-	if trace := traceIn(root); trace != "" {
+	if trace := p.trace(c); trace != "" {
 		return fmt.Errorf("%s is there, so a node has been here already. If it is one of that cluster 'zot serve' is all it needs; "+
-			"if what it holds is not wanted any more, empty %s first", trace, root)
+			"if what it holds is not wanted any more, empty %s first", trace, directoriesOf(c))
 	}
 	if err := p.writable(); err != nil {
 		return fmt.Errorf("the secret could not be written to cluster.secretFile: %w", err)
@@ -62,18 +61,16 @@ func (p *place) open(root string) error {
 	return p.remember()
 }
 
-// traceIn names a file that only a node leaves behind; "" if there is none. A start that had not come to its end
+// trace names a file that only a node leaves behind; "" if there is none. A start that had not come to its end
 // leaves a beginning, which counts for nothing.
-func traceIn(root string) string {
+func (p *place) trace(c config.Config) string {
 	there := func(name string) bool {
 		_, err := os.Stat(name)
 		return !errors.Is(err, os.ErrNotExist)
 	}
-	dir := filepath.Join(root, "node")
-	begun := there(filepath.Join(dir, "incarnation.new"))
-	for _, name := range []string{
-		filepath.Join(dir, "incarnation"), filepath.Join(dir, cluster.LogName), filepath.Join(dir, "fsm.db"), disk.MarkerPath(root),
-	} {
+	begun := there(filepath.Join(p.path, "incarnation.new"))
+	own := []string{filepath.Join(p.path, "incarnation"), filepath.Join(p.path, cluster.LogName), filepath.Join(p.path, "fsm.db")}
+	for _, name := range append(own, p.traces(c)...) {
 		if there(name) && (!begun || filepath.Base(name) == "incarnation") {
 			return name
 		}

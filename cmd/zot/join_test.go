@@ -71,7 +71,7 @@ func TestJoinNobody(t *testing.T) {
 	root := shortDir(t)
 	var said strings.Builder
 	j := &joiner{
-		config:  config.Config{Storage: config.Storage{RootDirectory: root}, Cluster: config.Cluster{Node: "zot-1", SecretFile: filepath.Join(root, "secret")}},
+		config:  config.Config{Storage: config.Storage{Store: config.Store{RootDirectory: root}}, Cluster: config.Cluster{Node: "zot-1", SecretFile: filepath.Join(root, "secret")}},
 		address: p.Addr().String(), token: token, patience: time.Millisecond, files: fsm.SystemFiles(), out: &said,
 	}
 	if err := j.takeSecret(t.Context()); err == nil || !strings.Contains(err.Error(), "Is it the address of a node that runs") || strings.Contains(err.Error(), token) {
@@ -109,7 +109,7 @@ func TestRefusalsInWords(t *testing.T) {
 func newPlace(t *testing.T) (*place, config.Config) {
 	t.Helper()
 	root := t.TempDir()
-	c := config.Config{Storage: config.Storage{RootDirectory: root}, Cluster: config.Cluster{SecretFile: filepath.Join(root, "secret")}}
+	c := config.Config{Storage: config.Storage{Store: config.Store{RootDirectory: root}}, Cluster: config.Cluster{SecretFile: filepath.Join(root, "secret")}}
 	return samePlace(t, c), c
 }
 
@@ -184,7 +184,7 @@ func TestPlaceOfANode(t *testing.T) {
 			for _, f := range test.files {
 				put(t, filepath.Join(root, f), "x")
 			}
-			p, err := openPlace(config.Config{Storage: config.Storage{RootDirectory: root}, Cluster: config.Cluster{SecretFile: filepath.Join(root, "secret")}}, fsm.SystemFiles())
+			p, err := openPlace(config.Config{Storage: config.Storage{Store: config.Store{RootDirectory: root}}, Cluster: config.Cluster{SecretFile: filepath.Join(root, "secret")}}, fsm.SystemFiles())
 			if test.taken {
 				if err == nil || !strings.Contains(err.Error(), "a node has been here already") {
 					t.Errorf("%v", err)
@@ -270,7 +270,7 @@ func TestStages(t *testing.T) {
 	}
 	self := entry.Incarnation{1}
 	put(t, filepath.Join(root, "node", "incarnation"), self.String(), "")
-	j := &joiner{file: "zot.json", config: config.Config{Storage: config.Storage{RootDirectory: root}, Cluster: config.Cluster{Name: "prod"}}}
+	j := &joiner{file: "zot.json", config: config.Config{Storage: config.Storage{Store: config.Store{RootDirectory: root}}, Cluster: config.Cluster{Name: "prod"}}}
 	applied, lag, none := uint64(30), uint64(10), uint64(0)
 	with := func(m cluster.MemberStatus) clusterStatus {
 		other := cluster.MemberStatus{Name: "zot-1", Incarnation: entry.Incarnation{2}, State: "member", Voter: true}
@@ -328,7 +328,7 @@ func TestDisplay(t *testing.T) {
 func TestMembersOfAHome(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	c := config.Config{Storage: config.Storage{RootDirectory: root}}
+	c := config.Config{Storage: config.Storage{Store: config.Store{RootDirectory: root}}}
 	if hasJoined(c) {
 		t.Error("an empty directory has joined")
 	}

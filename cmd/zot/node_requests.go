@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
@@ -32,9 +31,11 @@ const (
 // What a node says of itself.
 type (
 	nodeReport struct {
-		Store *storeUse   `json:"store"` // nil: it is not to be had
-		Files []fileUse   `json:"files"` // of its state and log
-		Jobs  []jobReport `json:"jobs"`
+		Store *storeUse `json:"store"` // the default one; nil: it is not to be had
+		// Stores are all of them, if there are others; those that are not to be had are left out.
+		Stores map[string]storeUse `json:"stores,omitempty"`
+		Files  []fileUse           `json:"files"` // of its state and log
+		Jobs   []jobReport         `json:"jobs"`
 	}
 	storeUse struct {
 		UsedBytes  int64 `json:"usedBytes"`
@@ -58,7 +59,6 @@ type (
 type askedNode struct {
 	verification
 	lifetime
-	usage func(ctx context.Context) (blobstore.Usage, error)
 	board *jobs.Board
 	files *compaction.Files
 }
@@ -67,19 +67,31 @@ func newAskedNode(h *home, state *fsm.State, r *registry, node *cluster.Node) *a
 	return &askedNode{
 		verification: verification{
 			self: h.Incarnation, state: state, stateFile: filepath.Join(h.path, fsm.FileName), whole: wholeState,
-			store: r.local, bucket: r.bucket != nil, round: node.ReadIndex, suspect: r.suspects.Add, pace: r.pace.Wait, began: time.Now(),
+			stores: checkedStores(r.stores), round: node.ReadIndex, pace: r.pace.Wait, began: time.Now(),
 		},
-		usage: r.local.Usage,
 		board: &jobs.Board{},
 		files: filesOf(state, node, r.pace.Wait),
 	}
 }
 
-// report says how full the node's store is, and how its jobs do.
+// report says how full the node's stores are, and how its jobs do.
 func (n *askedNode) report(ctx context.Context) nodeReport {
 	r := nodeReport{Files: n.files.Use(), Jobs: []jobReport{}}
-	if u, err := n.usage(ctx); err == nil {
-		r.Store = &storeUse{UsedBytes: u.Total - u.Free, TotalBytes: u.Total}
+	for _, s := range n.stores {
+		u, err := s.store.Usage(ctx)
+		if err != nil {
+			continue
+		}
+		use := storeUse{UsedBytes: u.Total - u.Free, TotalBytes: u.Total}
+		if s.name == fsm.DefaultStore {
+			r.Store = &use
+		}
+		if len(n.stores) > 1 {
+			if r.Stores == nil {
+				r.Stores = map[string]storeUse{}
+			}
+			r.Stores[s.name] = use
+		}
 	}
 	for _, j := range n.board.Jobs() {
 		r.Jobs = append(r.Jobs, jobReport{j.Name, j.Running, j.Ended, j.Took.Seconds(), j.Error})

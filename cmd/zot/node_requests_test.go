@@ -23,7 +23,7 @@ import (
 
 // asked is the node as others ask it.
 func (n *shelf) asked() *askedNode {
-	return &askedNode{verification: *n.verification(), usage: n.Usage, board: &jobs.Board{}, files: compaction.NewFiles()}
+	return &askedNode{verification: *n.verification(), board: &jobs.Board{}, files: compaction.NewFiles()}
 }
 
 // through has one node ask another, which answers by a handler.

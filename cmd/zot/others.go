@@ -106,8 +106,14 @@ func (o *others) places(who entry.Incarnation) ([]string, error) {
 	return places, nil
 }
 
-// Membership says who may hold copies; for replicated.Config.
-func (o *others) Membership() (m replicated.Membership, err error) {
+// holders are those who may hold copies of a store; for replicated.Config.
+type holders struct {
+	*others
+	store string
+}
+
+// Membership says who they are.
+func (o holders) Membership() (m replicated.Membership, err error) {
 	m.Self.Incarnation = blobstore.Incarnation(o.self)
 	err = o.state.View(func(v fsm.View) error {
 		draining := v.Draining()
@@ -122,8 +128,8 @@ func (o *others) Membership() (m replicated.Membership, err error) {
 				m.Others = append(m.Others, member)
 			}
 		}
-		m.Need, m.Time = v.Need(fsm.DefaultStore), blobstore.Time(v.Time())
-		s, _ := v.Store(fsm.DefaultStore)
+		m.Need, m.Time = v.Need(o.store), blobstore.Time(v.Time())
+		s, _ := v.Store(o.store)
 		m.Replicas = max(s.Numbers.Replicas, m.Need)
 		return nil
 	})
@@ -133,8 +139,8 @@ func (o *others) Membership() (m replicated.Membership, err error) {
 // registries are the registries of the other nodes; it is what api.Peers asks for.
 type registries struct {
 	*others
-	node  *cluster.Node
-	store *replicated.Store
+	node   *cluster.Node
+	stores stores
 }
 
 var _ api.Peers = registries{}
@@ -148,13 +154,24 @@ func (r registries) Leader() (blobstore.Incarnation, bool) {
 	return blobstore.Incarnation(leader), known && leader != r.self
 }
 
-// FindUpload asks the others who has an upload.
-func (r registries) FindUpload(ctx context.Context, id blobstore.UploadID) (blobstore.Incarnation, blobstore.Upload, error) {
-	return r.store.FindUpload(ctx, id)
+// FindUpload asks the others who has an upload to a store, which this node has too.
+func (r registries) FindUpload(ctx context.Context, store string, id blobstore.UploadID) (blobstore.Incarnation, blobstore.Upload, error) {
+	return r.stores.named(store).blobs.FindUpload(ctx, id)
 }
 
-// Silence is how long another node has not answered this one's store.
-func (r registries) Silence(of blobstore.Incarnation) time.Duration { return r.store.Silence(of) }
+// Silence is how long another node has not answered this one, of whichever store it was asked.
+func (r registries) Silence(of blobstore.Incarnation) time.Duration {
+	least := r.stores[0].blobs.Silence(of)
+	for _, s := range r.stores[1:] {
+		least = min(least, s.blobs.Silence(of))
+	}
+	return least
+}
+
+// reachable reports whether another node has answered lately, of whichever store it was asked.
+func (r registries) reachable(i blobstore.Incarnation) bool {
+	return slices.ContainsFunc(r.stores, func(s *store) bool { return s.blobs.Reachable(i) })
+}
 
 // Forward has another node answer a request. If it fails, nothing was written to w. A node that falls silent
 // meanwhile is given up: on a line that is cut, TCP alone would take a quarter of an hour to.
@@ -196,7 +213,7 @@ func (r registries) watch(ctx context.Context, to blobstore.Incarnation, end con
 			return
 		case <-look.C:
 		}
-		if missed++; r.store.Reachable(to) {
+		if missed++; r.reachable(to) {
 			missed = 0
 		}
 	}

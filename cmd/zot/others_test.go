@@ -31,7 +31,7 @@ func TestOthers(t *testing.T) {
 
 	o := newOthers(state, self, &network{})
 	o.network.hints.Store(&map[string]string{gone.String(): "elsewhere:7373"})
-	m, err := o.Membership()
+	m, err := holders{o, fsm.DefaultStore}.Membership()
 	if err != nil || m.Self.Zone != "n1" || !m.Counts || m.Replicas != 3 || m.Need != 2 || len(m.Others) != 1 || m.Others[0].Zone != "n2" ||
 		!m.Self.Draining || m.Others[0].Draining {
 		t.Errorf("%+v, %v", m, err)

@@ -17,7 +17,7 @@ import (
 // What may be said in several ways is the same place.
 func TestPlaceOf(t *testing.T) {
 	t.Parallel()
-	if p := placeOf(config.Config{}); p.IsBucket() {
+	if p := placeOf(config.Store{}); p.IsBucket() {
 		t.Errorf("without a bucket: %s", p)
 	}
 	minio := fsm.Place{Bucket: "images", Endpoint: "minio:9000", Root: "a/b"}
@@ -25,14 +25,14 @@ func TestPlaceOf(t *testing.T) {
 		{Name: "images", Endpoint: "minio:9000", Root: "a/b", AccessKey: "key", SecretKey: "secret", SessionToken: "token"},
 		{Name: "images", Endpoint: "http://MinIO:9000/", Root: "/a/b/", Region: "us-east-1", Secure: true, PathStyle: true},
 	} {
-		if p := placeOf(config.Config{Storage: config.Storage{Bucket: &b}}); p != minio {
+		if p := placeOf(config.Store{Bucket: &b}); p != minio {
 			t.Errorf("%+v is %+v", b, p)
 		}
 	}
 	for _, b := range []config.Bucket{
 		{Name: "others", Endpoint: "minio:9000", Root: "a/b"}, {Name: "images", Endpoint: "minio:9001", Root: "a/b"}, {Name: "images", Endpoint: "minio:9000"},
 	} {
-		if p := placeOf(config.Config{Storage: config.Storage{Bucket: &b}}); p == minio || !p.IsBucket() {
+		if p := placeOf(config.Store{Bucket: &b}); p == minio || !p.IsBucket() {
 			t.Errorf("%+v is %+v", b, p)
 		}
 	}
@@ -54,7 +54,9 @@ func TestPlaces(t *testing.T) {
 		w := newBucketWorld(t)
 		w.form()
 		w.place(test.is)
-		says := func(p fsm.Place) error { return self{w.State, entry.Incarnation{1}, p}.Placed() }
+		says := func(p fsm.Place) error {
+			return self{w.State, entry.Incarnation{1}, places{fsm.DefaultStore: p}}.Placed()
+		}
 		for _, other := range test.elsewise {
 			if err := says(other); !errors.Is(err, errNotPlaced) || errors.Is(err, errElsewhere) {
 				t.Errorf("no copies %s, configured %s: %v", test.is, other, err)
@@ -62,7 +64,9 @@ func TestPlaces(t *testing.T) {
 		}
 		ended := make(chan error, len(test.elsewise))
 		for _, other := range test.elsewise {
-			go func() { ended <- watchPlace(t.Context(), w.State, other) }()
+			go func() {
+				ended <- watchPlaces(t.Context(), w.State, places{fsm.DefaultStore: other}, hclog.NewNullLogger())
+			}()
 		}
 		w.record(test.at)
 		if err := says(test.is); err != nil {
@@ -80,7 +84,7 @@ func TestPlaces(t *testing.T) {
 		}
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := watchPlace(over, w.State, test.is); err != nil {
+		if err := watchPlaces(over, w.State, places{fsm.DefaultStore: test.is}, hclog.NewNullLogger()); err != nil {
 			t.Errorf("a node that ends: %v", err)
 		}
 	}
@@ -97,7 +101,7 @@ func TestSetPlace(t *testing.T) {
 	if err := setStores(w.State, storesOf(w.config), w.alone, logger).Do(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := (self{w.State, entry.Incarnation{1}, placeOf(w.config)}).Placed(); err != nil {
+	if err := (self{w.State, entry.Incarnation{1}, placesOf(w.config)}).Placed(); err != nil {
 		t.Error(err)
 	}
 	w.record(fsm.Location{Copy: fsm.CopyID{1}})

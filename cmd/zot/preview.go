@@ -36,7 +36,7 @@ func preview(ctx context.Context, state *fsm.State, r previewRequest) (previewAn
 		return previewAnswer{}, refusal(err.Error())
 	}
 	now := time.Now().UTC() // to the millisecond: what was pushed in this second is not yet to come
-	page, more, err := policies.Previews(ctx, state, fsm.DefaultStore, r.After, now, r.All)
+	page, more, err := policies.Previews(ctx, state, r.Store, r.After, now, r.All)
 	a := previewAnswer{Date: now.Truncate(time.Second), More: more}
 	for _, p := range page {
 		one := repositoryPreview{

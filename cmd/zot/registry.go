@@ -10,96 +10,50 @@ import (
 	"strings"
 
 	"github.com/seed-16d79997/zot/api"
-	"github.com/seed-16d79997/zot/blobstore"
-	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/blobstore/replicated"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
-	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/pulls"
 	"github.com/seed-16d79997/zot/jobs/repair"
 )
 
-// localStore is what this node keeps copies and uploads in: its disk, or the bucket of the cluster.
-type localStore interface {
-	replicated.Local
-	Stat(ctx context.Context, id blobstore.CopyID) (blobstore.CopyInfo, error)
-}
-
-var (
-	_ localStore = (*disk.Store)(nil)
-	_ localStore = bucketStore{}
-)
-
-// openStore opens the store of the root directory, which a new node makes first. The caller closes it.
-func openStore(h *home, c config.Config, u upkeep) (*disk.Store, error) {
-	d := disk.Config{Dir: c.Storage.RootDirectory, Incarnation: blobstore.Incarnation(h.Incarnation), Suspect: u.suspects.Add}
-	if h.New {
-		if err := disk.Create(d); err != nil {
-			return nil, fmt.Errorf("make the blob store: %w", err)
-		}
-	}
-	s, err := disk.Open(d)
-	if err != nil {
-		return nil, fmt.Errorf("open the blob store: %w", err)
-	}
-	return s, nil
-}
-
-// registry is what this node serves to clients, and the store below it.
+// registry is what this node serves to clients, and the stores below it.
 type registry struct {
 	*api.Registry
 	upkeep
 
-	local  localStore
-	bucket *bucketStore      // local, if that is one; else nil
-	store  *replicated.Store // local, and those of other nodes
-	others *others
-
-	away     *repair.Watch
+	stores   stores
+	others   *others
 	recorder jobs.Job // records what is pulled from this node
 }
 
-// openRegistry makes the node's registry and opens its store. The caller closes it.
+// openRegistry makes the node's registry and opens its stores. The caller closes it.
 func openRegistry(ctx context.Context, s setting, h *home, state *fsm.State, node *cluster.Node, n *network, lines [][]byte) (*registry, error) {
-	r := &registry{upkeep: newUpkeep(), others: newOthers(state, h.Incarnation, n)}
-	if err := r.openLocal(ctx, s, h, state); err != nil {
+	all, err := openStores(ctx, s, h, state)
+	if err != nil {
 		return nil, err
 	}
+	r := &registry{upkeep: newUpkeep(), stores: all, others: newOthers(state, h.Incarnation, n)}
 	if err := r.connect(s, state, node, lines); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
-// openLocal opens the node's own store, or makes the one in a bucket.
-func (r *registry) openLocal(ctx context.Context, s setting, h *home, state *fsm.State) error {
-	inBucket := s.config.Storage.Bucket != nil
-	err := state.View(func(v fsm.View) error { return placed(v, placeOf(s.config)) })
-	if err != nil && !errors.Is(err, errNotPlaced) {
-		return err
-	}
-	if !inBucket {
-		local, err := openStore(h, s.config, r.upkeep)
-		r.local = local
-		return err
-	}
-	b, err := makeBucketStore(ctx, s.config, state, r.upkeep, s.log)
-	r.local, r.bucket = b, &b
-	return err
-}
-
-// connect puts the registry upon the store.
+// connect puts the registry upon the stores.
 func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, lines [][]byte) (err error) {
-	r.store, err = replicated.New(replicated.Config{
-		Local: r.local, Shared: r.bucket != nil, Members: r.others, Transport: r.others.transport, Pace: r.pace, Logger: s.log.Named("blobs"),
-	})
-	if err != nil {
-		return err
+	for _, one := range r.stores {
+		one.blobs, err = replicated.New(replicated.Config{
+			Name: one.Name, Local: one.local, Shared: one.bucket != nil, Members: holders{r.others, one.Name}, Transport: r.others.transport,
+			Pace: r.pace, Logger: s.log.Named("blobs").With("store", one.Name),
+		})
+		if err != nil {
+			return err
+		}
+		one.away = repair.NewWatch(one.Name, one.blobs, s.log.Named("repair"))
 	}
-	r.away = repair.NewWatch(r.store, s.log.Named("repair"))
 	c := api.DefaultConfig()
 	c.LocalReads = cluster.Reads(s.config.Cluster.Reads) == cluster.Local
 	if c.UploadKeys, err = uploadKeys(lines); err != nil {
@@ -110,14 +64,10 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 		return err
 	}
 	r.recorder = recorder
-	d := api.Deps{
-		Proposer: proposals{node}, Consistency: node, State: state, Blobs: r.store,
-		Peers: registries{r.others, node, r.store}, Pulls: counter, Logger: s.log.Named("api"),
-	}
-	if r.bucket != nil && s.config.Storage.Bucket.Redirect {
-		d.Elsewhere = r.bucket
-	}
-	r.Registry, err = api.New(c, d)
+	r.Registry, err = api.New(c, api.Deps{
+		Proposer: proposals{node}, Consistency: node, State: state, Stores: r.stores,
+		Peers: registries{r.others, node, r.stores}, Pulls: counter, Logger: s.log.Named("api"),
+	})
 	return err
 }
 
@@ -133,15 +83,15 @@ func (r *registry) rotate(lines [][]byte) error {
 // forOthers is what other nodes ask of this one.
 func (r *registry) forOthers(own *askedNode) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/store/", r.store.Handler())
+	mux.Handle("/store/", replicated.Handler(r.stores.blobStores()...))
 	mux.Handle("/node/", own.handler())
 	return below(r.first(r.Forwarded()), mux)
 }
 
-// Close closes the store. Nothing uses it any more.
+// Close closes the stores. Nothing uses them any more.
 func (r *registry) Close() error {
 	r.others.transport.CloseIdleConnections()
-	return r.local.Close()
+	return r.stores.Close()
 }
 
 // uploadKeys are made from what the nodes share, so that each believes the upload ids of the others.

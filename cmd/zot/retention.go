@@ -9,9 +9,9 @@ import (
 	"github.com/seed-16d79997/zot/jobs/retention"
 )
 
-// retained is the leader's job that removes what the policies of its file do not keep; none if there are no
+// retained is the leader's job that removes what the policies of a store do not keep; none if there are no
 // policies, or gc is off.
-func retained(c config.Storage, state *fsm.State, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
+func retained(c config.SubPath, state *fsm.State, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
 	if !c.GC || len(c.Retention.Policies) == 0 {
 		return nil, nil
 	}
@@ -20,7 +20,7 @@ func retained(c config.Storage, state *fsm.State, p fsm.Proposer, log hclog.Logg
 		return nil, err
 	}
 	job, err := retention.New(retention.Deps{
-		Store: fsm.DefaultStore, Policies: policies, State: state, Proposer: p,
+		Store: c.Name, Policies: policies, State: state, Proposer: p,
 		Every: max(c.GCInterval, config.MinGCInterval), Logger: log.Named("retention"),
 	})
 	if err != nil {

@@ -22,16 +22,16 @@ func TestRetained(t *testing.T) {
 	t.Cleanup(func() { _ = state.Close() })
 	some := retention.Config{Policies: []retention.Policy{{Repositories: []string{"**"}}}}
 	for name, test := range map[string]struct {
-		storage config.Storage
+		storage config.Store
 		every   time.Duration // 0: no job
 	}{
-		"no policies":     {config.Default("zot-0").Storage, 0},
-		"gc is off":       {config.Storage{GCInterval: time.Hour, Retention: some}, 0},
-		"often":           {config.Storage{GC: true, GCInterval: 2 * time.Second, Retention: some}, 2 * time.Second},
-		"all the time":    {config.Storage{GC: true, Retention: some}, time.Second},
-		"every other day": {config.Storage{GC: true, GCInterval: 48 * time.Hour, Retention: some}, 10 * time.Second}, // looks whether it is due
+		"no policies":     {config.Default("zot-0").Storage.Store, 0},
+		"gc is off":       {config.Store{GCInterval: time.Hour, Retention: some}, 0},
+		"often":           {config.Store{GC: true, GCInterval: 2 * time.Second, Retention: some}, 2 * time.Second},
+		"all the time":    {config.Store{GC: true, Retention: some}, time.Second},
+		"every other day": {config.Store{GC: true, GCInterval: 48 * time.Hour, Retention: some}, 10 * time.Second}, // looks whether it is due
 	} {
-		all, err := retained(test.storage, state, nobody{}, hclog.NewNullLogger())
+		all, err := retained(config.SubPath{Name: fsm.DefaultStore, Store: test.storage}, state, nobody{}, hclog.NewNullLogger())
 		if err != nil || len(all) == 0 && test.every != 0 || len(all) > 0 && all[0].Every != test.every {
 			t.Errorf("%s: %+v, %v; want a job every %s", name, all, err, test.every)
 		}
@@ -50,7 +50,7 @@ func TestPreviewInTheSameSecond(t *testing.T) {
 			MediaType: "application/vnd.oci.image.index.v1+json",
 		})
 		a, err := preview(t.Context(), s.state, previewRequest{
-			Retention: retention.Config{Policies: []retention.Policy{{Repositories: []string{"**"}, DeleteUntagged: true}}},
+			Store: fsm.DefaultStore, Retention: retention.Config{Policies: []retention.Policy{{Repositories: []string{"**"}, DeleteUntagged: true}}},
 		})
 		if err != nil || len(a.Repositories) != 1 || a.Repositories[0].GoingManifests != 1 || a.Date.Nanosecond() != 0 {
 			t.Errorf("%+v, %v", a, err)

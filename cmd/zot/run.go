@@ -88,9 +88,9 @@ func run(ctx context.Context, s setting) (err error) {
 	if err := home.Seal(); err != nil {                         // its files are all there now
 		return fmt.Errorf("make the directory the node's: %w", err)
 	}
-	health := newHealth(node, self{state, home.Incarnation, placeOf(c)}, registry.store, c)
-	stores := storesOf(c)
-	own, err := ownJobs(c, state, stores, registry, node, log)
+	health := newHealth(node, self{state, home.Incarnation, placesOf(c)}, registry.stores, c)
+	work := tasks{registry, c, state, node, log}
+	own, err := work.own()
 	if err != nil {
 		return err
 	}
@@ -106,18 +106,20 @@ func run(ctx context.Context, s setting) (err error) {
 		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload() })
 	})
 	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry.first(registry), health, s) })
-	p.add(ctx, "place of copies", func(ctx context.Context) error { return watchPlace(ctx, state, placeOf(c)) })
+	p.add(ctx, "place of copies", func(ctx context.Context) error { return watchPlaces(ctx, state, placesOf(c), log) })
 	p.add(ctx, "jobs", func(ctx context.Context) error { return asked.board.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
 		return node.WhileLeader(ctx, func(ctx context.Context, proposer cluster.Proposer) {
-			leadersJobs(ctx, c, state, stores, registry, node, asked, proposer, log)
+			work.lead(ctx, asked, proposer)
 		})
 	})
 	p.add(ctx, "verification", asked.Run)
 	if others != nil {
 		p.add(ctx, "others", func(ctx context.Context) error { return serveOthers(ctx, others, registry.forOthers(asked), log) })
 	}
-	p.add(ctx, "store", registry.store.Run)
+	for _, s := range registry.stores {
+		p.add(ctx, "store "+s.Name, s.blobs.Run)
+	}
 	p.add(ctx, "admin", func(ctx context.Context) error {
 		return serveAdmin(ctx, admin, newHost(node, others), state, newSurvey(asked, registry, node), log)
 	})

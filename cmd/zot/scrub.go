@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +47,8 @@ func scrubCommand() *cobra.Command {
 // scrubOffline hashes the copies of a node that is stopped and prints a table of its images. It fails if
 // anything is affected.
 func scrubOffline(ctx context.Context, c config.Config, out, said io.Writer) (err error) {
-	if c.Storage.Bucket != nil {
+	onDisks := slices.DeleteFunc(c.Storage.All(), func(s config.SubPath) bool { return s.Bucket != nil })
+	if len(onDisks) == 0 {
 		return errors.New("the copies are in a bucket, and the nodes that run scrub them, every extensions.scrub.interval; " +
 			"'zot cluster verify --hash' has them all hashed now")
 	}
@@ -60,25 +62,58 @@ func scrubOffline(ctx context.Context, c config.Config, out, said io.Writer) (er
 		return lostDisk(fmt.Errorf("open the state: %w", err), c)
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
-	blobs, err := disk.Open(disk.Config{Dir: c.Storage.RootDirectory, Incarnation: blobstore.Incarnation(home.Incarnation)})
-	if err != nil {
-		return fmt.Errorf("open the blob store: %w", err)
-	}
-	defer func() { err = errors.Join(err, blobs.Close()) }()
-	k := &checker{state: state, blobs: blobs, show: newDisplay(said), bad: scrub.Bad{}}
-	if err := k.check(ctx); err != nil {
+	if err := printRow(out, "IMAGE NAME", "TAG", "STATUS", "ERROR"); err != nil {
 		return err
 	}
-	affected, err := k.print(ctx, out)
-	if err != nil {
-		return err
+	var all scrubbed
+	var notHere error
+	for _, s := range onDisks {
+		one, err := scrubStore(ctx, s, home, state, out, said)
+		if errors.Is(err, blobstore.ErrOffline) { // the others can be looked at
+			notHere = errors.Join(notHere, err)
+		} else if err != nil {
+			return err
+		}
+		all = all.and(one)
 	}
 	_, _ = fmt.Fprintf(said, "blobs: %d hashed, %d bad; %d on other nodes alone, not looked at\n",
-		k.copies, len(k.bad), k.elsewhere) // whoever does not read it has the exit code
-	if affected > 0 || len(k.bad) > 0 {
-		return fmt.Errorf("affected images: %d, bad blobs: %d", affected, len(k.bad))
+		all.copies, all.bad, all.elsewhere) // whoever does not read it has the exit code
+	if len(onDisks) <= len(c.Storage.SubPaths) {
+		_, _ = fmt.Fprintln(said, "what is in buckets was not looked at: the nodes that run scrub it") // as above
 	}
-	return nil
+	if all.affected > 0 || all.bad > 0 {
+		return errors.Join(notHere, fmt.Errorf("affected images: %d, bad blobs: %d", all.affected, all.bad))
+	}
+	return notHere
+}
+
+// scrubbed is what was found.
+type scrubbed struct {
+	copies, bad, elsewhere int // blobs
+	affected               int // images
+}
+
+func (s scrubbed) and(other scrubbed) scrubbed {
+	return scrubbed{s.copies + other.copies, s.bad + other.bad, s.elsewhere + other.elsewhere, s.affected + other.affected}
+}
+
+// scrubStore hashes the copies of one store, and prints a line for each of its images. It fails with
+// blobstore.ErrOffline if the store is not there.
+func scrubStore(ctx context.Context, s config.SubPath, h *home, state *fsm.State, out, said io.Writer) (all scrubbed, err error) {
+	if had, err := h.hasStore(s.Name); err == nil && !had && s.Name != fsm.DefaultStore {
+		return scrubbed{}, nil // the node did not run with it yet
+	}
+	blobs, err := disk.Open(disk.Config{Dir: s.RootDirectory, Incarnation: blobstore.Incarnation(h.Incarnation), Name: s.Name})
+	if err != nil {
+		return scrubbed{}, lostStore(fmt.Errorf("open the blob store: %w", err), s)
+	}
+	defer func() { err = errors.Join(err, blobs.Close()) }()
+	k := &checker{name: s.Name, state: state, blobs: blobs, show: newDisplay(said), bad: scrub.Bad{}}
+	if err := k.check(ctx); err != nil {
+		return scrubbed{}, err
+	}
+	affected, err := k.print(ctx, out)
+	return scrubbed{k.copies, len(k.bad), k.elsewhere, affected}, err
 }
 
 // openStopped opens the home of a node that does not run. It makes none.
@@ -99,6 +134,7 @@ const checkPage = 200
 
 // checker hashes all copies of a node's store.
 type checker struct {
+	name  string // of the store
 	state *fsm.State
 	blobs *disk.Store
 	show  *display
@@ -182,8 +218,8 @@ func (k *checker) each(do func(b blobstore.Blob, d fsm.Digest) error) error {
 // page returns blobs with so many locations.
 func (k *checker) page(copies int, after fsm.Digest) (page []fsm.Blob, err error) {
 	err = k.state.View(func(v fsm.View) error {
-		for _, d := range v.WithCopies(fsm.DefaultStore, copies, after, checkPage) {
-			b, _ := v.Blob(fsm.DefaultStore, d)
+		for _, d := range v.WithCopies(k.name, copies, after, checkPage) {
+			b, _ := v.Blob(k.name, d)
 			page = append(page, b)
 		}
 		return nil
@@ -201,23 +237,21 @@ func (k *checker) here(b fsm.Blob) blobstore.Blob {
 	return here
 }
 
+func printRow(out io.Writer, cells ...any) error {
+	line := fmt.Sprintf("%-32s  %-24s  %-8s  %s", cells...)
+	_, err := fmt.Fprintln(out, strings.TrimRight(line, " "))
+	return err
+}
+
 // print prints a line for each image and returns how many are affected.
 func (k *checker) print(ctx context.Context, out io.Writer) (affected int, err error) {
-	row := func(cells ...any) error {
-		line := fmt.Sprintf("%-32s  %-24s  %-8s  %s", cells...)
-		_, err := fmt.Fprintln(out, strings.TrimRight(line, " "))
-		return err
-	}
-	if err := row("IMAGE NAME", "TAG", "STATUS", "ERROR"); err != nil {
-		return 0, err
-	}
 	pace := func(ctx context.Context, _ int) error { return ctx.Err() }
-	err = scrub.Images(ctx, k.state, fsm.DefaultStore, k.bad, pace, func(i scrub.Image) error {
+	err = scrub.Images(ctx, k.state, k.name, k.bad, pace, func(i scrub.Image) error {
 		if i.Error == "" {
-			return row(i.Name, i.Tag, "ok", "")
+			return printRow(out, i.Name, i.Tag, "ok", "")
 		}
 		affected++
-		return row(i.Name, i.Tag, "affected", i.Error)
+		return printRow(out, i.Name, i.Tag, "affected", i.Error)
 	})
 	return affected, err
 }

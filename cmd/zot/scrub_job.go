@@ -4,9 +4,6 @@ import (
 	"net/http"
 	"path/filepath"
 
-	"github.com/hashicorp/go-hclog"
-
-	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/removal"
@@ -15,26 +12,25 @@ import (
 
 // upkeep is what all share that look after the bytes of this node.
 type upkeep struct {
-	suspects *scrub.Suspects // copies that somebody took for bad
-	pace     *jobs.Pace      // of what is read and written for no client
+	pace *jobs.Pace // of what is read and written for no client
 }
 
-func newUpkeep() upkeep { return upkeep{scrub.NewSuspects(), jobs.DefaultPace()} }
+func newUpkeep() upkeep { return upkeep{jobs.DefaultPace()} }
 
-// scrubbing is what the jobs need that look after the copies which this node reaches.
-func scrubbing(c config.Config, state *fsm.State, r *registry, p fsm.Proposer, log hclog.Logger) scrub.Deps {
+// scrubbing is what the jobs need that look after the copies of a store which this node reaches.
+func (t tasks) scrubbing(s *store, p fsm.Proposer) scrub.Deps {
 	return scrub.Deps{
-		Store: fsm.DefaultStore, Every: c.Extensions.Scrub.Interval, Dir: filepath.Join(c.Storage.RootDirectory, "node"),
-		State: state, Proposer: p, Blobs: r.local, Suspects: r.suspects, Pace: r.pace.Wait, Logger: log.Named("scrub"),
+		Store: s.Name, Every: t.config.Extensions.Scrub.Interval, Dir: filepath.Join(t.config.Storage.RootDirectory, "node"),
+		State: t.state, Proposer: p, Blobs: s.local, Suspects: s.suspects, Pace: t.pace.Wait, Logger: t.log.Named("scrub"),
 	}
 }
 
-// bytesJobs are what every node does to keep its own copies good: it hashes all of them again at times, and at
+// bytesJobs are what every node does to keep its own copies in a store good: it hashes all of them again at times, and at
 // once those that others are to be removed for, and gives up what is bad. Copies in a bucket are hashed by the
 // leader alone; what is bad there, whoever has come upon it gives up.
-func bytesJobs(c config.Config, state *fsm.State, r *registry, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
-	d := scrubbing(c, state, r, p, log)
-	if r.bucket != nil {
+func (t tasks) bytesJobs(s *store) ([]jobs.Job, error) {
+	d := t.scrubbing(s, t.node)
+	if s.bucket != nil {
 		settle, err := scrub.NewSettle(d)
 		return []jobs.Job{settle}, err
 	}
@@ -43,7 +39,7 @@ func bytesJobs(c config.Config, state *fsm.State, r *registry, p fsm.Proposer, l
 		return nil, err
 	}
 	vouch, err := removal.NewVouch(removal.Deps{
-		Store: fsm.DefaultStore, State: state, Proposer: p, Blobs: r.local, Suspect: r.suspects.Add, Pace: r.pace.Wait, Logger: log.Named("removal"),
+		Store: s.Name, State: t.state, Proposer: t.node, Blobs: s.local, Suspect: s.suspects.Add, Pace: t.pace.Wait, Logger: t.log.Named("removal"),
 	})
 	if err != nil {
 		return nil, err

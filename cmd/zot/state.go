@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
@@ -27,12 +29,13 @@ func (m machine) OpenSnapshot() (entry.Position, int64, cluster.Stream, error) {
 type self struct {
 	*fsm.State
 	incarnation entry.Incarnation
-	place       fsm.Place // of copies, as its configuration has it
+	places      places // of copies, as its configuration has it
 }
 
-// Placed returns nil if the state has copies go where this node's configuration has them.
+// Placed returns nil if this node has all stores of the state, and the state has copies go where this node's configuration
+// has them.
 func (s self) Placed() error {
-	return s.View(func(v fsm.View) error { return placed(v, s.place) })
+	return s.View(func(v fsm.View) error { return cmp.Or(s.places.complete(v), s.places.placed(v)) })
 }
 
 // Record is this node's record, and whether the state has one: whether the node was ever admitted, and
@@ -45,10 +48,10 @@ func (s self) Record() (node entry.Node, known bool, err error) {
 	return node, known, err
 }
 
-// Need is how many durable copies a blob of the default store must have to be acknowledged.
-func (s self) Need() (need int, err error) {
+// Need is how many durable copies a blob of a store must have to be acknowledged.
+func (s self) Need(store string) (need int, err error) {
 	err = s.View(func(v fsm.View) error {
-		need = v.Need(fsm.DefaultStore)
+		need = v.Need(store)
 		return nil
 	})
 	return need, err

@@ -16,10 +16,12 @@ import (
 const storesEvery = time.Minute
 
 // storesOf are the stores as the configuration has them.
-func storesOf(c config.Config) []fsm.SetStore {
-	return []fsm.SetStore{{
-		Name: fsm.DefaultStore, GCDelay: c.Storage.GCDelay, Replicas: c.Cluster.Replicas, WriteAcks: c.Cluster.WriteAcks, Place: placeOf(c),
-	}}
+func storesOf(c config.Config) (all []fsm.SetStore) {
+	for _, s := range c.Storage.All() {
+		replicas, acks := c.Copies(s.Store)
+		all = append(all, fsm.SetStore{Name: s.Name, GCDelay: s.GCDelay, Replicas: replicas, WriteAcks: acks, Place: placeOf(s.Store)})
+	}
+	return all
 }
 
 // differing returns those stores that the state knows by other numbers, or not yet; known says which.

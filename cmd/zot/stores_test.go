@@ -58,7 +58,7 @@ func TestStores(t *testing.T) {
 	var log strings.Builder
 	logger := hclog.New(&hclog.LoggerOptions{Output: &log})
 	of := func(replicas, acks int) []fsm.SetStore {
-		return storesOf(config.Config{Storage: config.Storage{GCDelay: time.Minute}, Cluster: config.Cluster{Replicas: replicas, WriteAcks: acks}})
+		return storesOf(config.Config{Storage: config.Storage{Store: config.Store{GCDelay: time.Minute}}, Cluster: config.Cluster{Replicas: replicas, WriteAcks: acks}})
 	}
 	leads := false
 	compare := compareStores(state, of(5, 3), func() bool { return leads }, logger)

@@ -17,8 +17,8 @@ const reportTimeout = time.Second
 type surveyed interface {
 	Blobs() (blobHealth, error)
 	Emptying() ([]emptying, error)
-	// Held is what is recorded on each node; nodes with nothing are left out.
-	Held() (map[entry.Incarnation]fsm.Held, error)
+	// Held is what is recorded on each node, in all stores and in each; nodes with nothing are left out.
+	Held() (map[entry.Incarnation]heldBy, error)
 	// Reports are what the nodes say of themselves; those that do not answer are left out.
 	Reports(ctx context.Context) map[entry.Incarnation]nodeReport
 	// Audit checks all nodes, and calls tell with how far they are, from many goroutines.
@@ -35,7 +35,7 @@ var _ surveyed = survey{}
 
 func newSurvey(own *askedNode, r *registry, node *cluster.Node) survey {
 	a := auditor{state: own.state, round: node.ReadIndex, proposer: node, nodes: allNodes{own, r.others}}
-	if own.bucket {
+	if own.inBucket() {
 		a.bucketBy = own.self
 	}
 	return survey{a, own}
@@ -45,13 +45,27 @@ func (s survey) Blobs() (blobHealth, error) { return blobsOf(s.state) }
 
 func (s survey) Emptying() ([]emptying, error) { return emptyingOf(s.state) }
 
-func (s survey) Held() (all map[entry.Incarnation]fsm.Held, err error) {
-	all = map[entry.Incarnation]fsm.Held{}
+// heldBy is what is recorded on a node.
+type heldBy struct {
+	fsm.Held
+	in map[string]fsm.Held // by store, if there are several; those of which nothing is left out
+}
+
+func (s survey) Held() (all map[entry.Incarnation]heldBy, err error) {
+	all = map[entry.Incarnation]heldBy{}
 	err = s.state.View(func(v fsm.View) error {
+		several := v.Stores()
 		for _, n := range v.Nodes() {
-			if h := v.Held(n.Incarnation); h.Copies > 0 {
-				all[n.Incarnation] = h
+			h := heldBy{v.Held(n.Incarnation), map[string]fsm.Held{}}
+			if h.Copies == 0 {
+				continue
 			}
+			for _, s := range several {
+				if in := v.HeldIn(n.Incarnation, s.Name); in.Copies > 0 && len(several) > 1 {
+					h.in[s.Name] = in
+				}
+			}
+			all[n.Incarnation] = h
 		}
 		return nil
 	})
@@ -103,14 +117,15 @@ func (s survey) Audit(ctx context.Context, wish checkWish, tell func(auditProgre
 type memberStatus struct {
 	cluster.MemberStatus
 	nodeReport
-	Held fsm.Held `json:"held"` // recorded on it
+	Held   fsm.Held            `json:"held"`             // recorded on it
+	HeldIn map[string]fsm.Held `json:"heldIn,omitempty"` // of that, by store, if there are several
 }
 
 // withReports joins what the cluster says of its nodes with what they say.
-func withReports(members []cluster.MemberStatus, reports map[entry.Incarnation]nodeReport, held map[entry.Incarnation]fsm.Held) []memberStatus {
+func withReports(members []cluster.MemberStatus, reports map[entry.Incarnation]nodeReport, held map[entry.Incarnation]heldBy) []memberStatus {
 	var all []memberStatus
 	for _, m := range members {
-		all = append(all, memberStatus{m, reports[m.Incarnation], held[m.Incarnation]})
+		all = append(all, memberStatus{m, reports[m.Incarnation], held[m.Incarnation].Held, held[m.Incarnation].in})
 	}
 	return all
 }

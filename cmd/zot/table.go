@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,6 +31,7 @@ func printStatus(out io.Writer, s clusterStatus, allJobs bool, now time.Time) er
 		rows = append(rows, memberRow(m, m.Name != "" && m.Name == s.Leader))
 	}
 	writeTable(&b, rows)
+	writeStores(&b, s)
 	writeJobs(&b, s, allJobs, now)
 	_, err := io.WriteString(out, b.String())
 	return err
@@ -41,6 +44,33 @@ func writeTable(b *strings.Builder, rows [][]string) {
 		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t")) // into memory
 	}
 	_ = w.Flush() // as above
+}
+
+// writeStores writes a line for each store of each node, if there are several.
+func writeStores(b *strings.Builder, s clusterStatus) {
+	rows := [][]string{{"", "STORE", "NODE", "COPIES", "DISK USED"}}
+	names := map[string]bool{}
+	for _, m := range s.Members {
+		for name := range m.Stores {
+			names[name] = true
+		}
+		for name := range m.HeldIn {
+			names[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		for _, m := range s.Members {
+			var use *storeUse
+			if u, known := m.Stores[name]; known {
+				use = &u
+			}
+			rows = append(rows, []string{"", name, cmp.Or(m.Name, "?"), heldText(m.HeldIn[name]), use.text()})
+		}
+	}
+	if len(rows) > 1 {
+		b.WriteString("\n")
+		writeTable(b, rows)
+	}
 }
 
 // writeJobs writes what the jobs of all nodes do: those that are at work or have failed, or all.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +37,7 @@ const (
 // checkWish is what a node is to check beside what it always does.
 type checkWish struct {
 	Hash   bool `json:"hash"`             // hash every copy again
-	Bucket bool `json:"bucket,omitempty"` // look at the copies in the bucket: one node does for all
+	Bucket bool `json:"bucket,omitempty"` // look at the copies in buckets: one node does for all
 }
 
 // checkNote is what a node says while it checks itself. Applied and Stage are in each; of the others, one at most.
@@ -73,7 +74,8 @@ type checkResult struct {
 	Copies int64 `json:"copies"`
 	Bytes  int64 `json:"bytes"`
 	Hashed int64 `json:"hashed,omitempty"` // bytes
-	Blind  bool  `json:"blind,omitempty"`  // not all of its copies were looked at
+	// Blind are the stores of which not all of its copies were looked at.
+	Blind []string `json:"blind,omitempty"`
 }
 
 const (
@@ -88,9 +90,25 @@ const (
 // verifiedStore is this node's own store.
 type verifiedStore interface {
 	Check(ctx context.Context) error
+	Usage(ctx context.Context) (blobstore.Usage, error)
 	Stat(ctx context.Context, id blobstore.CopyID) (blobstore.CopyInfo, error)
 	Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pace) error
 	Copies(ctx context.Context, after blobstore.CopyID) iter.Seq2[blobstore.CopyID, error]
+}
+
+// checkedStore is one of this node's stores.
+type checkedStore struct {
+	name    string
+	store   verifiedStore
+	bucket  bool // it is in a bucket that all nodes share
+	suspect func(blobstore.CopyID)
+}
+
+func checkedStores(all stores) (checked []checkedStore) {
+	for _, s := range all {
+		checked = append(checked, checkedStore{s.Name, s.local, s.bucket != nil, s.suspects.Add})
+	}
+	return checked
 }
 
 // verification is what a node checks of itself while it serves: its state against itself, and its files against
@@ -104,51 +122,46 @@ type verification struct {
 	state     *fsm.State
 	stateFile string
 	whole     int64 // wholeState
-	store     verifiedStore
-	bucket    bool                            // the store is in a bucket that all nodes share
+	stores    []checkedStore
 	round     func(ctx context.Context) error // returns when the state has all that was acknowledged before
-	suspect   func(blobstore.CopyID)
 	pace      blobstore.Pace
 	began     time.Time // the process
 }
 
-// holder is of the locations that this node looks at.
-func (v *verification) holder() entry.Incarnation {
-	if v.bucket {
-		return entry.Incarnation{}
-	}
-	return v.self
+// inBucket reports whether it has a store in a bucket.
+func (v *verification) inBucket() bool {
+	return slices.ContainsFunc(v.stores, func(s checkedStore) bool { return s.bucket })
 }
 
 // check checks this node. It calls say with all that it finds, from this goroutine, and fails if it could not come
 // to an end: with the context's error.
 func (v *verification) check(ctx context.Context, wish checkWish, say func(checkNote)) error {
-	c := &selfCheck{verification: v, say: say, bad: map[fsm.CopyID]bool{}}
+	c := &selfCheck{verification: v, say: say}
 	if err := c.again(ctx); err != nil {
 		c.missed("what was acknowledged lately", err)
 	}
-	c.do(ctx, "its doomed copies", c.noteDoomed)
-	c.do(ctx, "its state", c.checkState)
-	if c.bucket && !wish.Bucket {
-		c.do(ctx, "the bucket", c.store.Check)
-	} else if c.do(ctx, "its store", c.store.Check) {
-		c.result.Blind = !c.do(ctx, "its copies", c.checkCopies)
-		c.do(ctx, "its unknown files", c.checkFiles)
-		if wish.Hash {
-			c.do(ctx, "the bytes of its copies", c.hashCopies)
-		}
-		c.do(ctx, "its doomed copies", c.checkDoomed)
-	} else {
-		c.result.Blind = true
+	var all []*storeCheck
+	for _, s := range v.stores {
+		one := &storeCheck{selfCheck: c, checkedStore: s, bad: map[fsm.CopyID]bool{}}
+		all = append(all, one)
+		c.do(ctx, one.what("its doomed copies"), one.noteDoomed)
 	}
+	c.do(ctx, "its state", c.checkState)
+	for _, one := range all {
+		if one.check(ctx, wish) {
+			c.result.Blind = append(c.result.Blind, one.name)
+		}
+	}
+	c.do(ctx, "stores that its configuration does not have", c.noteMissing)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	c.result.Blind = c.result.Blind || len(c.bad) > maxBad
 	c.tell(checkNote{Result: &c.result})
-	for id, sure := range c.bad {
-		if sure {
-			c.suspect(blobstore.CopyID(id))
+	for _, one := range all {
+		for id, sure := range one.bad {
+			if sure {
+				one.suspect(blobstore.CopyID(id))
+			}
 		}
 	}
 	return nil
@@ -159,12 +172,53 @@ type selfCheck struct {
 	*verification
 	say    func(checkNote)
 	stage  stageNote
-	shown  time.Time           // when the stage was last told
-	bad    map[fsm.CopyID]bool // false: nothing could be learnt of it
-	doomed []fsm.DoomedCopy    // some of those that were when the check began
-	broken bool                // it was said that the state cannot be relied upon
-	alone  bool                // there was no index round
+	shown  time.Time // when the stage was last told
+	broken bool      // it was said that the state cannot be relied upon
+	alone  bool      // there was no index round
 	result checkResult
+}
+
+// storeCheck is what a check looks at in one store.
+type storeCheck struct {
+	*selfCheck
+	checkedStore
+	copies, bytes int64               // that were looked at
+	bad           map[fsm.CopyID]bool // false: nothing could be learnt of it
+	doomed        []fsm.DoomedCopy    // some of those that were when the check began
+}
+
+// holder is of the locations that this node looks at.
+func (c *storeCheck) holder() entry.Incarnation {
+	if c.bucket {
+		return entry.Incarnation{}
+	}
+	return c.self
+}
+
+// what names the store beside something of it, where there are several.
+func (c *storeCheck) what(of string) string {
+	if len(c.stores) > 1 {
+		of += " in store " + c.name
+	}
+	return of
+}
+
+// check checks one store, and reports whether it is blind: not all of its copies were looked at.
+func (c *storeCheck) check(ctx context.Context, wish checkWish) (blind bool) {
+	if c.bucket && !wish.Bucket {
+		c.do(ctx, c.what("the bucket"), c.store.Check)
+		return false
+	}
+	if !c.do(ctx, c.what("its store"), c.store.Check) {
+		return true
+	}
+	blind = !c.do(ctx, c.what("its copies"), c.checkCopies)
+	c.do(ctx, c.what("its unknown files"), c.checkFiles)
+	if wish.Hash {
+		c.do(ctx, c.what("the bytes of its copies"), c.hashCopies)
+	}
+	c.do(ctx, c.what("its doomed copies"), c.checkDoomed)
+	return blind || len(c.bad) > maxBad
 }
 
 func (c *selfCheck) tell(n checkNote) {
@@ -198,6 +252,25 @@ func (c *selfCheck) do(ctx context.Context, what string, part func(context.Conte
 		c.missed(what, err)
 	}
 	return false
+}
+
+// noteMissing says of which stores copies are recorded on this node that it cannot look at.
+func (c *selfCheck) noteMissing(context.Context) error {
+	var all []string
+	err := c.state.View(func(v fsm.View) error {
+		for _, s := range v.Stores() {
+			ours := slices.ContainsFunc(c.stores, func(one checkedStore) bool { return one.name == s.Name })
+			if !ours && v.HeldIn(c.self, s.Name).Copies > 0 {
+				all = append(all, s.Name)
+			}
+		}
+		return nil
+	})
+	for _, name := range all {
+		c.missed("its copies in store "+name, errNoSubPath)
+	}
+	c.result.Blind = append(c.result.Blind, all...)
+	return err
 }
 
 func (c *selfCheck) missed(what string, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
@@ -30,9 +31,9 @@ type ownCopy struct {
 
 // page returns copies of this node in the order of their digests, from the one behind after on. Next is where the
 // following page begins; "" if there is none. The last copy of a damaged blob is known to be bad, and not returned.
-func (c *selfCheck) page(after fsm.Digest) (page []ownCopy, next fsm.Digest, err error) {
+func (c *storeCheck) page(after fsm.Digest) (page []ownCopy, next fsm.Digest, err error) {
 	err = c.state.View(func(v fsm.View) error {
-		for _, next = range v.BlobsOn(fsm.DefaultStore, c.holder(), after, selfPage) {
+		for _, next = range v.BlobsOn(c.name, c.holder(), after, selfPage) {
 			if own, ok := c.ownCopy(v, next); ok {
 				page = append(page, own)
 			}
@@ -43,8 +44,8 @@ func (c *selfCheck) page(after fsm.Digest) (page []ownCopy, next fsm.Digest, err
 }
 
 // ownCopy is this node's copy of a blob; false if it has none, or one that is known to be bad.
-func (c *selfCheck) ownCopy(v fsm.View, d fsm.Digest) (own ownCopy, ok bool) {
-	b, _ := v.Blob(fsm.DefaultStore, d)
+func (c *storeCheck) ownCopy(v fsm.View, d fsm.Digest) (own ownCopy, ok bool) {
+	b, _ := v.Blob(c.name, d)
 	for _, l := range b.Copies {
 		if l.Held {
 			own.held++
@@ -57,7 +58,7 @@ func (c *selfCheck) ownCopy(v fsm.View, d fsm.Digest) (own ownCopy, ok bool) {
 }
 
 // eachPage goes through all copies of this node.
-func (c *selfCheck) eachPage(ctx context.Context, do func(page []ownCopy) error) error {
+func (c *storeCheck) eachPage(ctx context.Context, do func(page []ownCopy) error) error {
 	for after := fsm.Digest(""); ; {
 		page, next, err := c.page(after)
 		if err != nil {
@@ -75,7 +76,7 @@ func (c *selfCheck) eachPage(ctx context.Context, do func(page []ownCopy) error)
 
 // checkCopies sees to it that each copy that is recorded on this node has its file, as long as it should be
 // (invariant 5). No byte is read.
-func (c *selfCheck) checkCopies(ctx context.Context) error {
+func (c *storeCheck) checkCopies(ctx context.Context) error {
 	c.stage = stageNote{Name: "copies"}
 	return c.eachPage(ctx, func(page []ownCopy) error {
 		if err := c.pace(ctx, statCost*len(page)); err != nil {
@@ -83,8 +84,8 @@ func (c *selfCheck) checkCopies(ctx context.Context) error {
 		}
 		var suspected []ownCopy
 		for _, own := range page {
-			c.result.Copies++
-			c.result.Bytes += own.size
+			c.copies, c.bytes = c.copies+1, c.bytes+own.size
+			c.result.Copies, c.result.Bytes = c.result.Copies+1, c.result.Bytes+own.size
 			err := c.look(ctx, own)
 			if isOver(err) {
 				return err
@@ -93,7 +94,7 @@ func (c *selfCheck) checkCopies(ctx context.Context) error {
 				suspected = append(suspected, own)
 			}
 		}
-		c.progress(c.result.Copies)
+		c.progress(c.copies)
 		return c.settle(ctx, suspected, c.look)
 	})
 }
@@ -108,7 +109,7 @@ type untrue struct {
 func (u untrue) Error() string { return u.why }
 
 // look returns nil for a copy whose file is there, as long as it should be. It is untrue if not.
-func (c *selfCheck) look(ctx context.Context, own ownCopy) error {
+func (c *storeCheck) look(ctx context.Context, own ownCopy) error {
 	info, err := c.store.Stat(ctx, blobstore.CopyID(own.copy))
 	switch {
 	case errors.Is(err, blobstore.ErrCopyUnknown):
@@ -129,7 +130,7 @@ func isOver(err error) bool {
 // settle looks again at copies that looked bad, after a round, and says which of them are. The state is asked last:
 // a copy that is recorded then was recorded when it looked bad, for nothing is removed before this node's own state
 // has doomed it, and nothing comes back after.
-func (c *selfCheck) settle(ctx context.Context, suspected []ownCopy, look func(context.Context, ownCopy) error) error {
+func (c *storeCheck) settle(ctx context.Context, suspected []ownCopy, look func(context.Context, ownCopy) error) error {
 	if len(suspected) == 0 {
 		return nil
 	}
@@ -151,7 +152,7 @@ func (c *selfCheck) settle(ctx context.Context, suspected []ownCopy, look func(c
 }
 
 // recorded reports whether a copy still is, and is not known to be bad.
-func (c *selfCheck) recorded(own ownCopy) (still bool, err error) {
+func (c *storeCheck) recorded(own ownCopy) (still bool, err error) {
 	err = c.state.View(func(v fsm.View) error {
 		now, ok := c.ownCopy(v, own.digest)
 		still = ok && now.copy == own.copy
@@ -161,9 +162,9 @@ func (c *selfCheck) recorded(own ownCopy) (still bool, err error) {
 }
 
 // isBad says that a copy is bad, or that nothing could be learnt of it.
-func (c *selfCheck) isBad(own ownCopy, why error) {
+func (c *storeCheck) isBad(own ownCopy, why error) {
 	_, sure := errors.AsType[untrue](why)
-	b := badCopy{Store: fsm.DefaultStore, Digest: own.digest.String(), Copy: own.copy, Why: why.Error(), Unsure: !sure, Bucket: c.bucket, Held: own.held}
+	b := badCopy{Store: c.name, Digest: own.digest.String(), Copy: own.copy, Why: why.Error(), Unsure: !sure, Bucket: c.bucket, Held: own.held}
 	switch {
 	case c.bad[own.copy] || len(c.bad) > maxBad:
 		return
@@ -176,8 +177,9 @@ func (c *selfCheck) isBad(own ownCopy, why error) {
 }
 
 // hashCopies hashes every copy again, but those that are bad already, at the pace of what is done for no client.
-func (c *selfCheck) hashCopies(ctx context.Context) error {
-	c.stage = stageNote{Name: "hashing", Total: c.result.Bytes}
+func (c *storeCheck) hashCopies(ctx context.Context) error {
+	hashed := int64(0)
+	c.stage = stageNote{Name: "hashing", Total: c.bytes}
 	return c.eachPage(ctx, func(page []ownCopy) error {
 		for _, own := range page {
 			if _, known := c.bad[own.copy]; known {
@@ -198,15 +200,15 @@ func (c *selfCheck) hashCopies(ctx context.Context) error {
 					return err
 				}
 			}
-			c.result.Hashed += own.size
-			c.progress(c.result.Hashed)
+			hashed, c.result.Hashed = hashed+own.size, c.result.Hashed+own.size
+			c.progress(hashed)
 		}
 		return nil
 	})
 }
 
 // hash hashes a copy. It is untrue if its bytes are not those of its digest.
-func (c *selfCheck) hash(ctx context.Context, own ownCopy) error {
+func (c *storeCheck) hash(ctx context.Context, own ownCopy) error {
 	at := blobstore.Location{Incarnation: blobstore.Incarnation(c.holder()), Copy: blobstore.CopyID(own.copy)}
 	b := blobstore.Blob{Digest: own.digest.Unpack(), Size: own.size, Locations: []blobstore.Location{at}}
 	err := c.store.Verify(ctx, b, c.pace)
@@ -221,12 +223,12 @@ func (c *selfCheck) hash(ctx context.Context, own ownCopy) error {
 
 // checkFiles looks for files that the state does not know, and the sweeper should have removed long ago. It is no
 // broken invariant, and so it may be judged by the time of a file.
-func (c *selfCheck) checkFiles(ctx context.Context) error {
-	c.stage = stageNote{Name: "files", Total: c.result.Copies}
+func (c *storeCheck) checkFiles(ctx context.Context) error {
+	c.stage = stageNote{Name: "files", Total: c.copies}
 	var due time.Time
 	quiet := false
 	err := c.state.View(func(v fsm.View) error {
-		s, _ := v.Store(fsm.DefaultStore)
+		s, _ := v.Store(c.name)
 		r, restored := v.Restored()
 		quiet = restored && v.Time().Sub(r.At) < afterRestore
 		due = time.Now().Add(-2*s.Numbers.Unknown - sweepingMargin) // its marks may have been taken just before, and live as long as the process
@@ -252,7 +254,7 @@ func (c *selfCheck) checkFiles(ctx context.Context) error {
 }
 
 // unknownFiles lists files that the state does not know and that were written before a time.
-func (c *selfCheck) unknownFiles(ctx context.Context, due time.Time) (found []blobstore.CopyID, err error) {
+func (c *storeCheck) unknownFiles(ctx context.Context, due time.Time) (found []blobstore.CopyID, err error) {
 	var page []blobstore.CopyID
 	look := func() error {
 		old, err := c.forgotten(ctx, page, due)
@@ -280,7 +282,7 @@ func (c *selfCheck) unknownFiles(ctx context.Context, due time.Time) (found []bl
 }
 
 // forgotten returns those of ids that the state does not know, and whose files were written before a time.
-func (c *selfCheck) forgotten(ctx context.Context, ids []blobstore.CopyID, due time.Time) (old []blobstore.CopyID, err error) {
+func (c *storeCheck) forgotten(ctx context.Context, ids []blobstore.CopyID, due time.Time) (old []blobstore.CopyID, err error) {
 	unknown, err := c.unknown(ids)
 	if err != nil {
 		return nil, err
@@ -298,11 +300,11 @@ func (c *selfCheck) forgotten(ctx context.Context, ids []blobstore.CopyID, due t
 }
 
 // unknown returns those of ids that the state does not know.
-func (c *selfCheck) unknown(ids []blobstore.CopyID) (unknown []blobstore.CopyID, err error) {
+func (c *storeCheck) unknown(ids []blobstore.CopyID) (unknown []blobstore.CopyID, err error) {
 	err = c.state.View(func(v fsm.View) error {
 		for _, id := range ids {
 			at := fsm.Location{Incarnation: c.holder(), Copy: fsm.CopyID(id)}
-			if state, _ := v.Copy(fsm.DefaultStore, at); state == fsm.CopyUnknown {
+			if state, _ := v.Copy(c.name, at); state == fsm.CopyUnknown {
 				unknown = append(unknown, id)
 			}
 		}
@@ -312,15 +314,16 @@ func (c *selfCheck) unknown(ids []blobstore.CopyID) (unknown []blobstore.CopyID,
 }
 
 // noteDoomed notes some copies that are doomed now.
-func (c *selfCheck) noteDoomed(context.Context) error {
+func (c *storeCheck) noteDoomed(context.Context) error {
 	return c.state.View(func(v fsm.View) error {
-		c.doomed = v.Doomed(c.holder(), fsm.DoomedCopy{}, maxDoomed)
+		c.doomed = v.Doomed(c.holder(), fsm.DoomedCopy{Store: c.name}, maxDoomed)
+		c.doomed = slices.DeleteFunc(c.doomed, func(d fsm.DoomedCopy) bool { return d.Store != c.name }) // they come store by store
 		return nil
 	})
 }
 
 // checkDoomed waits for those to be removed. That some are not breaks nothing, but they take room for ever.
-func (c *selfCheck) checkDoomed(ctx context.Context) error {
+func (c *storeCheck) checkDoomed(ctx context.Context) error {
 	c.stage = stageNote{Name: "doomed copies", Total: int64(len(c.doomed))}
 	for began := time.Now(); ; sleep(ctx, removalPoll) {
 		var left []fsm.DoomedCopy

@@ -270,8 +270,9 @@ type said struct {
 func (n *shelf) verification() *verification {
 	return &verification{
 		self: n.self, state: n.all.state, stateFile: filepath.Join(n.all.dir, fsm.FileName), whole: wholeState,
-		store: n, round: n.round, suspect: func(id blobstore.CopyID) { n.suspected = append(n.suspected, id) },
-		pace: func(ctx context.Context, _ int) error { return ctx.Err() }, began: time.Now().Add(-365 * 24 * time.Hour),
+		stores: []checkedStore{{name: fsm.DefaultStore, store: n, suspect: func(id blobstore.CopyID) { n.suspected = append(n.suspected, id) }}},
+		round:  n.round,
+		pace:   func(ctx context.Context, _ int) error { return ctx.Err() }, began: time.Now().Add(-365 * 24 * time.Hour),
 	}
 }
 
@@ -309,7 +310,7 @@ func paged(v *verification, _ *checkWish) { v.whole = 0 }
 // well fails if a node said that anything is not.
 func (n *shelf) well(s said) {
 	n.all.t.Helper()
-	if len(s.findings)+len(s.bad)+len(s.hints)+len(s.missed) > 0 || s.result.Blind || len(n.suspected) > 0 {
+	if len(s.findings)+len(s.bad)+len(s.hints)+len(s.missed) > 0 || len(s.result.Blind) > 0 || len(n.suspected) > 0 {
 		n.all.t.Errorf("%+v, suspected %v", s, n.suspected)
 	}
 }
@@ -428,13 +429,13 @@ func TestNodeCannotLook(t *testing.T) {
 	}
 	n.statFails = nil
 	n.noRound = errors.New("no quorum")
-	if got := n.check(); len(got.missed) != 1 || !strings.Contains(got.missed[0], "no quorum") || len(got.bad) > 0 || got.result.Blind {
+	if got := n.check(); len(got.missed) != 1 || !strings.Contains(got.missed[0], "no quorum") || len(got.bad) > 0 || len(got.result.Blind) > 0 {
 		t.Errorf("%+v", got)
 	}
 	n.noRound = nil
 	removeFile(t, disk.MarkerPath(n.dir))
 	n.lose("b")
-	if got := n.check(hashed); len(got.missed) != 1 || !strings.Contains(got.missed[0], "its store: ") || len(got.bad) > 0 || !got.result.Blind {
+	if got := n.check(hashed); len(got.missed) != 1 || !strings.Contains(got.missed[0], "its store: ") || len(got.bad) > 0 || len(got.result.Blind) == 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -449,7 +450,7 @@ func TestNodeLosesItsMarker(t *testing.T) {
 		removeFile(t, disk.MarkerPath(n.dir))
 		removeFile(t, n.file(fsm.CopyID(id)))
 	}
-	if got := n.check(); len(got.bad) > 0 || !got.result.Blind || len(got.missed) == 0 {
+	if got := n.check(); len(got.bad) > 0 || len(got.result.Blind) == 0 || len(got.missed) == 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -619,7 +620,7 @@ func TestNodeCannotReadItsState(t *testing.T) {
 			return b("blobs").Put(within(fsm.DefaultStore, digestFor("layer")), []byte("rotten"))
 		})
 		got := s.nodes[0].check(adjust)
-		if len(got.findings) != 1 || !strings.HasPrefix(got.findings[0], "7 ") || len(got.missed) == 0 || !got.result.Blind {
+		if len(got.findings) != 1 || !strings.HasPrefix(got.findings[0], "7 ") || len(got.missed) == 0 || len(got.result.Blind) == 0 {
 			t.Errorf("%+v", got)
 		}
 		// It is fenced by now, which is the same to whoever asks.

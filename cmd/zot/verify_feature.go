@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -30,7 +31,7 @@ func verifyFeatureCommand() *cobra.Command {
 	return cmd
 }
 
-const verifyRetentionHelp = `Shows what storage.retention of FILE would remove now, repository by repository, and why. It changes nothing, whatever
+const verifyRetentionHelp = `Shows what storage.retention of FILE, and that of each sub-path, would remove now, repository by repository, and why. It changes nothing, whatever
 dryRun says.
 
 The node that runs in storage.rootDirectory is asked, which need not run with FILE itself: so a new file can be tried
@@ -70,13 +71,14 @@ func verifyRetention(ctx context.Context, out io.Writer, file string, all bool) 
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	for _, n := range notes {
-		if strings.HasPrefix(n.Key, "storage.retention") {
+		if strings.HasPrefix(n.Key, "storage.") && strings.Contains(n.Key, ".retention") {
 			if _, err := fmt.Fprintf(out, "note: %s: %s\n", n.Key, n.Text); err != nil {
 				return err
 			}
 		}
 	}
-	if len(c.Storage.Retention.Policies) == 0 {
+	with := slices.DeleteFunc(c.Storage.All(), func(s config.SubPath) bool { return len(s.Retention.Policies) == 0 })
+	if len(with) == 0 {
 		_, err := fmt.Fprintln(out, "storage.retention has no policies: every tag and every manifest stays")
 		return err
 	}
@@ -85,8 +87,23 @@ func verifyRetention(ctx context.Context, out io.Writer, file string, all bool) 
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
+	for _, s := range with {
+		if len(c.Storage.SubPaths) > 0 {
+			if _, err := fmt.Fprintf(out, "%s:\n", s.Key("retention")); err != nil {
+				return err
+			}
+		}
+		if err := previewStore(ctx, out, s, all, ask); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// previewStore prints what the policies of one store would do.
+func previewStore(ctx context.Context, out io.Writer, s config.SubPath, all bool, ask func(context.Context, previewRequest) (previewAnswer, error)) error {
 	r := report{out: out, all: all}
-	for request := (previewRequest{Retention: c.Storage.Retention, All: all}); ; {
+	for request := (previewRequest{Store: s.Name, Retention: s.Retention, All: all}); ; {
 		answer, err := ask(ctx, request)
 		if err == nil {
 			err = r.page(answer)

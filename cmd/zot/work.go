@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -15,93 +16,116 @@ import (
 	"github.com/seed-16d79997/zot/jobs/sweep"
 )
 
-// ownJobs are what every node does for itself, whoever leads.
-func ownJobs(c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, log hclog.Logger) ([]jobs.Job, error) {
-	all, err := ownSweep(state, r, node, log)
-	if err != nil {
-		return nil, err
-	}
-	bytes, err := bytesJobs(c, state, r, node, log)
-	if err != nil {
-		return nil, err
-	}
-	return append(append(all, bytes...), r.recorder, r.away.Job(state), recountState(state.Recount, r.pace), compareStores(state, stores, node.Leads, log)), nil
+// tasks is what all jobs of this node work with.
+type tasks struct {
+	*registry
+	config config.Config
+	state  *fsm.State
+	node   *cluster.Node
+	log    hclog.Logger
 }
 
-// sweeping is what the jobs need that remove what the cluster no longer has.
-func sweeping(state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) sweep.Deps {
-	return sweep.Deps{Store: fsm.DefaultStore, Blobs: r.local, State: state, Consistency: node, Proposer: p, Logger: log.Named("sweep")}
+// own are what every node does for itself, whoever leads.
+func (t tasks) own() ([]jobs.Job, error) {
+	all := []jobs.Job{t.recorder, recountState(t.state.Recount, t.pace), compareStores(t.state, storesOf(t.config), t.node.Leads, t.log)}
+	for _, s := range t.stores {
+		swept, err := t.ownSweep(s)
+		if err != nil {
+			return nil, err
+		}
+		bytes, err := t.bytesJobs(s)
+		if err != nil {
+			return nil, err
+		}
+		all = slices.Concat(all, swept, bytes, []jobs.Job{s.away.Job(t.state)})
+	}
+	return all, nil
+}
+
+// sweeping is what the jobs need that remove from a store what the cluster no longer has.
+func (t tasks) sweeping(s *store, p fsm.Proposer) sweep.Deps {
+	return sweep.Deps{Store: s.Name, Blobs: s.local, State: t.state, Consistency: t.node, Proposer: p, Logger: t.log.Named("sweep")}
 }
 
 // ownSweep is what every node removes. From a bucket that is its own uploads.
-func ownSweep(state *fsm.State, r *registry, node *cluster.Node, log hclog.Logger) ([]jobs.Job, error) {
-	d := sweeping(state, r, node, node, log)
-	if r.bucket == nil {
+func (t tasks) ownSweep(s *store) ([]jobs.Job, error) {
+	d := t.sweeping(s, t.node)
+	if s.bucket == nil {
 		return sweep.New(d)
 	}
 	uploads, err := sweep.NewUploads(d)
-	return append(r.bucket.whenAttached(uploads), attachBucket(*r.bucket, node)), err
+	return append(s.bucket.whenAttached(uploads), attachBucket(*s.bucket, t.node)), err
 }
 
 // bucketJobs are what one node does for all to the copies in a bucket: it removes what is doomed or unknown, and
 // hashes the rest again. Nothing is wrong with two that do it at once.
-func bucketJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
-	all, err := sweep.NewCopies(sweeping(state, r, node, p, log))
-	if err == nil && c.Extensions.Scrub.Interval > 0 {
+func (t tasks) bucketJobs(s *store, p fsm.Proposer) ([]jobs.Job, error) {
+	all, err := sweep.NewCopies(t.sweeping(s, p))
+	if err == nil && t.config.Extensions.Scrub.Interval > 0 {
 		var pass jobs.Job
-		pass, err = scrub.NewPass(scrubbing(c, state, r, p, log))
+		pass, err = scrub.NewPass(t.scrubbing(s, p))
 		all = append(all, pass)
 	}
-	return r.bucket.whenAttached(all...), err
+	return s.bucket.whenAttached(all...), err
 }
 
 // copiesJobs are what the leader does that copies are where they should be.
-func copiesJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
-	if r.bucket != nil {
-		return bucketJobs(c, state, r, node, p, log)
+func (t tasks) copiesJobs(s *store, p fsm.Proposer) ([]jobs.Job, error) {
+	if s.bucket != nil {
+		return t.bucketJobs(s, p)
 	}
 	copies, err := repair.New(repair.Deps{
-		Store: fsm.DefaultStore, State: state, Consistency: node, Proposer: p, Copies: r.store, Watch: r.away, Logger: log.Named("repair"),
+		Store: s.Name, State: t.state, Consistency: t.node, Proposer: p, Copies: s.blobs, Watch: s.away, Logger: t.log.Named("repair"),
 	})
 	return []jobs.Job{copies}, err
 }
 
-// leadersJobs are what the leader does for all, until its leadership ends with ctx; p is bound to that.
-func leadersJobs(ctx context.Context, c config.Config, state *fsm.State, stores []fsm.SetStore, r *registry, node *cluster.Node, own *askedNode, p fsm.Proposer, log hclog.Logger) {
-	all, err := tenureJobs(c, state, r, node, own, p, log)
+// lead does what the leader does for all, until its leadership ends with ctx; p is bound to that.
+func (t tasks) lead(ctx context.Context, own *askedNode, p fsm.Proposer) {
+	all, err := t.tenure(own, p)
 	if err == nil {
-		err = own.board.Run(ctx, log, append(all, setStores(state, stores, p, log))...)
+		err = own.board.Run(ctx, t.log, all...)
 	}
 	if err != nil {
-		log.Error("the leader's jobs do not run", "error", err)
+		t.log.Error("the leader's jobs do not run", "error", err)
 	}
 }
 
-func tenureJobs(c config.Config, state *fsm.State, r *registry, node *cluster.Node, own *askedNode, p fsm.Proposer, log hclog.Logger) ([]jobs.Job, error) {
-	copies, err := copiesJobs(c, state, r, node, p, log)
+// tenure are the leader's jobs.
+func (t tasks) tenure(own *askedNode, p fsm.Proposer) ([]jobs.Job, error) {
+	cleared, err := removal.NewClear(removal.Deps{State: t.state, Proposer: p, Logger: t.log.Named("removal")})
 	if err != nil {
 		return nil, err
 	}
-	leaving := removal.Deps{Store: fsm.DefaultStore, State: state, Proposer: p, Logger: log.Named("removal")}
-	drop, err := removal.NewDrop(leaving)
+	small, err := compacted(allNodes{own, t.others}, t.log)
 	if err != nil {
 		return nil, err
 	}
-	cleared, err := removal.NewClear(leaving)
+	all := []jobs.Job{cleared, small, setStores(t.state, storesOf(t.config), p, t.log)}
+	for _, s := range t.stores {
+		more, err := t.storeTenure(s, p)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+	}
+	return all, nil
+}
+
+// storeTenure are those for one store.
+func (t tasks) storeTenure(s *store, p fsm.Proposer) ([]jobs.Job, error) {
+	garbage, err := collection(s.SubPath, t.state, p, t.log)
 	if err != nil {
 		return nil, err
 	}
-	garbage, err := collection(c.Storage, state, p, log)
+	kept, err := retained(s.SubPath, t.state, p, t.log)
 	if err != nil {
 		return nil, err
 	}
-	kept, err := retained(c.Storage, state, p, log)
+	copies, err := t.copiesJobs(s, p)
 	if err != nil {
 		return nil, err
 	}
-	small, err := compacted(allNodes{own, r.others}, log)
-	if err != nil {
-		return nil, err
-	}
-	return append(append(append(garbage, kept...), copies...), drop, cleared, small), nil
+	drop, err := removal.NewDrop(removal.Deps{Store: s.Name, State: t.state, Proposer: p, Logger: t.log.Named("removal")})
+	return slices.Concat(garbage, kept, copies, []jobs.Job{drop}), err
 }

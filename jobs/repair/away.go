@@ -23,9 +23,10 @@ const (
 	watchEvery = 10 * time.Second
 )
 
-// Watch judges which members are away. Each node keeps one, whoever leads: so a new leader knows since when they
-// have been silent, and elections put nothing off.
+// Watch judges which members are away, to one store: the disk of another may be there. Each node keeps one for each
+// store, whoever leads: so a new leader knows since when they have been silent, and elections put nothing off.
 type Watch struct {
+	store  string
 	copies Copies
 	log    hclog.Logger
 
@@ -34,16 +35,16 @@ type Watch struct {
 	away  map[blobstore.Incarnation]bool
 }
 
-// NewWatch returns a node's watch. It sees what Job and the job of the leader look at.
-func NewWatch(copies Copies, log hclog.Logger) *Watch {
-	return &Watch{copies: copies, log: log, since: map[blobstore.Incarnation]blobstore.Time{}}
+// NewWatch returns a node's watch for the store of a name. It sees what Job and the job of the leader look at.
+func NewWatch(store string, copies Copies, log hclog.Logger) *Watch {
+	return &Watch{store: store, copies: copies, log: log, since: map[blobstore.Incarnation]blobstore.Time{}}
 }
 
 // Job is every node's: it looks at the members again and again.
 func (w *Watch) Job(state State) jobs.Job {
-	return jobs.Job{Name: "see which nodes are away", Every: watchEvery, Do: func(context.Context) error {
+	return jobs.Job{Name: "see which nodes are away from store " + w.store, Every: watchEvery, Do: func(context.Context) error {
 		return state.View(func(v fsm.View) error {
-			w.judge(members(v), blobstore.Time(v.Time()))
+			w.judge(members(v, w.store), blobstore.Time(v.Time()))
 			return nil
 		})
 	}}
@@ -85,8 +86,8 @@ func (w *Watch) judge(members []member, now blobstore.Time) {
 func (w *Watch) tell(i blobstore.Incarnation, away bool) {
 	switch {
 	case away && !w.away[i]:
-		w.log.Warn("node is away: what is on it is copied to other nodes", "node", i.String(), "after_seconds", patience.Seconds())
+		w.log.Warn("node is away: what is on it is copied to other nodes", "store", w.store, "node", i.String(), "after_seconds", patience.Seconds())
 	case !away && w.away[i]:
-		w.log.Info("node is not away any more", "node", i.String())
+		w.log.Info("node is not away any more", "store", w.store, "node", i.String())
 	}
 }

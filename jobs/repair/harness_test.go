@@ -75,7 +75,7 @@ func newWorld(t *testing.T, members, replicas int) *world {
 	for n := range members {
 		w.join(n+1, "")
 	}
-	w.watch = repair.NewWatch(w, w.log())
+	w.watch = repair.NewWatch(fsm.DefaultStore, w, w.log())
 	w.lead()
 	return w
 }

@@ -36,20 +36,20 @@ type member struct {
 	zone        string // one of its own if it has said none
 	away        bool
 	draining    bool  // it is to be emptied
-	held        int64 // bytes of copies that are recorded on it
+	held        int64 // bytes of copies of the store that are recorded on it
 }
 
 // takes reports whether copies are placed on a member.
 func (m member) takes() bool { return !m.away && !m.draining }
 
-// members are the nodes whose copies count.
-func members(v fsm.View) (all []member) {
+// members are the nodes whose copies count, as they are to a store.
+func members(v fsm.View, store string) (all []member) {
 	draining := v.Draining()
 	for _, n := range v.Nodes() {
 		if n.State.String() != stateMember {
 			continue
 		}
-		m := member{incarnation: blobstore.Incarnation(n.Incarnation), zone: n.Zone, draining: slices.Contains(draining, n.Incarnation), held: v.Held(n.Incarnation).Bytes}
+		m := member{incarnation: blobstore.Incarnation(n.Incarnation), zone: n.Zone, draining: slices.Contains(draining, n.Incarnation), held: v.HeldIn(n.Incarnation, store).Bytes}
 		if m.zone == "" {
 			m.zone = "node " + m.incarnation.String()
 		}
@@ -59,7 +59,7 @@ func members(v fsm.View) (all []member) {
 }
 
 func (r *repairer) roster(v fsm.View) (all roster) {
-	all.members, all.now = members(v), blobstore.Time(v.Time())
+	all.members, all.now = members(v, r.Store), blobstore.Time(v.Time())
 	r.Watch.judge(all.members, all.now)
 	s, _ := v.Store(r.Store)
 	all.replicas = s.Numbers.Replicas

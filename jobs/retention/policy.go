@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -19,8 +18,6 @@ type Config struct {
 	// Policies are for the repositories that they match, each for those that none before it matches. All else
 	// is kept.
 	Policies []Policy
-	// Except are paths, such as "a", below which no policy is for any repository.
-	Except []string
 }
 
 // Policy is what is kept of some repositories.
@@ -111,9 +108,6 @@ func (r Rules) negative() bool {
 
 // of returns the policy for a repository, the first that matches; nil if there is none, and everything stays.
 func (p *Policies) of(repository string) *policy {
-	if slices.ContainsFunc(p.config.Except, func(path string) bool { return strings.HasPrefix(repository, path+"/") }) {
-		return nil
-	}
 	for _, one := range p.all {
 		for _, glob := range one.Repositories {
 			if doublestar.MatchUnvalidated(glob, repository) {

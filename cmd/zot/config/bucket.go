@@ -36,7 +36,7 @@ const (
 )
 
 // readDriver reads storage.storageDriver. Keys that are not known say nothing: for zot they are the driver's own.
-func readDriver(s *section, c *Storage) {
+func readDriver(s *section, c *Store) {
 	name := ""
 	if s.text("name", &name); !strings.EqualFold(name, "s3") {
 		s.otherDriver(name)
@@ -111,8 +111,17 @@ func isKnown(known []string, name string) bool {
 	return false
 }
 
-func checkBucket(b *Bucket, r *reader) {
-	const key = "storage.storageDriver."
+// Host is the endpoint without what may be said in several ways: how it is asked is each node's own matter.
+func (b *Bucket) Host() string {
+	host := b.Endpoint
+	if _, rest, ok := strings.Cut(host, "://"); ok {
+		host = rest
+	}
+	return strings.ToLower(strings.TrimRight(host, "/"))
+}
+
+// checkBucket checks the keys of a driver, whose paths begin with key.
+func checkBucket(key string, b *Bucket, r *reader) {
 	if b.Region == "" {
 		r.problem(key+"region", `say it, as "us-east-1", which stores that have none take too`, "is missing")
 	}

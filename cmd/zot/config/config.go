@@ -54,6 +54,15 @@ type TLS struct {
 	Cert, Key, CA string
 }
 
+// Copies is how many copies of a blob a store should have, and how many of them a push waits for: one of what is in a
+// bucket, for all nodes.
+func (c Config) Copies(s Store) (replicas, writeAcks int) {
+	if s.Bucket != nil {
+		return 1, 1
+	}
+	return c.Cluster.Replicas, c.Cluster.WriteAcks
+}
+
 // DNSPrefix begins an entry of members that is a name to look up at each ask, not one node.
 const DNSPrefix = "dns:"
 

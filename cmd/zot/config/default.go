@@ -15,7 +15,7 @@ const DistSpecVersion = "1.1.1"
 func Default(host string) Config {
 	return Config{
 		DistSpecVersion: DistSpecVersion,
-		Storage:         Storage{Dedupe: true, GC: true, GCDelay: time.Hour, GCInterval: time.Hour},
+		Storage:         Storage{Store: Store{Dedupe: true, GC: true, GCDelay: time.Hour, GCInterval: time.Hour}},
 		HTTP:            HTTP{Address: "127.0.0.1", Port: "8080"},
 		Log:             Log{Level: "debug"},
 		Cluster: Cluster{
@@ -44,11 +44,8 @@ func complete(c *Config, r *reader) {
 	if k.Alone {
 		k.Members, k.BootstrapExpect, k.Replicas, k.WriteAcks = nil, 1, 1, 1
 	}
-	if c.Storage.Bucket != nil {
-		if !k.Alone && (k.Replicas != defaultReplicas || k.WriteAcks != 0) {
-			r.note("cluster.replicas", "and writeAcks say nothing: the bucket keeps one copy for all nodes")
-		}
-		k.Replicas, k.WriteAcks = 1, 1
+	if !k.Alone && (k.Replicas != defaultReplicas || k.WriteAcks != 0) && !slices.ContainsFunc(c.Storage.All(), func(s SubPath) bool { return s.Bucket == nil }) {
+		r.note("cluster.replicas", "and writeAcks say nothing: a bucket keeps one copy for all nodes")
 	}
 	if k.WriteAcks == 0 {
 		k.WriteAcks = min(defaultWriteAcks, max(k.Replicas, 1))

@@ -28,8 +28,10 @@ func LoadWithFiles(path string) (Config, []Note, error) {
 }
 
 func checkDirectories(c *Config, r *reader) {
-	if info, err := os.Stat(c.Storage.RootDirectory); err == nil && !info.IsDir() {
-		r.problem("storage.rootDirectory", "name a directory, which need not be there yet", "%s is none", c.Storage.RootDirectory)
+	for _, s := range c.Storage.All() {
+		if info, err := os.Stat(s.RootDirectory); err == nil && !info.IsDir() {
+			r.problem(s.Key("rootDirectory"), "name a directory, which need not be there yet", "%s is none", s.RootDirectory)
+		}
 	}
 	if c.Log.Output == "" {
 		return

@@ -23,10 +23,7 @@ func minimal(rest string) string {
 
 // inBucket is a configuration that has copies in a bucket.
 func inBucket(b config.Bucket) func(*config.Config) {
-	return func(c *config.Config) {
-		c.Storage.Bucket = &b
-		c.Cluster.Replicas, c.Cluster.WriteAcks = 1, 1
-	}
+	return func(c *config.Config) { c.Storage.Bucket = &b }
 }
 
 // minimalStorage is minimal with more keys in "storage".
@@ -49,7 +46,7 @@ func TestDefaults(t *testing.T) {
 	got := whole()
 	want := config.Config{
 		DistSpecVersion: "1.1.1",
-		Storage:         config.Storage{RootDirectory: "/var/lib/zot", Dedupe: true, GC: true, GCDelay: time.Hour, GCInterval: time.Hour},
+		Storage:         config.Storage{Store: config.Store{RootDirectory: "/var/lib/zot", Dedupe: true, GC: true, GCDelay: time.Hour, GCInterval: time.Hour}},
 		HTTP:            config.HTTP{Address: "127.0.0.1", Port: "8080"},
 		Log:             config.Log{Level: "debug"},
 		Cluster: config.Cluster{
@@ -92,7 +89,7 @@ func TestParse(t *testing.T) {
 			`{"storage": {"rootDirectory": "/r", "dedupe": false, "gc": "false", "gcDelay": "90m", "gcInterval": "24h", "commit": 1, "remoteCache": "true",
 				"cacheDriver": {"name": "dynamodb", "any": "thing"}, "fastRestart": true}}`,
 			func(c *config.Config) {
-				c.Storage = config.Storage{RootDirectory: "/r", GCDelay: 90 * time.Minute, GCInterval: 24 * time.Hour}
+				c.Storage = config.Storage{Store: config.Store{RootDirectory: "/r", GCDelay: 90 * time.Minute, GCInterval: 24 * time.Hour}}
 			},
 		},
 		"true in words and numbers": {
@@ -126,6 +123,7 @@ func TestParse(t *testing.T) {
 					Encrypt: true, KeyID: "k", ChunkSize: 20 << 20, StorageClass: "STANDARD_IA", ACL: "private", UserAgent: "u", DualStack: true, Accelerate: true, Redirect: true,
 				})(c)
 				c.Cluster.Alone, c.Cluster.SecretFile, c.Cluster.Advertise, c.Cluster.BootstrapExpect = false, "s", "zot-0:7373", 3
+				c.Cluster.Replicas, c.Cluster.WriteAcks = 3, 2
 				c.Cluster.Members = []string{"zot-0:7373", "zot-1:7373", "zot-2:7373"}
 			},
 		},

@@ -14,7 +14,7 @@ import (
 )
 
 // readRetention reads what is kept of the repositories of a store. Whatever it lets pass compiles.
-func readRetention(s *section, c *Storage) {
+func readRetention(s *section, c *Store) {
 	k := &c.Retention
 	k.Delay = c.GCDelay
 	s.boolean("dryRun", &k.DryRun)
@@ -121,22 +121,5 @@ func (s *section) sections(name string, read func(*section)) {
 		inner := &section{reader: s.reader, path: path, object: o}
 		read(inner)
 		inner.close()
-	}
-}
-
-// exceptSubPaths takes the repositories below subPaths out of retention: in zot they are in stores of their own,
-// whose policies this version does not act on. What a policy for all others would remove of them is kept.
-func exceptSubPaths(s *section, c *retention.Config) {
-	paths, _ := s.object.find("subPaths").(*object)
-	if paths == nil {
-		return
-	}
-	for _, m := range paths.members {
-		if path := strings.ToLower(strings.Trim(m.name, "/")); path != "" {
-			c.Except = append(c.Except, path)
-		}
-	}
-	if len(c.Policies) > 0 && len(c.Except) > 0 {
-		s.note(s.key("retention"), "is for no repository below storage.subPaths: this version keeps all that is there")
 	}
 }

@@ -29,11 +29,10 @@ func TestRetention(t *testing.T) {
 		keys string
 		want retention.Config
 	}{
-		"none":              {`"gc": true`, retention.Config{}},
-		"defaults":          {`"gcDelay": "2h", "retention": {"policies": [{"repositories": ["**"]}]}`, retention.Config{Delay: 2 * time.Hour, Policies: []retention.Policy{{Repositories: []string{"**"}, DeleteUntagged: true}}}},
-		"no policies":       {`"retention": {"dryRun": true, "delay": "24h"}`, retention.Config{DryRun: true, Delay: 24 * time.Hour}},
-		"in any case":       {`"RETENTION": {"Policies": [{"Repositories": "a, b/*", "KeepTags": {"Patterns": "v.*"}}]}`, retention.Config{Delay: time.Hour, Policies: []retention.Policy{{Repositories: []string{"a", "b/*"}, DeleteUntagged: true, KeepTags: []retention.KeepTags{{Patterns: []string{"v.*"}}}}}}},
-		"below other paths": {`"subPaths": {"/A": {}, "b/c/": {}, "/": {}}, "retention": {"policies": [{"repositories": ["**"]}]}`, retention.Config{Delay: time.Hour, Except: []string{"a", "b/c"}, Policies: []retention.Policy{{Repositories: []string{"**"}, DeleteUntagged: true}}}},
+		"none":        {`"gc": true`, retention.Config{}},
+		"defaults":    {`"gcDelay": "2h", "retention": {"policies": [{"repositories": ["**"]}]}`, retention.Config{Delay: 2 * time.Hour, Policies: []retention.Policy{{Repositories: []string{"**"}, DeleteUntagged: true}}}},
+		"no policies": {`"retention": {"dryRun": true, "delay": "24h"}`, retention.Config{DryRun: true, Delay: 24 * time.Hour}},
+		"in any case": {`"RETENTION": {"Policies": [{"Repositories": "a, b/*", "KeepTags": {"Patterns": "v.*"}}]}`, retention.Config{Delay: time.Hour, Policies: []retention.Policy{{Repositories: []string{"a", "b/*"}, DeleteUntagged: true, KeepTags: []retention.KeepTags{{Patterns: []string{"v.*"}}}}}}},
 		"every key": {
 			`"retention": {"dryRun": "true", "delay": "24h", "policies": [
 				{"repositories": ["infra/*", "prod/*"], "deleteReferrers": false, "keepTags": [{"patterns": ["v2.*", ".*-prod"]}, {"patterns": ["v3.*"], "pulledWithin": "168h"}]},

@@ -3,11 +3,18 @@ package config
 import (
 	"time"
 
+	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs/retention"
 )
 
 // Storage says where the node keeps what it keeps, and for how long.
 type Storage struct {
+	Store              // the default store; its RootDirectory has the node's own files too
+	SubPaths []SubPath // stores of their own, by name
+}
+
+// Store is what a store is made of. Nothing of it is taken over from another one.
+type Store struct {
 	RootDirectory string
 	Dedupe        bool             // accepted: equal blobs of a store are one either way
 	GC            bool             // whether garbage is collected while this node leads
@@ -28,15 +35,30 @@ const (
 	usualRoot   = "/var/lib/zot"            // for files that name a bucket and no directory
 )
 
+// All returns all stores, the default one first.
+func (s Storage) All() []SubPath {
+	return append([]SubPath{{Name: fsm.DefaultStore, Store: s.Store, key: "storage"}}, s.SubPaths...)
+}
+
 func readStorage(s *section, c *Storage) {
+	readStore(s, &c.Store)
+	s.section("subPaths", func(s *section) { readSubPaths(s, c) })
+	if c.RootDirectory == "" && s.object.find("storageDriver") != nil {
+		c.RootDirectory = usualRoot
+		s.note(s.key("rootDirectory"), "is missing; the node's own files go to %s", usualRoot)
+	}
+}
+
+// readStore reads the keys that every store has.
+func readStore(s *section, c *Store) {
 	s.text("rootDirectory", &c.RootDirectory)
-	s.boolean("dedupe", &c.Dedupe)
+	if s.boolean("dedupe", &c.Dedupe); !c.Dedupe {
+		s.noteIf("dedupe", "false changes nothing: equal blobs of a store are one")
+	}
 	s.boolean("gc", &c.GC)
 	s.duration("gcDelay", &c.GCDelay)
 	s.duration("gcInterval", &c.GCInterval)
-	if s.section("retention", func(s *section) { readRetention(s, c) }) {
-		exceptSubPaths(s, &c.Retention)
-	}
+	s.section("retention", func(s *section) { readRetention(s, c) })
 	s.section("storageDriver", func(s *section) { readDriver(s, c) })
 	redirect := false
 	if s.boolean("redirectBlobURL", &redirect); redirect && c.Bucket == nil {
@@ -45,10 +67,6 @@ func readStorage(s *section, c *Storage) {
 		c.Bucket.Redirect = redirect
 	}
 	s.later(laterInStorage())
-	if c.RootDirectory == "" && s.object.find("storageDriver") != nil {
-		c.RootDirectory = usualRoot
-		s.note(s.key("rootDirectory"), "is missing; the node's own files go to %s", usualRoot)
-	}
 	if !c.GC {
 		s.noteIf("gcInterval", "says nothing, for gc is false")
 		s.noteIf("retention", "says nothing, for gc is false")
@@ -61,24 +79,28 @@ func readStorage(s *section, c *Storage) {
 }
 
 func checkStorage(c *Storage, r *reader) {
-	if c.RootDirectory == "" {
-		r.refuses("storage.rootDirectory", `say where the data goes, as "`+usualRoot+`"`, "is missing")
+	for _, s := range c.All() {
+		checkStore(s, r)
 	}
-	if c.Bucket != nil {
-		checkBucket(c.Bucket, r)
+	checkSubPaths(c, r)
+}
+
+func checkStore(s SubPath, r *reader) {
+	if s.RootDirectory == "" && (s.Bucket == nil || s.Name == fsm.DefaultStore) {
+		r.refuses(s.Key("rootDirectory"), `say where the data goes, as "`+usualRoot+`"`, "is missing")
 	}
-	if !c.Dedupe {
-		r.note("storage.dedupe", "false changes nothing: equal blobs of a store are one")
+	if s.Bucket != nil {
+		checkBucket(s.Key("storageDriver")+".", s.Bucket, r)
 	}
 	switch {
-	case c.GCDelay > maxGCDelay:
-		r.problem("storage.gcDelay", "give less than ten years, or turn gc off", "%s is too long", c.GCDelay)
-	case c.GCDelay < minGCDelay:
-		r.note("storage.gcDelay", "%s counts as %s, the shortest in which a push can end", c.GCDelay, minGCDelay)
-	case c.GCDelay < slowGCDelay:
-		r.note("storage.gcDelay", "is %s: a push that needs more than half of it between a layer and the manifest may have to send that layer again", c.GCDelay)
+	case s.GCDelay > maxGCDelay:
+		r.problem(s.Key("gcDelay"), "give less than ten years, or turn gc off", "%s is too long", s.GCDelay)
+	case s.GCDelay < minGCDelay:
+		r.note(s.Key("gcDelay"), "%s counts as %s, the shortest in which a push can end", s.GCDelay, minGCDelay)
+	case s.GCDelay < slowGCDelay:
+		r.note(s.Key("gcDelay"), "is %s: a push that needs more than half of it between a layer and the manifest may have to send that layer again", s.GCDelay)
 	}
-	if c.GC && c.GCInterval < MinGCInterval {
-		r.note("storage.gcInterval", "%s counts as %s", c.GCInterval, MinGCInterval)
+	if s.GC && s.GCInterval < MinGCInterval {
+		r.note(s.Key("gcInterval"), "%s counts as %s", s.GCInterval, MinGCInterval)
 	}
 }

@@ -4,21 +4,10 @@ package config
 // here, and reads it into the Config.
 
 func laterInStorage() []later {
-	const local = "all repositories are in the one store"
-	subPath := keys("rootDirectory", "dedupe", "gc", "gcDelay", "gcInterval", "commit", "remoteCache", "storageDriver", "cacheDriver",
-		"maxRepos", "redirectBlobURL", "gcTimeWindow", "fastRestart", "gcMaxSchedulerDelay").with(shape{"retention": retentionKeys()})
 	return []later{
-		{"subPaths", local, shape{"*": subPath}},
 		{"maxRepos", "", nil},
 		{"gcTimeWindow", "", nil},
 	}
-}
-
-func retentionKeys() shape {
-	keep := keys("patterns", "pulledWithin", "pushedWithin", "mostRecentlyPushedCount", "mostRecentlyPulledCount")
-	return keys("dryRun", "delay").with(shape{
-		"policies": keys("repositories", "deleteReferrers", "deleteUntagged").with(shape{"keepTags": keep, "keepUntagged": keep}),
-	})
 }
 
 func laterInHTTP() []later {
