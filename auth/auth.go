@@ -1,0 +1,143 @@
+// Package auth finds out who asks. Each method of doing so is a package or file of its own: auth/htpasswd. What
+// somebody may do is decided by auth/access.
+//
+// It may not know what a registry has, nor where its nodes are: a name and a password in a request mean the same on
+// each of them. Start reading at Gate.
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/seed-16d79997/zot/auth/access"
+)
+
+var (
+	// ErrUnknown is what a method returns for a name that it does not know. The next may.
+	ErrUnknown = errors.New("name is unknown")
+	// ErrWrong is what a method returns for a name that it knows, and another password.
+	ErrWrong = errors.New("password is wrong")
+)
+
+// The two answers of a Gate that say no. Neither says which of name and password was wrong.
+var (
+	ErrCredentials = errors.New("authentication required") // 401, with a challenge: none were given that hold
+	ErrDenied      = errors.New("requested access to the resource is denied")
+)
+
+// Method knows some names and their passwords. It may be asked concurrently.
+type Method interface {
+	// Verify returns the groups of a name that has the password.
+	//   - ErrUnknown, ErrWrong
+	//   - any other error if it cannot be told now
+	Verify(ctx context.Context, name, password string) (groups []string, err error)
+}
+
+// Config says who is let in.
+type Config struct {
+	Realm   string        // names what a password is for, to people
+	Methods []Method      // asked in this order until one knows the name with the password; none: nobody is asked who they are
+	Rules   *access.Rules // nil: whoever is let in may do everything
+}
+
+// Gate says who asks, and what they may do. It starts nothing, and may be used concurrently. Nil lets everybody do
+// everything.
+type Gate struct{ config Config }
+
+// defaultRealm is what zot calls it.
+const defaultRealm = "Authorization Required"
+
+// New returns a gate.
+func New(c Config) *Gate {
+	if c.Realm == "" {
+		c.Realm = defaultRealm
+	}
+	return &Gate{c}
+}
+
+// Caller is who asks. That of a node that acts for a client which was let in elsewhere may do everything, as may
+// everybody where nothing is configured: it is zero.
+type Caller struct {
+	gate *Gate
+	who  access.Identity
+}
+
+// Name is "" for nobody in particular.
+func (c Caller) Name() string { return c.who.Name }
+
+// May reports whether the caller may do something to a repository.
+func (c Caller) May(do access.Action, repository string) bool {
+	return c.gate == nil || c.gate.config.Rules.May(c.who, do, repository)
+}
+
+// Must is nil if the caller may do something to a repository, or else ErrCredentials for one who gave no name and
+// could, and ErrDenied for all others.
+func (c Caller) Must(do access.Action, repository string) error {
+	switch {
+	case c.May(do, repository):
+		return nil
+	case c.who.Name == "" && c.gate.asks():
+		return ErrCredentials
+	}
+	return ErrDenied
+}
+
+// asks reports whether somebody can say who they are.
+func (g *Gate) asks() bool { return len(g.config.Methods) > 0 }
+
+// Identify returns who sends a request. Whoever sends credentials is never taken for nobody.
+//   - ErrCredentials if they do not hold, or if there are none and everybody has to have some
+//   - another error if it cannot be told now
+func (g *Gate) Identify(r *http.Request) (Caller, error) {
+	if g == nil {
+		return Caller{}, nil
+	}
+	nobody := Caller{gate: g}
+	if !g.asks() {
+		return nobody, nil
+	}
+	name, password, given := r.BasicAuth()
+	switch {
+	case given && name == "" && password == "": // so some clients say that they have none
+	case given:
+		return g.basic(r.Context(), name, password)
+	case r.Header.Get("Authorization") != "":
+		return Caller{}, ErrCredentials
+	}
+	if g.config.Rules == nil || !g.config.Rules.Open() {
+		return Caller{}, ErrCredentials
+	}
+	return nobody, nil
+}
+
+// basic asks the methods for a name.
+func (g *Gate) basic(ctx context.Context, name, password string) (Caller, error) {
+	var failed error
+	for _, m := range g.config.Methods {
+		groups, err := m.Verify(ctx, name, password)
+		switch {
+		case err == nil && name != "":
+			return Caller{g, access.Identity{Name: name, Groups: groups}}, nil
+		case err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrWrong):
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil {
+		return Caller{}, fmt.Errorf("find out who asks: %w", failed)
+	}
+	return Caller{}, ErrCredentials
+}
+
+// Greets reports whether a client may be told that it needs no credentials: on the base endpoint it learns, for all
+// that follows, whether to send any.
+func (c Caller) Greets() bool { return c.gate == nil || c.who.Name != "" || !c.gate.asks() }
+
+// Challenge is the value of WWW-Authenticate beside a 401, or "".
+func (g *Gate) Challenge() string {
+	if g == nil || !g.asks() {
+		return ""
+	}
+	return fmt.Sprintf("Basic realm=%q", g.config.Realm)
+}

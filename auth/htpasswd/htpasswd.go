@@ -1,0 +1,253 @@
+// Package htpasswd knows names and passwords from a file of lines "name:hash", as Apache's htpasswd makes them.
+//
+// Hashes are those of bcrypt and of SHA-crypt ("$5$", "$6$"). They are slow on purpose; so what was right is
+// remembered for a minute, as a hash under a key of this process alone, and who asks for the same meanwhile costs
+// nothing. Names that are not in the file cost as much as those that are.
+package htpasswd
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-crypt/crypt/algorithm/shacrypt"
+	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/seed-16d79997/zot/auth"
+)
+
+const (
+	remembered  = time.Minute // how long a password that was right is not hashed again
+	maxRemember = 10_000      // passwords
+	maxFile     = 64 << 20    // bytes; larger ones are no htpasswd files
+	dummyCost   = 10          // of the hash that an unknown name is compared with, if the file has none to go by
+)
+
+// hash is one that passwords are compared with.
+type hash interface {
+	// matches reports whether it is the password's. It is slow.
+	matches(password string) bool
+}
+
+// table is what a file says.
+type table struct {
+	hashes map[string]hash
+	texts  map[string]string // the hashes as they stand in the file
+	dummy  hash              // as slow as the others
+}
+
+// File is a file of names. Its methods may be called concurrently; it starts nothing.
+type File struct {
+	path   string
+	key    [32]byte
+	slots  *semaphore.Weighted // hashing takes a core each, and leaves one to the rest
+	flight singleflight.Group
+
+	current atomic.Pointer[table]
+
+	mu    sync.Mutex
+	used  []byte // what current was made of
+	right map[[32]byte]time.Time
+}
+
+var _ auth.Method = (*File)(nil)
+
+// Note is what is wrong with a line of a file that is of use all the same. It has no hash in it.
+type Note struct {
+	Line int
+	Text string
+}
+
+// Open reads a file. Lines that nobody can log in by are left out, and noted.
+func Open(path string) (*File, []Note, error) {
+	f := &File{path: path, slots: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)-1))), right: map[[32]byte]time.Time{}}
+	_, _ = rand.Read(f.key[:]) // never fails: it ends the process instead
+	_, notes, err := f.Reload()
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, notes, nil
+}
+
+// Reload reads the file again, and reports whether it has changed. If it cannot be read what was read before holds.
+func (f *File) Reload() (changed bool, notes []Note, err error) {
+	content, err := read(f.path)
+	if err != nil {
+		return false, nil, fmt.Errorf("htpasswd file: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.current.Load() != nil && bytes.Equal(content, f.used) {
+		return false, nil, nil
+	}
+	t, notes := parse(content)
+	f.used = content
+	f.current.Store(t)
+	return true, notes, nil
+}
+
+func read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Size() > maxFile {
+		err = fmt.Errorf("%s has %d bytes, more than %d", path, info.Size(), maxFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path) //nolint:gosec // the operator says which file it is
+}
+
+// parse reads lines. Of a name that is there twice the first counts, as for Apache.
+func parse(content []byte) (*table, []Note) {
+	t := &table{hashes: map[string]hash{}, texts: map[string]string{}}
+	var notes []Note
+	number := 0
+	for line := range strings.Lines(string(content)) {
+		number++
+		line = strings.TrimRight(line, "\r\n")
+		if text := strings.TrimSpace(line); text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		name, text, ok := strings.Cut(line, ":")
+		if !ok || name == "" {
+			notes = append(notes, Note{number, "is not name:hash"})
+			continue
+		}
+		if t.texts[name] != "" {
+			notes = append(notes, Note{number, fmt.Sprintf("user %q stands in an earlier line, which counts", name)})
+			continue
+		}
+		text = strings.TrimSpace(text)
+		h, err := parseHash(text)
+		if err != nil {
+			notes = append(notes, Note{number, fmt.Sprintf("user %q cannot log in: %s", name, err)})
+			continue
+		}
+		t.hashes[name], t.texts[name] = h, text
+		if t.dummy == nil {
+			t.dummy = h
+		}
+	}
+	if t.dummy == nil {
+		text, _ := bcrypt.GenerateFromPassword([]byte("nobody"), dummyCost) // fails for a longer password
+		t.dummy = bcryptHash(text)
+	}
+	return t, notes
+}
+
+var errHash = errors.New("its hash is neither bcrypt nor SHA-crypt; make one with htpasswd -B")
+
+func parseHash(text string) (hash, error) {
+	switch {
+	case strings.HasPrefix(text, "$2"):
+		if _, err := bcrypt.Cost([]byte(text)); err != nil {
+			return nil, errHash
+		}
+		return bcryptHash(text), nil
+	case strings.HasPrefix(text, "$5$"), strings.HasPrefix(text, "$6$"):
+		d, err := shacrypt.Decode(text)
+		if err != nil {
+			return nil, errHash
+		}
+		return shaHash{d}, nil
+	}
+	return nil, errHash
+}
+
+type bcryptHash []byte
+
+func (h bcryptHash) matches(password string) bool {
+	return bcrypt.CompareHashAndPassword(h, []byte(password)) == nil
+}
+
+// shaHash is a digest of SHA-crypt, which compares in constant time.
+type shaHash struct {
+	digest interface{ Match(password string) bool }
+}
+
+func (h shaHash) matches(password string) bool { return h.digest.Match(password) }
+
+// Verify is as auth.Method says.
+func (f *File) Verify(ctx context.Context, name, password string) ([]string, error) {
+	t := f.current.Load()
+	h, known := t.hashes[name]
+	if !known {
+		h = t.dummy
+	}
+	key := f.keyOf(name, t.texts[name], password)
+	if known && f.remembers(key) {
+		return nil, nil
+	}
+	right, err := f.compare(ctx, key, h, password)
+	switch {
+	case err != nil:
+		return nil, err
+	case !known:
+		return nil, auth.ErrUnknown
+	case !right:
+		return nil, auth.ErrWrong
+	}
+	f.remember(key)
+	return nil, nil
+}
+
+// compare has one of those who ask for the same at once do the work. It goes on when that one has gone.
+func (f *File) compare(ctx context.Context, key [32]byte, h hash, password string) (bool, error) {
+	done := f.flight.DoChan(string(key[:]), func() (any, error) {
+		if err := f.slots.Acquire(context.WithoutCancel(ctx), 1); err != nil {
+			return false, err
+		}
+		defer f.slots.Release(1)
+		return h.matches(password), nil
+	})
+	select {
+	case r := <-done:
+		right, _ := r.Val.(bool)
+		return right, r.Err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// keyOf is what is kept of a password: nothing that says anything without the key of this process. The hash is part of
+// it, so that a new one in the file holds at once.
+func (f *File) keyOf(name, text, password string) (key [32]byte) {
+	mac := hmac.New(sha256.New, f.key[:])
+	for _, part := range []string{name, text, password} {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		mac.Write(length[:])
+		mac.Write([]byte(part))
+	}
+	mac.Sum(key[:0])
+	return key
+}
+
+func (f *File) remembers(key [32]byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	until, ok := f.right[key]
+	return ok && time.Now().Before(until)
+}
+
+func (f *File) remember(key [32]byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.right) >= maxRemember {
+		clear(f.right) // rare, and costs no more than a hash for each of those who come again
+	}
+	f.right[key] = time.Now().Add(remembered)
+}

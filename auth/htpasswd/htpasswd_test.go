@@ -1,0 +1,189 @@
+package htpasswd_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/htpasswd"
+)
+
+// The password of both is "secret"; their hashes are of openssl passwd -5 and -6.
+const (
+	sha256Line = "carol:$5$saltstring$C3o4O1TC6aRHF4FI.QSZMXtHbaj2gSXr4sUc/3NcUi."
+	sha512Line = "dave:$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz."
+)
+
+func bcrypted(t testing.TB, password string, cost int) string {
+	t.Helper()
+	h, err := bcrypt.GenerateFromPassword([]byte(password), cost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(h)
+}
+
+func write(t testing.TB, path string, lines ...string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, lines ...string) (*htpasswd.File, string, []htpasswd.Note) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "htpasswd")
+	write(t, path, lines...)
+	f, notes, err := htpasswd.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, path, notes
+}
+
+func wants(t *testing.T, f *htpasswd.File, name, password string, want error) {
+	t.Helper()
+	if _, err := f.Verify(t.Context(), name, password); !errors.Is(err, want) {
+		t.Errorf("%s with %q: %v, want %v", name, password, err, want)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	f, _, notes := open(t, "alice:"+bcrypted(t, "secret", bcrypt.MinCost), "", "# a comment", sha256Line, sha512Line)
+	if len(notes) > 0 {
+		t.Errorf("notes: %v", notes)
+	}
+	for _, name := range []string{"alice", "carol", "dave"} {
+		wants(t, f, name, "secret", nil)
+		wants(t, f, name, "secret", nil) // remembered
+		wants(t, f, name, "Secret", auth.ErrWrong)
+		wants(t, f, name, "", auth.ErrWrong)
+		wants(t, f, strings.ToUpper(name), "secret", auth.ErrUnknown)
+	}
+	wants(t, f, "", "secret", auth.ErrUnknown)
+	wants(t, f, "nobody", "nobody", auth.ErrUnknown) // whatever an unknown name is compared with
+}
+
+func TestBadLines(t *testing.T) {
+	t.Parallel()
+	f, _, notes := open(t, "no colon", ":$2y$05$x", "bob:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "plain:secret", "broken:$2y$05$short", "sha:$6$",
+		"alice:"+bcrypted(t, "first", bcrypt.MinCost), "alice:"+bcrypted(t, "second", bcrypt.MinCost))
+	var lines []int
+	for _, n := range notes {
+		lines = append(lines, n.Line)
+		for _, secret := range []string{"5en6", "secret", "short"} {
+			if strings.Contains(n.Text, secret) {
+				t.Errorf("note has a hash in it: %s", n.Text)
+			}
+		}
+	}
+	if !slices.Equal(lines, []int{1, 2, 3, 4, 5, 6, 8}) {
+		t.Errorf("lines noted: %v", lines)
+	}
+	wants(t, f, "plain", "secret", auth.ErrUnknown)
+	wants(t, f, "alice", "first", nil)
+	wants(t, f, "alice", "second", auth.ErrWrong)
+}
+
+func TestMissingFile(t *testing.T) {
+	t.Parallel()
+	if _, _, err := htpasswd.Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestReload has a new password hold at once, although the old one is remembered, and a file that is gone change nothing.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	f, path, _ := open(t, "alice:"+bcrypted(t, "old", bcrypt.MinCost), "bob:"+bcrypted(t, "bob", bcrypt.MinCost))
+	wants(t, f, "alice", "old", nil)
+	write(t, path, "alice:"+bcrypted(t, "new", bcrypt.MinCost))
+	if changed, _, err := f.Reload(); !changed || err != nil {
+		t.Fatalf("%v, %v", changed, err)
+	}
+	wants(t, f, "alice", "old", auth.ErrWrong)
+	wants(t, f, "alice", "new", nil)
+	wants(t, f, "bob", "bob", auth.ErrUnknown)
+	if changed, _, err := f.Reload(); changed || err != nil {
+		t.Errorf("nothing has changed: %v, %v", changed, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Reload(); err == nil {
+		t.Error("the file is gone")
+	}
+	wants(t, f, "alice", "new", nil)
+}
+
+// TestRemembered asks the clock, not a stopwatch: within a minute a right password costs no hashing, of which a cancelled
+// caller waits for none.
+func TestRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, _, _ := open(t, "alice:"+bcrypted(t, "secret", bcrypt.MinCost))
+		wants(t, f, "alice", "secret", nil)
+		time.Sleep(59 * time.Second)
+		if !f.Remembers("alice", "secret") || f.Remembers("alice", "Secret") || f.Remembers("bob", "secret") {
+			t.Error("alice's password, and no other, is remembered")
+		}
+		time.Sleep(2 * time.Second)
+		if f.Remembers("alice", "secret") {
+			t.Error("after a minute it is forgotten")
+		}
+		wants(t, f, "alice", "Secret", auth.ErrWrong)
+		if f.Remembers("alice", "Secret") {
+			t.Error("a wrong password is remembered as right")
+		}
+	})
+}
+
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	f, _, _ := open(t, "alice:"+bcrypted(t, "secret", bcrypt.MinCost))
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			password, want := "secret", error(nil)
+			if i%2 == 1 {
+				password, want = "wrong", auth.ErrWrong
+			}
+			wants(t, f, "alice", password, want)
+		})
+	}
+	all.Wait()
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("alice:$2y$05$abcdefghijklmnopqrstuv\n" + sha256Line)
+	f.Add("a:$6$rounds=5000$x$y\n:\n\x00:$5$$")
+	f.Fuzz(func(t *testing.T, content string) {
+		path := filepath.Join(t.TempDir(), "htpasswd")
+		write(t, path, content)
+		file, _, err := htpasswd.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, file, "nobody at all", "x", auth.ErrUnknown)
+	})
+}
+
+// BenchmarkVerify is a login whose password is remembered, at the cost that htpasswd -B gives by default.
+func BenchmarkVerify(b *testing.B) {
+	f, _, _ := open(b, "alice:"+bcrypted(b, "secret", 5))
+	for b.Loop() {
+		if _, err := f.Verify(b.Context(), "alice", "secret"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
