@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/seed-16d79997/zot/auth"
 )
 
 const (
@@ -27,6 +29,7 @@ type answer struct {
 	idle      time.Duration
 	base      string // of Locations
 	requestID string
+	caller    auth.Caller
 	forwarded bool // another node sent the request: it is answered here, whatever else
 	begun     bool // the status has been sent
 	quiet     quiet

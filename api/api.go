@@ -28,6 +28,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
 )
@@ -125,6 +126,7 @@ type Deps struct {
 	Stores      Stores
 	Peers       Peers        // nil: there are no others
 	Pulls       Pulls        // nil: nobody counts
+	Gate        *auth.Gate   // nil: everybody may do everything
 	Logger      hclog.Logger // nil: none
 }
 
@@ -137,6 +139,7 @@ type Registry struct {
 	stores      Stores
 	peers       Peers // nil: there are no others
 	pulls       Pulls
+	gate        *auth.Gate
 	log         hclog.Logger
 	signer      atomic.Pointer[signer]
 	commits     *commits
@@ -165,7 +168,7 @@ func New(config Config, deps Deps) (*Registry, error) {
 	}
 	g := &Registry{
 		config: config, proposer: deps.Proposer, consistency: deps.Consistency, state: deps.State,
-		stores: deps.Stores, peers: deps.Peers, pulls: deps.Pulls, log: deps.Logger, commits: newCommits(), limits: newLimits(config), bodies: newBodies(maxBodies),
+		stores: deps.Stores, peers: deps.Peers, pulls: deps.Pulls, gate: deps.Gate, log: deps.Logger, commits: newCommits(), limits: newLimits(config), bodies: newBodies(maxBodies),
 	}
 	g.signer.Store(signer)
 	g.routes = g.table()
@@ -201,8 +204,14 @@ func (g *Registry) serve(w *answer, r *http.Request) (err error) {
 			err = blobstore.Panicked(p)
 		}
 	}()
+	if err := g.identify(w, r); err != nil {
+		return err
+	}
 	h, q, err := g.route(w, r)
 	if err != nil {
+		return err
+	}
+	if err := allow(w.caller, r.Method, q); err != nil {
 		return err
 	}
 	return h(w, r, q)

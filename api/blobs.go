@@ -111,14 +111,18 @@ func visible(v fsm.View, repository string, d digest.Digest) (stored, error) {
 }
 
 // headBlob says whether a blob is there, and promises that it stays until its manifest comes: for half a lease
-// from the moment that the request was sent (end-2, GC R16).
+// from the moment that the request was sent (end-2, GC R16). Who may not push needs no promise, and gets none.
 func (g *Registry) headBlob(w *answer, r *http.Request, q request) error {
 	packed, err := fsm.Pack(q.digest)
 	if err != nil {
 		return err
 	}
 	var link fsm.Link
-	err = g.readNewest(w, r, func(v fsm.View) (err error) {
+	read, pushes := g.read, mayPush(w.caller, q.repository)
+	if pushes {
+		read = g.readNewest
+	}
+	err = read(w, r, func(v fsm.View) (err error) {
 		link, err = v.Link(q.repository, packed)
 		return err
 	})
@@ -132,7 +136,7 @@ func (g *Registry) headBlob(w *answer, r *http.Request, q request) error {
 	if err != nil {
 		return err
 	}
-	if link.Renew {
+	if link.Renew && pushes {
 		if _, err := do(r.Context(), g.proposer, fsm.RenewLease{Repository: q.repository, Digest: packed, Store: link.Store}); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 
 	spec "github.com/opencontainers/distribution-spec/specs-go/v1"
 
+	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/fsm/oci"
@@ -28,6 +29,7 @@ const (
 	codeNameUnknown         = "NAME_UNKNOWN"
 	codeSizeInvalid         = "SIZE_INVALID"
 	codeDenied              = "DENIED"
+	codeUnauthorized        = "UNAUTHORIZED"
 	codeUnsupported         = "UNSUPPORTED"
 	codeTooManyRequests     = "TOOMANYREQUESTS"
 	codeUnavailable         = "UNAVAILABLE"
@@ -75,6 +77,9 @@ type meaning struct {
 func meanings() []meaning {
 	return []meaning{
 		{blobstore.ErrPanic, http.StatusInternalServerError, codeUnknown}, // a fault of ours, whatever else it is
+
+		{auth.ErrCredentials, http.StatusUnauthorized, codeUnauthorized},
+		{auth.ErrDenied, http.StatusForbidden, codeDenied},
 
 		// Not now. These come first: what else the error is was not decided.
 		{errUnavailable, http.StatusServiceUnavailable, codeUnavailable},
@@ -147,7 +152,7 @@ func meanings() []meaning {
 		{fsm.ErrRepositoryUnknown, http.StatusNotFound, codeNameUnknown},
 		{fsm.ErrTagCondition, http.StatusPreconditionFailed, codeDenied},
 		{fsm.ErrManifestReferenced, http.StatusMethodNotAllowed, codeUnsupported},
-		{fsm.ErrManyTags, http.StatusMethodNotAllowed, codeUnsupported},
+		{fsm.ErrManyTags, http.StatusConflict, codeManifestInvalid}, // as zot answers
 		{fsm.ErrTooManyTags, http.StatusMethodNotAllowed, codeUnsupported},
 	}
 }
@@ -185,6 +190,7 @@ func (g *Registry) fail(w *answer, r *http.Request, err error) {
 	if w.begun {
 		panic(http.ErrAbortHandler)
 	}
+	g.challenge(w, r, m.status)
 	w.refuse(m, err, g.config.RetryAfter.Seconds())
 }
 

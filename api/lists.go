@@ -39,7 +39,7 @@ func (g *Registry) listRepositories(w *answer, r *http.Request, _ request) error
 	}
 	list := spec.RepositoryList{Repositories: []string{}}
 	err = g.readList(w, r, func(v fsm.View) (int, error) {
-		list.Repositories = append(list.Repositories, v.Catalog(p.last, p.n+1)...)
+		list.Repositories = append(list.Repositories, readable(w.caller, p.last, p.n+1, v.Catalog)...)
 		return len(list.Repositories), nil
 	})
 	if err != nil {

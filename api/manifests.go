@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -101,14 +102,14 @@ func (g *Registry) deleteManifest(w *answer, r *http.Request, q request) error {
 	if q.reference.Digest != "" {
 		remove = g.deleteDigest
 	}
-	if err := remove(r, q); err != nil {
+	if err := remove(w, r, q); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
 
-func (g *Registry) deleteTag(r *http.Request, q request) error {
+func (g *Registry) deleteTag(_ *answer, r *http.Request, q request) error {
 	condition, err := tagCondition(r)
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func (g *Registry) deleteTag(r *http.Request, q request) error {
 	return err
 }
 
-func (g *Registry) deleteDigest(r *http.Request, q request) error {
+func (g *Registry) deleteDigest(w *answer, r *http.Request, q request) error {
 	packed, err := fsm.Pack(q.reference.Digest)
 	if err != nil {
 		return err
@@ -125,6 +126,8 @@ func (g *Registry) deleteDigest(r *http.Request, q request) error {
 	if err := digestCondition(r, q.reference.Digest); err != nil {
 		return err
 	}
-	_, err = do(r.Context(), g.proposer, fsm.DeleteManifest{Repository: q.repository, Digest: packed})
+	_, err = do(r.Context(), g.proposer, fsm.DeleteManifest{
+		Repository: q.repository, Digest: packed, AtMostOneTag: w.caller.May(access.DetectCollision, q.repository),
+	})
 	return err
 }

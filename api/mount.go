@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/fsm/oci"
 )
@@ -31,8 +32,8 @@ func (g *Registry) mount(w *answer, r *http.Request, q request, store, text, fro
 		}
 	}
 	for _, source := range sources {
-		if oci.ValidateRepository(source) != nil {
-			continue // it has no blob
+		if oci.ValidateRepository(source) != nil || !w.caller.May(access.Read, source) {
+			continue // it has no blob, for this caller
 		}
 		_, err := do(r.Context(), g.proposer, fsm.Mount{From: source, To: q.repository, Digest: packed, Store: store})
 		switch {

@@ -32,6 +32,9 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 	if err != nil {
 		return err
 	}
+	if err := g.limitTags(w, r, &cmd); err != nil {
+		return err
+	}
 	leave, err := enter(g.limits.manifests, weightOf(r))
 	if err != nil {
 		return err
@@ -71,7 +74,7 @@ func (g *Registry) record(w *answer, r *http.Request, cmd fsm.PutManifest, d dig
 		if errors.Is(err, fsm.ErrWrongStore) { // the repository has begun in another one meanwhile, and is known now
 			err = g.recordOnce(ctx, cmd, d, content)
 		}
-		return struct{}{}, err
+		return struct{}{}, judged(w.caller, r, cmd.Repository, err)
 	})
 	return err
 }

@@ -7,9 +7,11 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/seed-16d79997/zot/auth/access"
 )
@@ -40,6 +42,8 @@ type Config struct {
 	Realm   string        // names what a password is for, to people
 	Methods []Method      // asked in this order until one knows the name with the password; none: nobody is asked who they are
 	Rules   *access.Rules // nil: whoever is let in may do everything
+	// FailDelay is how long whoever gave credentials waits for a no.
+	FailDelay time.Duration
 }
 
 // Gate says who asks, and what they may do. It starts nothing, and may be used concurrently. Nil lets everybody do
@@ -69,19 +73,55 @@ func (c Caller) Name() string { return c.who.Name }
 
 // May reports whether the caller may do something to a repository.
 func (c Caller) May(do access.Action, repository string) bool {
-	return c.gate == nil || c.gate.config.Rules.May(c.who, do, repository)
+	return c.rules().May(c.who, do, repository)
 }
 
-// Must is nil if the caller may do something to a repository, or else ErrCredentials for one who gave no name and
-// could, and ErrDenied for all others.
-func (c Caller) Must(do access.Action, repository string) error {
-	switch {
-	case c.May(do, repository):
+// rules are nil where nothing is configured.
+func (c Caller) rules() *access.Rules {
+	if c.gate == nil {
 		return nil
-	case c.who.Name == "" && c.gate.asks():
+	}
+	return c.gate.config.Rules
+}
+
+// Must is nil if the caller may do something to a repository, or any of several things; else it is as Denied says.
+func (c Caller) Must(repository string, do ...access.Action) error {
+	for _, one := range do {
+		if c.May(one, repository) {
+			return nil
+		}
+	}
+	return c.Denied()
+}
+
+// Denied is ErrCredentials for one who gave no name and could, and ErrDenied for all others.
+func (c Caller) Denied() error {
+	if c.who.Name == "" && c.gate != nil && c.gate.asks() {
 		return ErrCredentials
 	}
 	return ErrDenied
+}
+
+// Encode writes down who the caller is, for another node to go by: what they may is decided there by the same rules.
+// It is "" for one who may do everything.
+func (c Caller) Encode() string {
+	if c.gate == nil {
+		return ""
+	}
+	b, _ := json.Marshal(c.who) // strings alone
+	return string(b)
+}
+
+// Decode reads what Encode wrote on another node. It fails for anything else.
+func (g *Gate) Decode(text string) (Caller, error) {
+	if g == nil || text == "" { // one of the two has nothing configured: that node has judged
+		return Caller{}, nil
+	}
+	c := Caller{gate: g}
+	if err := json.Unmarshal([]byte(text), &c.who); err != nil {
+		return Caller{}, fmt.Errorf("read who asks: %w", err)
+	}
+	return c, nil
 }
 
 // asks reports whether somebody can say who they are.
@@ -140,4 +180,17 @@ func (g *Gate) Challenge() string {
 		return ""
 	}
 	return fmt.Sprintf("Basic realm=%q", g.config.Realm)
+}
+
+// Delay waits before a request with credentials is told no. It returns early when the request ends.
+func (g *Gate) Delay(r *http.Request) {
+	if g == nil || g.config.FailDelay <= 0 || r.Header.Get("Authorization") == "" {
+		return
+	}
+	t := time.NewTimer(g.config.FailDelay)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.Context().Done():
+	}
 }

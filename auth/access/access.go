@@ -68,7 +68,7 @@ type Identity struct {
 }
 
 // Rules are a Config that is ready. They are not changed any more, and may be used concurrently. Nil grants
-// everything to everybody: nothing is configured.
+// everything to everybody, and imposes no duty: nothing is configured.
 type Rules struct {
 	names    map[string]*entry
 	globs    map[string][]glob // by the whole components that they begin with, before any wildcard; the longest first
@@ -109,7 +109,7 @@ func Compile(c Config) (*Rules, error) {
 		if wild := strings.IndexAny(pattern, `*?[{\`); wild < 0 {
 			r.names[pattern] = e
 		} else {
-			fixed := pattern[:strings.LastIndexByte(pattern[:wild], '/')+1]
+			fixed := pattern[:max(0, strings.LastIndexByte(pattern[:wild], '/'))]
 			r.globs[fixed] = append(r.globs[fixed], glob{pattern, e})
 		}
 	}
@@ -143,7 +143,7 @@ func (r *Rules) Open() bool { return r == nil || r.open }
 // May reports whether somebody may do something, or all of several things, to a repository.
 func (r *Rules) May(who Identity, do Action, repository string) bool {
 	if r == nil {
-		return true
+		return do&DetectCollision == 0
 	}
 	var granted Action
 	if e := r.find(repository); e != nil {
@@ -182,8 +182,8 @@ func (r *Rules) find(repository string) *entry {
 		length = len(repository)
 	}
 	first := "" // pattern of best, if that is a glob
-	for end := 0; end <= len(repository); end++ {
-		if end > 0 && repository[end-1] != '/' {
+	for end := 0; end <= len(repository); end++ { // the whole too, for "a/**" is "a" as well
+		if end > 0 && end < len(repository) && repository[end] != '/' {
 			continue
 		}
 		for _, g := range r.globs[repository[:end]] {

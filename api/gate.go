@@ -1,0 +1,131 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// headerCaller says, from node to node, who the client is.
+const headerCaller = "X-Zot-Caller"
+
+// identify finds out who sends a request. Of one that another node has sent on, that node has.
+//
+// It fails with auth.ErrCredentials, or errUnavailable if it cannot be told now.
+func (g *Registry) identify(w *answer, r *http.Request) (err error) {
+	if w.forwarded {
+		w.caller, err = g.gate.Decode(r.Header.Get(headerCaller))
+		return err
+	}
+	w.caller, err = g.gate.Identify(r)
+	if err != nil && !errors.Is(err, auth.ErrCredentials) {
+		return unavailable(err)
+	}
+	return err
+}
+
+// allow judges what can be judged by the path of a request alone. The rest is up to its handler: what a catalog shows,
+// where a mount is from, and which tags are put.
+//
+// It fails with auth.ErrCredentials or auth.ErrDenied.
+func allow(caller auth.Caller, method string, q request) error {
+	switch {
+	case q.endpoint == endpointBase && !caller.Greets(): // a client learns here whether to send credentials
+		return auth.ErrCredentials
+	case q.endpoint == endpointBase, q.endpoint == endpointCatalog:
+		return nil
+	case q.endpoint == endpointUploads, q.endpoint == endpointUpload: // their status and their end are part of a push
+		return caller.Must(q.repository, access.Create)
+	case method == http.MethodPut:
+		return caller.Must(q.repository, access.Create, access.Update)
+	case method == http.MethodDelete:
+		return caller.Must(q.repository, access.Delete)
+	}
+	return caller.Must(q.repository, access.Read)
+}
+
+// mayPush reports whether a caller may push something to a repository.
+func mayPush(caller auth.Caller, repository string) bool {
+	return caller.May(access.Create, repository) || caller.May(access.Update, repository)
+}
+
+// limitTags has each tag of a put move only as its caller may move it. That is judged when the command is applied: of two
+// that race to create a tag one would change what it may only create.
+//
+// It fails with auth.ErrCredentials or auth.ErrDenied, errAnswered or errUnavailable.
+func (g *Registry) limitTags(w *answer, r *http.Request, cmd *fsm.PutManifest) error {
+	create, update := w.caller.May(access.Create, cmd.Repository), w.caller.May(access.Update, cmd.Repository)
+	switch {
+	case create && update:
+		return nil
+	case !create && len(cmd.Tags) == 0:
+		return w.caller.Denied()
+	case create:
+		for i := range cmd.Tags {
+			if cmd.Tags[i].If.Is != "" { // what the client wants to change
+				return w.caller.Denied()
+			}
+			cmd.Tags[i].If.Absent = true
+		}
+		return nil
+	}
+	return g.readNewest(w, r, func(v fsm.View) error {
+		for i, m := range cmd.Tags {
+			now, exists := v.Tag(cmd.Repository, m.Tag)
+			if !exists || m.If.Absent {
+				return w.caller.Denied()
+			}
+			if m.If.Is == "" {
+				cmd.Tags[i].If.Is = now.Digest
+			}
+		}
+		return nil
+	})
+}
+
+// judged is an error of a put in the light of what its caller may do: a tag that exists although it may only be
+// created is not a condition of the client's.
+func judged(caller auth.Caller, r *http.Request, repository string, err error) error {
+	if _, own := field(r, "If-None-Match"); errors.Is(err, fsm.ErrTagCondition) && !own {
+		switch {
+		case !caller.May(access.Update, repository):
+			return fmt.Errorf("%w: %w", caller.Denied(), err)
+		case !caller.May(access.Create, repository):
+			return unavailable(err) // it has moved meanwhile
+		}
+	}
+	return err
+}
+
+// readable lists repositories that a caller may read, by a list that goes on behind a name.
+func readable(caller auth.Caller, last string, n int, list func(last string, n int) []string) []string {
+	var all []string
+	for len(all) < n {
+		page := list(last, maxPage)
+		if len(page) == 0 {
+			break
+		}
+		for _, name := range page {
+			if len(all) < n && caller.May(access.Read, name) {
+				all = append(all, name)
+			}
+		}
+		last = page[len(page)-1]
+	}
+	return all
+}
+
+// challenge tells a client how to say who it is, and has those wait who guess.
+func (g *Registry) challenge(w *answer, r *http.Request, status int) {
+	if status != http.StatusUnauthorized && status != http.StatusForbidden {
+		return
+	}
+	g.gate.Delay(r)
+	if c := g.gate.Challenge(); c != "" && r.Header.Get("X-Zot-Api-Client") != "zot-ui" { // whose pages ask by themselves
+		w.Header().Set("WWW-Authenticate", c)
+	}
+}
