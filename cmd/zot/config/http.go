@@ -15,6 +15,7 @@ type HTTP struct {
 	Address string
 	Port    string // "" or "0": the kernel chooses
 	TLS     ServerTLS
+	Auth    Auth
 }
 
 // Listen is where to listen, as host:port.
@@ -43,6 +44,9 @@ func readHTTP(s *section, c *HTTP) {
 		s.text("cacert", &c.TLS.ClientCA)
 	})
 	c.TLS.ClientMust = c.TLS.ClientCA != "" && !mayComeWithout(s.object)
+	s.text("realm", &c.Auth.Realm)
+	s.section("auth", func(s *section) { readAuth(s, &c.Auth) })
+	s.section("accessControl", func(s *section) { readAccessControl(s, &c.Auth) })
 	s.later(laterInHTTP())
 	s.ignored("compat") // Docker's manifests are always taken
 }
@@ -88,6 +92,7 @@ func checkHTTP(c *Config, r *reader) {
 	default:
 		r.note("http.tls", "needs both cert and key: with one of them clients are served without TLS")
 	}
+	checkAuth(h, r)
 	if !c.Cluster.Alone && collide(h.Listen(), c.Cluster.Listen) {
 		r.problem("cluster.listen", "give one of them another port", "%s is where clients are served", c.Cluster.Listen)
 	}

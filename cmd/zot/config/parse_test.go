@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
@@ -132,15 +133,41 @@ func TestParse(t *testing.T) {
 			minimal(`, "http": {"tls": {"cert": "c", "key": "k", "CACert": "a"}, "auth": {"htpasswd": {}}, "accessControl": {"repositories": {"**": {"anonymousPolicy": []}}}}`),
 			func(c *config.Config) {
 				c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a", ClientMust: true}
+				c.HTTP.Auth.Access = rules(map[string]access.Repository{"**": {}})
 			},
 		},
 		"clients' certificates, or passwords": {
 			minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"}, "AUTH": {"HTpasswd": {"Path": "p"}}}`),
-			func(c *config.Config) { c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a"} },
+			func(c *config.Config) {
+				c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a"}
+				c.HTTP.Auth.Htpasswd = "p"
+			},
 		},
 		"clients' certificates, or nobody in particular": {
 			minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"}, "accessControl": {"public/**": {"anonymousPolicy": ["read"]}}}`),
-			func(c *config.Config) { c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a"} },
+			func(c *config.Config) {
+				c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a"}
+				c.HTTP.Auth.Access = rules(map[string]access.Repository{"public/**": {Anonymous: access.Read}})
+			},
+		},
+		"who, and what they may do": {
+			minimal(`, "http": {"realm": "here", "auth": {"failDelay": 5, "htpasswd": {"path": "p"}}, "accessControl": {
+				"repositories": {"Team/**": {"policies": [{"users": ["alice"], "groups": ["devs"], "actions": ["read", "create", "detectManifestCollision"]}],
+					"defaultPolicy": ["read"], "anonymousPolicy": "read"}},
+				"adminPolicy": {"users": ["root"], "actions": ["read", "update", "delete"]}, "groups": {"devs": {"users": ["bob"]}}}}`),
+			func(c *config.Config) {
+				c.HTTP.Auth = config.Auth{Realm: "here", FailDelay: 5 * time.Second, Htpasswd: "p", Access: &access.Config{
+					Repositories: map[string]access.Repository{"Team/**": {
+						Policies: []access.Policy{{Users: []string{"alice"}, Groups: []string{"devs"}, Actions: access.Read | access.Create | access.DetectCollision}},
+						Default:  access.Read, Anonymous: access.Read,
+					}},
+					Admin:  access.Policy{Users: []string{"root"}, Actions: access.Read | access.Update | access.Delete},
+					Groups: map[string][]string{"devs": {"bob"}},
+				}}
+			},
+		},
+		"a way to log in that is not there yet": {
+			minimal(`, "http": {"auth": {"ldap": {"address": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Others = true },
 		},
 		"log":                      {minimal(`, "log": {"level": "warn", "output": "/dev/null"}`), func(c *config.Config) { c.Log = config.Log{Level: "warn", Output: "/dev/null"} }},
 		"keys in any case":         {`{"STORAGE": {"rootdirectory": "/var/lib/zot"}, "Http": {"PORT": "1"}}`, func(c *config.Config) { c.HTTP.Port = "1" }},
@@ -359,4 +386,8 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("accepted as %+v", c)
 		}
 	})
+}
+
+func rules(repositories map[string]access.Repository) *access.Config {
+	return &access.Config{Repositories: repositories, Groups: map[string][]string{}}
 }

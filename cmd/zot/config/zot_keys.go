@@ -11,41 +11,36 @@ func laterInStorage() []later {
 }
 
 func laterInHTTP() []later {
-	const open = "whoever reaches the port may pull and push"
 	return []later{
-		{"realm", "", nil},
 		{"allowOrigin", "", nil},
 		{"ratelimit", "", keys("rate").with(shape{"methods": keys("method", "rate")})},
 		{"externalUrl", "", nil},
 		{"readTimeout", "", nil},
 		{"writeTimeout", "", nil},
-		{"auth", open, authentication()},
-		{"accessControl", open, accessControl()},
 	}
 }
 
-func authentication() shape {
+// laterAuth is a key of http.auth that this version does not act on, and whether it is a way to log in.
+type laterAuth struct {
+	later
+
+	logsIn bool
+}
+
+func laterInAuth() []laterAuth {
+	const closed = "nobody can log in by it"
 	ldap := keys("address", "port", "baseDN", "userAttribute", "bindDN", "bindPassword", "credentialsFile", "userGroupAttribute",
 		"insecure", "startTLS", "skipVerify", "cacert", "subtreeSearch", "userFilter")
 	provider := keys("issuer", "clientid", "clientsecret", "keypath", "scopes", "credentialsFile", "name", "authurl", "tokenurl", "claimMapping")
-	return keys("failDelay", "apikey", "sessionKeysFile", "sessionDriver", "secureSession", "bearer").with(shape{
-		"htpasswd": keys("path"),
-		"ldap":     ldap,
-		"openid":   keys("callbackAllowOrigins").with(shape{"providers": {"*": provider}}),
-		"mtls":     keys("identityAttributes", "uriSanPattern", "uriSanIndex", "dnsSanIndex", "emailSanIndex"),
-	})
-}
-
-// accessControl has its patterns below "repositories", or beside it, as zot's own page shows them.
-func accessControl() shape {
-	policy := keys("users", "groups", "actions", "conditions")
-	repository := keys("defaultPolicy", "anonymousPolicy").with(shape{"policies": policy})
-	return shape{
-		"repositories": {"*": repository},
-		"adminPolicy":  policy,
-		"groups":       {"*": keys("users")},
-		"metrics":      keys("users", "anonymousPolicy"),
-		"*":            repository,
+	return []laterAuth{
+		{later{"ldap", closed, ldap}, true},
+		{later{"bearer", closed, nil}, true},
+		{later{"openid", closed, keys("callbackAllowOrigins").with(shape{"providers": {"*": provider}})}, true},
+		{later{"apikey", "", nil}, false},
+		{later{"sessionKeysFile", "", nil}, false},
+		{later{"sessionDriver", "", nil}, false},
+		{later{"secureSession", "", nil}, false},
+		{later{"mtls", "", keys("identityAttributes", "uriSanPattern", "uriSanIndex", "dnsSanIndex", "emailSanIndex")}, false},
 	}
 }
 

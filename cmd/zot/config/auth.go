@@ -1,0 +1,139 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/seed-16d79997/zot/auth/access"
+)
+
+// Auth says who clients are, and what they may do.
+type Auth struct {
+	Realm     string
+	FailDelay time.Duration  // until whoever gave credentials is told no
+	Htpasswd  string         // a file of names and passwords
+	Others    bool           // there are methods that this version does not have: nobody can log in by them
+	Access    *access.Config // nil: whoever is let in may do everything
+}
+
+// Asks reports whether clients have to say who they are.
+func (a *Auth) Asks() bool { return a.Htpasswd != "" || a.Others }
+
+// maxFailDelay keeps a request of one who has no password from being a connection for ever.
+const maxFailDelay = time.Minute
+
+func readAuth(s *section, c *Auth) {
+	delay := 0
+	s.number("failDelay", &delay)
+	c.FailDelay = time.Duration(delay) * time.Second
+	if c.FailDelay < 0 || c.FailDelay > maxFailDelay {
+		s.problem(s.key("failDelay"), "give seconds, 0 to 60", "%d is none of them", delay)
+	}
+	s.section("htpasswd", func(s *section) {
+		if s.text("path", &c.Htpasswd); c.Htpasswd == "" {
+			s.note(s.path, "names no file, so nobody can log in by it")
+		}
+	})
+	for _, l := range laterInAuth() {
+		c.Others = c.Others || (l.logsIn && s.object.find(l.name) != nil)
+	}
+	var all []later
+	for _, l := range laterInAuth() {
+		all = append(all, l.later)
+	}
+	s.later(all)
+}
+
+// readAccessControl reads patterns below "repositories" or, as zot's own page shows them, beside it.
+func readAccessControl(s *section, c *Auth) {
+	a := &access.Config{Repositories: map[string]access.Repository{}, Groups: map[string][]string{}}
+	c.Access = a
+	s.section("repositories", func(s *section) { readPatterns(s, a) })
+	s.section("adminPolicy", func(s *section) { a.Admin = readAccessPolicy(s) })
+	s.section("groups", func(s *section) {
+		for _, m := range s.object.members {
+			s.section(m.name, func(s *section) {
+				var users []string
+				s.list("users", &users)
+				a.Groups[m.name] = users
+			})
+		}
+	})
+	s.later([]later{{"metrics", "", keys("users", "anonymousPolicy")}})
+	beside := slices.ContainsFunc(s.object.members, func(m member) bool { return !isKnown(s.known, m.name) })
+	if beside {
+		s.note(s.path, `has patterns beside "repositories"; they are read as if they stood below it`)
+		readPatterns(s, a)
+	}
+}
+
+// readPatterns reads each key that nobody else has asked for as a pattern.
+func readPatterns(s *section, a *access.Config) {
+	for _, m := range s.object.members {
+		if isKnown(s.known, m.name) {
+			continue
+		}
+		switch {
+		case !doublestar.ValidatePattern(m.name):
+			s.problem(s.key(m.name), `write "team/*" for all in team, "team/**" for all at any depth`, "%q is no glob", m.name)
+		case strings.HasPrefix(m.name, "/"):
+			s.note(s.key(m.name), `matches nothing, for no name begins with "/"`)
+		}
+		s.section(m.name, func(s *section) {
+			var r access.Repository
+			s.sections("policies", func(s *section) { r.Policies = append(r.Policies, readAccessPolicy(s)) })
+			r.Default, r.Anonymous = s.actions("defaultPolicy"), s.actions("anonymousPolicy")
+			a.Repositories[m.name] = r
+		})
+	}
+}
+
+func readAccessPolicy(s *section) (p access.Policy) {
+	s.list("users", &p.Users)
+	s.list("groups", &p.Groups)
+	p.Actions = s.actions("actions")
+	if slices.Contains(p.Users, "*") {
+		s.note(s.key("users"), `"*" is a user of that name; what everybody may is defaultPolicy`)
+	}
+	if s.object.find("conditions") != nil { // to overlook a condition would grant what it forbids
+		p.Actions = 0
+		s.note(s.key("conditions"), "is a key of zot that this version does not act on yet: the policy grants nothing")
+	}
+	s.ignored("conditions")
+	return p
+}
+
+// actions reads a list of words. Those that are none say nothing, as for zot.
+func (s *section) actions(name string) (all access.Action) {
+	var words []string
+	s.list(name, &words)
+	for _, word := range words {
+		a, known := access.ParseAction(word)
+		if !known {
+			s.note(s.key(name), "%q is no action, and grants nothing; there are read, create, update, delete and detectManifestCollision", word)
+		}
+		all |= a
+	}
+	return all
+}
+
+// checkAuth refuses what nobody could use: policies for names where nobody can have one.
+func checkAuth(c *HTTP, r *reader) {
+	a := &c.Auth
+	if a.Access == nil || a.Asks() || c.TLS.ClientCA != "" {
+		return
+	}
+	named := len(a.Access.Admin.Users)+len(a.Access.Admin.Groups) > 0
+	for _, repository := range a.Access.Repositories {
+		named = named || repository.Default != 0
+		for _, p := range repository.Policies {
+			named = named || len(p.Users)+len(p.Groups) > 0
+		}
+	}
+	if named {
+		r.problem("http.accessControl", "configure http.auth.htpasswd, ldap or openid, or leave only anonymousPolicy", "has policies for users, and there is no way to log in")
+	}
+}
