@@ -39,9 +39,12 @@ type Method interface {
 
 // Config says who is let in.
 type Config struct {
-	Realm   string        // names what a password is for, to people
-	Methods []Method      // asked in this order until one knows the name with the password; none: nobody is asked who they are
-	Rules   *access.Rules // nil: whoever is let in may do everything
+	Realm   string   // names what a password is for, to people
+	Methods []Method // asked in this order until one knows the name with the password; none: nobody is asked who they are
+	// Certificates says that a client's certificate, which the listener has verified, names who asks, by its common
+	// name, where no credentials do.
+	Certificates bool
+	Rules        *access.Rules // nil: whoever is let in may do everything
 	// FailDelay is how long whoever gave credentials waits for a no.
 	FailDelay time.Duration
 }
@@ -135,21 +138,33 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 		return Caller{}, nil
 	}
 	nobody := Caller{gate: g}
-	if !g.asks() {
-		return nobody, nil
-	}
 	name, password, given := r.BasicAuth()
 	switch {
 	case given && name == "" && password == "": // so some clients say that they have none
+	case !g.asks():
 	case given:
 		return g.basic(r.Context(), name, password)
 	case r.Header.Get("Authorization") != "":
 		return Caller{}, ErrCredentials
 	}
+	if name := g.certified(r); name != "" {
+		return Caller{g, access.Identity{Name: name}}, nil
+	}
+	if !g.asks() {
+		return nobody, nil
+	}
 	if g.config.Rules == nil || !g.config.Rules.Open() {
 		return Caller{}, ErrCredentials
 	}
 	return nobody, nil
+}
+
+// certified is the name in the client's certificate, or "".
+func (g *Gate) certified(r *http.Request) string {
+	if !g.config.Certificates || r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return ""
+	}
+	return r.TLS.VerifiedChains[0][0].Subject.CommonName // that of the client itself, not of who has signed it
 }
 
 // basic asks the methods for a name.

@@ -181,7 +181,7 @@ func (r *Rules) find(repository string) *entry {
 	if best != nil {
 		length = len(repository)
 	}
-	first := "" // pattern of best, if that is a glob
+	first := ""                                   // pattern of best, if that is a glob
 	for end := 0; end <= len(repository); end++ { // the whole too, for "a/**" is "a" as well
 		if end > 0 && end < len(repository) && repository[end] != '/' {
 			continue

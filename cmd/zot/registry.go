@@ -66,7 +66,7 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 	r.recorder = recorder
 	r.Registry, err = api.New(c, api.Deps{
 		Proposer: proposals{node}, Consistency: node, State: state, Stores: r.stores,
-		Peers: registries{r.others, node, r.stores}, Pulls: counter, Logger: s.log.Named("api"),
+		Peers: registries{r.others, node, r.stores}, Pulls: counter, Gate: s.gate.Gate, Logger: s.log.Named("api"),
 	})
 	return err
 }

@@ -22,6 +22,7 @@ type setting struct {
 	log       hclog.Logger
 	signals   <-chan os.Signal // SIGHUP reloads, any other stops
 	drainWait time.Duration    // between "not ready" and the end of serving
+	gate      *gate            // who clients are
 	failStop  func(error)      // ends the process at once: a disk may hang, so nothing is waited for
 }
 
@@ -30,6 +31,9 @@ type setting struct {
 // It fails if the node cannot start, or must not go on.
 func run(ctx context.Context, s setting) (err error) {
 	c, log := s.config, s.log
+	if s.gate, err = openGate(c.HTTP, log.Named("auth")); err != nil {
+		return err
+	}
 
 	// Who this node is, and what it knows.
 	home, err := openHome(c)
@@ -103,9 +107,10 @@ func run(ctx context.Context, s setting) (err error) {
 	reload := make(chan struct{}, 1)
 	var p parts
 	p.add(ctx, "signals", func(end context.Context) error {
-		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload() })
+		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload(); s.gate.reload() })
 	})
 	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry.first(registry), health, s) })
+	p.add(ctx, "passwords", s.gate.watch)
 	p.add(ctx, "place of copies", func(ctx context.Context) error { return watchPlaces(ctx, state, placesOf(c), log) })
 	p.add(ctx, "jobs", func(ctx context.Context) error { return asked.board.Run(ctx, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {

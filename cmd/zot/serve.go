@@ -15,8 +15,8 @@ import (
 
 const serveHelp = `Runs a node until it gets SIGTERM or SIGINT. It then tells load balancers that it is not ready, goes on
 serving for a while, finishes what was begun, and hands leadership over; it stays a member of its cluster. A second
-signal cuts the waiting short. SIGHUP has it read cluster.secretFile and the files of http.tls again, which it also
-does by itself.`
+signal cuts the waiting short. SIGHUP has it read cluster.secretFile, the files of http.tls and the file of
+http.auth.htpasswd again, which it also does by itself.`
 
 func serveCommand(s surroundings) *cobra.Command {
 	cmd := &cobra.Command{

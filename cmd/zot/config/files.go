@@ -23,6 +23,9 @@ func LoadWithFiles(path string) (Config, []Note, error) {
 	r := &reader{problems: problems, notes: notes}
 	checkDirectories(&c, r)
 	checkCertificate(c.HTTP.TLS, r, time.Now())
+	if c.HTTP.Auth.Htpasswd != "" {
+		r.file("http.auth.htpasswd.path", c.HTTP.Auth.Htpasswd)
+	}
 	checkClusterFiles(&c.Cluster, r)
 	return c, r.notes, r.problems.orNil()
 }
