@@ -87,6 +87,12 @@ func three(t *testing.T) (at, roots []string, stop func(n int)) {
 // threeAgain is three, with what starts one again that was stopped.
 func threeAgain(t *testing.T) (at, roots []string, stop, start func(n int)) {
 	t.Helper()
+	return threeWith(t, "")
+}
+
+// threeWith is threeAgain with more in the section "http" of each.
+func threeWith(t *testing.T, more string) (at, roots []string, stop, start func(n int)) {
+	t.Helper()
 	ports, dir := freePorts(t, 6), shortDir(t)
 	secret := filepath.Join(dir, "secret")
 	put(t, secret, strings.Repeat("secret", 8))
@@ -96,8 +102,8 @@ func threeAgain(t *testing.T) (at, roots []string, stop, start func(n int)) {
 	var starting sync.WaitGroup
 	for n := range 3 {
 		root := filepath.Join(dir, strconv.Itoa(n))
-		files[n] = configIn(t, root, fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"name": "three", "node": "n%d", "listen": "127.0.0.1:%s", `+
-			`"advertise": "127.0.0.1:%s", "members": %s, "secretFile": %q}`, ports[n], n, ports[3+n], ports[3+n], members, secret))
+		files[n] = configIn(t, root, fmt.Sprintf(`, "http": {"port": %q%s}, "cluster": {"name": "three", "node": "n%d", "listen": "127.0.0.1:%s", `+
+			`"advertise": "127.0.0.1:%s", "members": %s, "secretFile": %q}`, ports[n], more, n, ports[3+n], ports[3+n], members, secret))
 		at, roots = append(at, "http://127.0.0.1:"+ports[n]), append(roots, root)
 		starting.Go(func() { start(n) })
 	}

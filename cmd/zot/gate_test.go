@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// asking sends a request as somebody, and returns status and challenge.
+func asking(t *testing.T, method, url, name, password, body string) (status int, challenge string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name != "" {
+		r.SetBasicAuth(name, password)
+	}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := once.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // it is not read
+	return answer.StatusCode, answer.Header.Get("WWW-Authenticate")
+}
+
+// htpasswdLine is a line for a name whose password is the name again.
+func htpasswdLine(t *testing.T, name string) string {
+	t.Helper()
+	h, err := bcrypt.GenerateFromPassword([]byte(name), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name + ":" + string(h) + "\n"
+}
+
+// A push goes from node to node, each of which asks who it is, and passes on to the owner of the upload who it was.
+func TestAccessOnThreeNodes(t *testing.T) {
+	t.Parallel()
+	passwords := filepath.Join(t.TempDir(), "htpasswd")
+	put(t, passwords, htpasswdLine(t, "alice")+htpasswdLine(t, "bob"))
+	at, _, _, _ := threeWith(t, fmt.Sprintf(`, "realm": "zot", "auth": {"htpasswd": {"path": %q}}, "accessControl": {
+		"repositories": {"team/**": {"policies": [{"users": ["alice"], "actions": ["read", "create"]}], "defaultPolicy": ["read"]}}}`, passwords))
+	const (
+		uploads = "/v2/team/app/blobs/uploads/"
+		empty   = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	)
+	for n, node := range at {
+		for _, test := range []struct {
+			method, path, name, password string
+			status                       int
+		}{
+			{"GET", "/v2/", "", "", 401},
+			{"GET", "/v2/", "bob", "bob", 200},
+			{"GET", "/v2/", "bob", "alice", 401},
+			{"POST", uploads + "?digest=" + empty, "", "", 401},
+			{"POST", uploads + "?digest=" + empty, "bob", "bob", 403},
+			{"POST", uploads + "?digest=" + empty, "alice", "alice", 201},
+			{"HEAD", "/v2/team/app/blobs/" + empty, "bob", "bob", 200},
+			{"GET", "/v2/else/tags/list", "alice", "alice", 403},
+			{"DELETE", "/v2/team/app/blobs/" + empty, "alice", "alice", 403},
+			{"GET", "/readyz", "", "", 200},
+		} {
+			status, challenge := asking(t, test.method, node+test.path, test.name, test.password, "")
+			if status != test.status || (challenge == `Basic realm="zot"`) != (status == 401 || status == 403) {
+				t.Errorf("node %d: %s %s as %q: %d, challenge %q; want %d", n, test.method, test.path, test.name, status, challenge, test.status)
+			}
+		}
+	}
+	begun := ""
+	for n, step := range []struct{ method, body string }{{"PATCH", "a"}, {"PATCH", "b"}, {"GET", ""}, {"DELETE", ""}} { // each at another node than the last
+		if begun == "" {
+			begun = locationOf(t, at[0]+uploads)
+		}
+		if status, _ := asking(t, step.method, at[n%3]+begun, "bob", "bob", step.body); status != 403 {
+			t.Errorf("%s of the upload of another: %d", step.method, status)
+		}
+		if status, _ := asking(t, step.method, at[n%3]+begun, "alice", "alice", step.body); status/100 != 2 {
+			t.Errorf("%s of an upload: %d", step.method, status)
+		}
+	}
+}
+
+// locationOf begins an upload as alice.
+func locationOf(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth("alice", "alice")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // it is empty
+	return answer.Header.Get("Location")
+}
