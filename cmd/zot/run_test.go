@@ -79,15 +79,15 @@ func answers(ctx context.Context, port, path string) (int, string) {
 	return response.StatusCode, body.String()
 }
 
-// started runs a node in this process. stop ends it and returns what run returned.
-func started(t *testing.T, file string) (stop func() error) {
+// launched runs a node in this process, and sends what run returned.
+func launched(t *testing.T, file string) (c config.Config, stop func() error, ended chan error) {
 	t.Helper()
 	c, _, err := config.LoadWithFiles(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
+	ended = make(chan error, 1)
 	go func() {
 		ended <- run(ctx, setting{
 			config: c, version: "test", log: hclog.NewNullLogger(),
@@ -99,6 +99,20 @@ func started(t *testing.T, file string) (stop func() error) {
 		return <-ended
 	})
 	t.Cleanup(func() { _ = stop() })
+	return c, stop, ended
+}
+
+// begun runs a node in this process, which need not become ready. stop ends it and returns what run returned.
+func begun(t *testing.T, file string) (stop func() error) {
+	t.Helper()
+	_, stop, _ = launched(t, file)
+	return stop
+}
+
+// started is begun for a node that becomes ready.
+func started(t *testing.T, file string) (stop func() error) {
+	t.Helper()
+	c, stop, ended := launched(t, file)
 	eventually(t, "the node is ready", func() bool {
 		select {
 		case err := <-ended:
