@@ -185,17 +185,26 @@ func TestMountWithinAStore(t *testing.T) {
 	s.expectIn("layer", fsm.DefaultStore, "/a")
 }
 
-// late is a store that does something before copies are made.
+// late is a store that does something, once, before bytes are verified or before copies are made.
 type late struct {
 	*memory.Store
-	first func()
+	finish, publish func()
+}
+
+func firstly(f *func()) {
+	if first := *f; first != nil {
+		*f = nil
+		first()
+	}
+}
+
+func (l *late) Finish(ctx context.Context, id blobstore.UploadID, d digest.Digest) (int64, error) {
+	firstly(&l.finish)
+	return l.Store.Finish(ctx, id, d)
 }
 
 func (l *late) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore.Location, error) {
-	if first := l.first; first != nil {
-		l.first = nil
-		first()
-	}
+	firstly(&l.publish)
 	return l.Store.Publish(ctx, id)
 }
 
@@ -203,14 +212,20 @@ func (l *late) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore.
 // pushed is never recorded where it is not: the client begins that blob again, and has it in the right store.
 func TestRepositoryBeginsInAnotherStoreMeanwhile(t *testing.T) {
 	t.Parallel()
-	open := func(t *testing.T, meanwhile func(s *shelves)) *shelves {
+	moves := func(s *shelves) { s.begins("a/x", fsm.DefaultStore) }
+	open := func(t *testing.T, early bool) *shelves {
 		t.Helper()
 		s := newShelves(t)
-		s.stores["/a"] = api.Store{Name: "/a", Blobs: &late{s.memory["/a"], func() { meanwhile(s) }}}
+		l := &late{Store: s.memory["/a"]}
+		if early {
+			l.finish = func() { moves(s) }
+		} else {
+			l.publish = func() { moves(s) }
+		}
+		s.stores["/a"] = api.Store{Name: "/a", Blobs: l}
 		s.restart()
 		return s
 	}
-	moves := func(s *shelves) { s.begins("a/x", fsm.DefaultStore) }
 	put := func(at, text string) call {
 		return call{method: http.MethodPut, path: at + "?digest=" + digest.FromString(text).String()}
 	}
@@ -230,20 +245,22 @@ func TestRepositoryBeginsInAnotherStoreMeanwhile(t *testing.T) {
 			s.t.Errorf("an upload is left: %+v, %v", u, err)
 		}
 	}
-	t.Run("while it is recorded", func(t *testing.T) {
-		t.Parallel()
-		s := open(t, moves)
-		at := upload(s, "layer")
-		unknown(s, put(at, "layer"))
-		s.expectIn("layer")
-		none(s)
-		unknown(s, put(at, "layer")) // as often as it is repeated
-		s.must(http.StatusCreated, put(upload(s, "layer"), "layer"))
-		s.expectIn("layer", fsm.DefaultStore)
-	})
+	for name, early := range map[string]bool{"while it is verified": true, "while it is recorded": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, early)
+			at := upload(s, "layer")
+			unknown(s, put(at, "layer"))
+			s.expectIn("layer")
+			none(s)
+			unknown(s, put(at, "layer")) // as often as it is repeated
+			s.must(http.StatusCreated, put(upload(s, "layer"), "layer"))
+			s.expectIn("layer", fsm.DefaultStore)
+		})
+	}
 	t.Run("while its bytes arrive", func(t *testing.T) {
 		t.Parallel()
-		s := open(t, nil)
+		s := newShelves(t)
 		at := upload(s, "layer")
 		moves(s)
 		unknown(s, put(at, "layer"))
@@ -254,7 +271,7 @@ func TestRepositoryBeginsInAnotherStoreMeanwhile(t *testing.T) {
 	})
 	t.Run("in one request", func(t *testing.T) {
 		t.Parallel()
-		s := open(t, moves)
+		s := open(t, true)
 		c := call{method: http.MethodPost, path: "/v2/a/x/blobs/uploads/?digest=" + digest.FromString("layer").String(), body: "layer"}
 		if r := s.must(http.StatusServiceUnavailable, c); r.Header().Get("Retry-After") == "" {
 			t.Error("it does not say when to come again")
@@ -265,7 +282,7 @@ func TestRepositoryBeginsInAnotherStoreMeanwhile(t *testing.T) {
 	})
 	t.Run("a large manifest", func(t *testing.T) {
 		t.Parallel()
-		s := open(t, moves)
+		s := open(t, true)
 		body := `{"schemaVersion":2,"mediaType":"` + typeIndex + `","manifests":[],"annotations":{"large":"` + strings.Repeat("x", 60<<10) + `"}}`
 		c := call{method: http.MethodPut, path: "/v2/a/x/manifests/v1", header: []string{"Content-Type: " + typeIndex}, body: body}
 		s.must(http.StatusCreated, c)
