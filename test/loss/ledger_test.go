@@ -20,6 +20,7 @@ import (
 // ledger is what was acknowledged: paths, each with the digest of what must be found there.
 type ledger struct {
 	t    *testing.T
+	into string // the repository, as a path
 	mu   sync.Mutex
 	all  map[string]digest.Digest // guarded by mu, as the rest
 	rng  *rand.Rand
@@ -28,7 +29,7 @@ type ledger struct {
 }
 
 func newLedger(t *testing.T) *ledger {
-	return &ledger{t: t, all: map[string]digest.Digest{}, rng: rand.New(rand.NewPCG(3, 5))}
+	return &ledger{t: t, into: repository, all: map[string]digest.Digest{}, rng: rand.New(rand.NewPCG(3, 5))}
 }
 
 // largest is the size that no blob exceeds, with its sums.
@@ -60,13 +61,13 @@ const repository = "/v2/team/app"
 func (l *ledger) push(ctx context.Context, n *harness.Node) error {
 	layer, tag, manifest := l.image()
 	d := digest.FromBytes(layer)
-	err := send(ctx, http.MethodPost, n.URL(repository+"/blobs/uploads/?digest="+d.String()), layer)
+	err := send(ctx, http.MethodPost, n.URL(l.into+"/blobs/uploads/?digest="+d.String()), layer)
 	if err == nil {
-		l.note(repository+"/blobs/"+d.String(), d)
-		err = send(ctx, http.MethodPut, n.URL(repository+"/manifests/"+tag), []byte(manifest))
+		l.note(l.into+"/blobs/"+d.String(), d)
+		err = send(ctx, http.MethodPut, n.URL(l.into+"/manifests/"+tag), []byte(manifest))
 	}
 	if err == nil {
-		l.note(repository+"/manifests/"+tag, digest.FromString(manifest))
+		l.note(l.into+"/manifests/"+tag, digest.FromString(manifest))
 	}
 	return err
 }

@@ -149,7 +149,13 @@ func verified(t *testing.T, asked *harness.Node) {
 // files are those of a node's copies.
 func files(t *testing.T, n *harness.Node) (all []string) {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Join(n.Root, "copies"), func(path string, e fs.DirEntry, err error) error {
+	return filesBelow(t, n.Root)
+}
+
+// filesBelow are those of the copies of a store, by its directory.
+func filesBelow(t *testing.T, root string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(root, "copies"), func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			all = append(all, path)
 		}
