@@ -28,6 +28,17 @@ func TestOneNode(t *testing.T) {
 	}
 }
 
+// What is below a sub-path is in a store of its own.
+func TestSubPath(t *testing.T) {
+	program := harness.Program(t, "CONFORMANCE")
+	disk := filepath.Join(t.TempDir(), "disk")
+	node := harness.StartStored(t, 1, map[string]any{"subPaths": map[string]any{"/conformance": map[string]any{"rootDirectory": disk}}})[0]
+	conform(t, program, node.Address, "dev", "conformance-sub-path")
+	if copies, err := filepath.Glob(filepath.Join(disk, "copies", "*", "*")); err != nil || len(copies) == 0 {
+		t.Errorf("nothing was put into the store of the sub-path: %v", err)
+	}
+}
+
 func TestThreeNodes(t *testing.T) {
 	program := harness.Program(t, "CONFORMANCE")
 	if _, err := exec.LookPath("haproxy"); err != nil && os.Getenv("CI") == "true" {
