@@ -201,7 +201,25 @@ func TestStatusTable(t *testing.T) {
 	if err := printStatus(&b, clusterStatus{Waiting: "1 of 3 nodes for the first start are there"}, false, now); err != nil {
 		t.Fatal(err)
 	}
-	encoded, err := json.MarshalIndent(s, "", "  ")
+	printed, one := b.String(), s.Members[0]
+	one.Stores = map[string]storeUse{"default": {UsedBytes: 12 << 30, TotalBytes: 100 << 30}, "/a/b": {UsedBytes: 1 << 30, TotalBytes: 2 << 30}}
+	one.HeldIn = map[string]fsm.Held{"default": {Copies: 1, Bytes: 512}}
+	two := s.Members[1]
+	two.Stores = map[string]storeUse{"default": {UsedBytes: 1 << 20, TotalBytes: 3 << 40}} // the disk of the other is not there
+	two.HeldIn = map[string]fsm.Held{"/a/b": {Copies: 2, Bytes: 1 << 30}}
+	b.Reset()
+	several := clusterStatus{Status: s.Status, Members: []memberStatus{one, two}}
+	if err := printStatus(&b, several, true, now); err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.MarshalIndent(one, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "status_stores.golden", b.String()+string(encoded)+"\n")
+	b.Reset()
+	b.WriteString(printed)
+	encoded, err = json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

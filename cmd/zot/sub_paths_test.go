@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/johannesboyne/gofakes3"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore/disk"
@@ -253,5 +254,51 @@ func TestSubPathIsAddedNodeByNode(t *testing.T) {
 	eventually(t, "it has got a copy", func() bool { return len(copiesIn(t, filepath.Join(dirs[2], "a"))) == 1 })
 	if code, said := answers(t.Context(), ports[2], "/v2/a/new/blobs/"+digest.FromString("layer").String()); code != http.StatusOK || said != "layer" {
 		t.Errorf("%d %s", code, said)
+	}
+}
+
+// A sub-path may be in a bucket and another store on disks; each is where its own keys say, again after a restart.
+func TestSubPathInABucket(t *testing.T) {
+	t.Parallel()
+	w := newBucketWorld(t)
+	dir, port := shortDir(t), freePorts(t, 1)[0]
+	file, at := filepath.Join(dir, "config.json"), "http://127.0.0.1:"+port
+	driver := fmt.Sprintf(`{"storageDriver": {"name": "s3", "region": "us-east-1", "bucket": "right", "rootdirectory": "/%%s", "regionendpoint": %q, "accesskey": "a", "secretkey": "s"}}`,
+		w.config.Storage.Bucket.Endpoint)
+	put(t, file, fmt.Sprintf(`{"storage": {"rootDirectory": %q, "subPaths": {"/a": `+driver+`, "/b": `+driver+`}}, "http": {"port": %q}}`, dir, "of-a", "of-b", port))
+	for _, text := range []string{"first", "second"} {
+		stop := started(t, file)
+		eventually(t, "the buckets are found", func() bool {
+			code, _ := answers(t.Context(), port, "/readyz?for=write")
+			return code == http.StatusOK
+		})
+		for _, repository := range []string{"a/x", "b/x", "c/x"} {
+			pushedBlob(t, at, repository, text+" of "+repository, http.StatusCreated)
+		}
+		for _, repository := range []string{"a/x", "b/x", "c/x"} {
+			code, got := answers(t.Context(), port, "/v2/"+repository+"/blobs/"+digest.FromString("first of "+repository).String())
+			if code != http.StatusOK || got != "first of "+repository {
+				t.Errorf("%s: %d %s", repository, code, got)
+			}
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if on := copiesIn(t, dir); len(on) != 2 {
+		t.Errorf("on the disk are %q", on)
+	}
+	objects, err := w.backend.ListBucket("right", nil, gofakes3.ListBucketPage{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	for _, o := range objects.Contents {
+		if root, _, _ := strings.Cut(o.Key, "/"); o.Size == int64(len("first of a/x")) || o.Size == int64(len("second of a/x")) {
+			found[root]++
+		}
+	}
+	if found["of-a"] != 2 || found["of-b"] != 2 {
+		t.Errorf("in the bucket are %v", found)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
@@ -429,5 +431,27 @@ func TestLeavingCopiesAreNotMoved(t *testing.T) {
 			t.Errorf("%d is at %v", n, b.Copies)
 		}
 		w.holders(fmt.Sprint(n))
+	}
+}
+
+// What a node has of other stores says nothing of how full it is for this one: copies would be moved for what is not this
+// job's, to and fro.
+func TestOtherStoresDoNotCount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3, 1)
+	for n := range 300 {
+		w.push(fmt.Sprintf("%04d", n), 1+n%3)
+	}
+	apply(w, fsm.SetStore{Name: "/a", GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+	d, err := fsm.Pack(digest.FromString("of another store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(w, fsm.BlobStored{
+		Repository: "a/x", Store: "/a", Digest: d, Size: 1 << 20, Stamp: w.state.Position().Time,
+		Locations: []fsm.Location{{Incarnation: entry.Incarnation(node(1)), Copy: fsm.CopyID{1}}},
+	})
+	if n := w.settle(); n != 0 {
+		t.Errorf("%d copies were moved, to %v", n, w.each())
 	}
 }
