@@ -33,7 +33,7 @@ func BenchmarkStartOfTheProduct(b *testing.B) {
 	incarnation := fill(b, nodeConfig{Dir: filepath.Join(root, "node"), Name: "n1", Address: freeAddress(b)}, func(id fsm.CopyID, content string) {
 		contents[blobstore.CopyID(id)] = content
 	})
-	check(b, disk.Create(disk.Config{Dir: root, Incarnation: blobstore.Incarnation(incarnation)}))
+	check(b, disk.Create(disk.Config{Dir: root, Incarnation: blobstore.Incarnation(incarnation), Name: fsm.DefaultStore}))
 	for id, content := range contents {
 		check(b, os.WriteFile(filepath.Join(root, "copies", id.String()[:2], id.String()), []byte(content), 0o600))
 	}

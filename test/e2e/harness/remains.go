@@ -34,7 +34,7 @@ func OpenRemains(ctx context.Context, root string, bucket *Bucket, prefix string
 		return r, err
 	}
 	if bucket == nil {
-		r.Store, err = disk.Open(disk.Config{Dir: root, Incarnation: blobstore.Incarnation(r.Incarnation)})
+		r.Store, err = disk.Open(disk.Config{Dir: root, Incarnation: blobstore.Incarnation(r.Incarnation), Name: fsm.DefaultStore})
 	} else {
 		r.Store, err = bucket.open(ctx, root, prefix, r.State.ClusterID())
 	}
