@@ -172,12 +172,12 @@ func TestLateStore(t *testing.T) {
 
 func flipByte(t *testing.T, name string, offset int64) {
 	t.Helper()
-	b, err := os.ReadFile(name) //nolint:gosec // a file of the test
+	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b[offset] ^= 1
-	if err := os.WriteFile(name, b, 0o600); err != nil { //nolint:gosec // as above
+	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
