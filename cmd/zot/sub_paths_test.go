@@ -255,6 +255,17 @@ func TestSubPathIsAddedNodeByNode(t *testing.T) {
 	if code, said := answers(t.Context(), ports[2], "/v2/a/new/blobs/"+digest.FromString("layer").String()); code != http.StatusOK || said != "layer" {
 		t.Errorf("%d %s", code, said)
 	}
+
+	// Each request of an upload may go to another node, which asks the others in the store of the repository.
+	location := sent(t, http.MethodPost, at(0)+"/v2/a/new/blobs/uploads/", "", http.StatusAccepted)
+	sent(t, http.MethodPatch, at(1)+location, "in two ", http.StatusAccepted) // the Location of its answer would name the owner
+	if code, said := answers(t.Context(), ports[2], location); code != http.StatusNoContent {
+		t.Errorf("the upload at another node: %d %s", code, said)
+	}
+	sent(t, http.MethodPut, at(0)+location+"?digest="+digest.FromString("in two ").String(), "", http.StatusCreated)
+	if code, said := answers(t.Context(), ports[1], "/v2/a/new/blobs/"+digest.FromString("in two ").String()); code != http.StatusOK || said != "in two " {
+		t.Errorf("%d %s", code, said)
+	}
 }
 
 // A sub-path may be in a bucket and another store on disks; each is where its own keys say, again after a restart.
@@ -300,5 +311,41 @@ func TestSubPathInABucket(t *testing.T) {
 	}
 	if found["of-a"] != 2 || found["of-b"] != 2 {
 		t.Errorf("in the bucket are %v", found)
+	}
+}
+
+// The policies of a store are for its repositories alone, in what is shown as in what is done.
+func TestRetentionOfSubPaths(t *testing.T) {
+	t.Parallel()
+	dir, port := shortDir(t), freePorts(t, 1)[0]
+	file, at := filepath.Join(dir, "config.json"), "http://127.0.0.1:"+port
+	newest := `"gc": true, "gcInterval": "1s", "gcDelay": "5s", "retention": {"delay": "1s", "policies": [{"repositories": ["**"], "keepTags": [{"mostRecentlyPushedCount": 1}]}]}`
+	put(t, file, fmt.Sprintf(`{"storage": {"rootDirectory": "%s/root", "gc": false, "subPaths": {"/a": {"rootDirectory": "%s/a", %s}, "/b": {"rootDirectory": "%s/b", %s}}}, "http": {"port": %q}}`,
+		dir, dir, strings.Replace(newest, `"delay"`, `"dryRun": true, "delay"`, 1), dir, newest, port))
+	started(t, file)
+	tags := func(repository string) string {
+		_, body := answers(t.Context(), port, "/v2/"+repository+"/tags/list")
+		return body
+	}
+	for _, repository := range []string{"a/x", "b/x", "c/x"} {
+		for _, tag := range []string{"v1", "v2"} {
+			index := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"annotations":{"tag":"` + tag + `"}}`
+			sent(t, http.MethodPut, at+"/v2/"+repository+"/manifests/"+tag, index, http.StatusCreated)
+		}
+	}
+	var out bytes.Buffer
+	if err := verifyRetention(t.Context(), &out, file, false); err != nil {
+		t.Fatal(err)
+	}
+	inA, inB, both := strings.Cut(out.String(), "storage.subPaths./b.retention:\n")
+	if !both || !strings.HasPrefix(inA, "storage.subPaths./a.retention:\na/x: policies[0] removes 1 of 2 tags") || strings.Contains(inA, "b/x") ||
+		strings.Contains(inB, "a/x") || strings.Contains(out.String(), "c/x") {
+		t.Errorf("it shows\n%s", &out)
+	}
+	eventually(t, "the older tag goes where the policy says so", func() bool { return !strings.Contains(tags("b/x"), "v1") })
+	for _, repository := range []string{"a/x", "c/x"} {
+		if got := tags(repository); !strings.Contains(got, "v1") || !strings.Contains(got, "v2") {
+			t.Errorf("%s: %s", repository, got)
+		}
 	}
 }
