@@ -240,7 +240,7 @@ func (u *audit) badCopies(m *audited) {
 			if b.Bucket {
 				where, nodes, mend = "in the bucket", nil, mendImage
 			}
-			u.broken(5, nodes, mend, "copy %s of blob %s is recorded %s, and %s", b.Copy, b.Digest, where, b.Why)
+			u.broken(5, nodes, mend, "copy %s of blob %s%s is recorded %s, and %s", b.Copy, b.Digest, besides(b.Store), where, b.Why)
 		default:
 			more++
 		}
@@ -248,6 +248,14 @@ func (u *audit) badCopies(m *audited) {
 	if more > 0 {
 		u.broken(5, []string{m.name}, mendCopy, "%d more copies are recorded there and are not as they should be", more)
 	}
+}
+
+// besides names a store that is not the default one.
+func besides(store string) string {
+	if store == fsm.DefaultStore || store == "" {
+		return ""
+	}
+	return " in store " + store
 }
 
 // compareHashes has all nodes note the hash of their state at one place of the log, and compares them (invariant 7).

@@ -142,9 +142,9 @@ func (j *blobJudge) stand(v fsm.View, name fsm.BlobName, d *doubt) (standing, st
 		return open, ""
 	}
 	if by := namer(v, name); good+unknown == 0 && by != "" {
-		return lost, fmt.Sprintf("no copy of blob %s is true, and %s names it", name.Digest, by)
+		return lost, fmt.Sprintf("no copy of blob %s%s is true, and %s names it", name.Digest, besides(name.Store), by)
 	}
-	return thin, fmt.Sprintf("true copies of blob %s are %d, and must be %d", name.Digest, good+unknown, need)
+	return thin, fmt.Sprintf("true copies of blob %s%s are %d, and must be %d", name.Digest, besides(name.Store), good+unknown, need)
 }
 
 // namer is a manifest that names a blob, "" if there is none.
@@ -239,7 +239,7 @@ func (u *audit) damagedBlobs(v fsm.View, store string) {
 		switch {
 		case by == "": // a push heals it, or it is collected
 		case i < maxSpelled:
-			u.broken(2, nil, mendImage, "blob %s is damaged: no good copy is left, and %s names it", d, by)
+			u.broken(2, nil, mendImage, "blob %s%s is damaged: no good copy is left, and %s names it", d, besides(store), by)
 		default:
 			more++
 		}

@@ -84,41 +84,15 @@ func (p places) placed(v fsm.View) error {
 func (p places) complete(v fsm.View) error {
 	for _, s := range v.Stores() {
 		if _, ours := p[s.Name]; !ours && v.HasCopies(s.Name) {
-			return missing(s.Name, "copies")
+			return missing(s.Name)
 		}
 	}
 	return nil
 }
 
-// catalogPage is how many repositories are looked at in one go.
-const catalogPage = 1000
-
-// known is complete for a start, which also looks for repositories without blobs: through all of them, if the state knows
-// a store that this node does not have.
-func (p places) known(v fsm.View) error {
-	if err := p.complete(v); err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(v.Stores(), func(s fsm.Store) bool { _, ours := p[s.Name]; return !ours }) {
-		return nil
-	}
-	for last := ""; ; {
-		page := v.Catalog(last, catalogPage)
-		for _, last = range page {
-			r, err := v.Repository(last)
-			if _, ours := p[r.Store]; err == nil && !ours {
-				return missing(r.Store, "repository "+last)
-			}
-		}
-		if len(page) < catalogPage {
-			return nil
-		}
-	}
-}
-
-func missing(store, what string) error {
-	return fmt.Errorf("%w: there is %s in store %s; add %s again, or have 'zot cluster move' take its repositories to another store "+
-		"and garbage collection empty it before it is taken out of the configuration", errNoSubPath, what, store, sectionOf(store))
+func missing(store string) error {
+	return fmt.Errorf("%w: there are copies in store %s; add %s again, or have 'zot cluster move' take its repositories to another store "+
+		"and garbage collection empty it before it is taken out of the configuration", errNoSubPath, store, sectionOf(store))
 }
 
 // placeEvery is how often a node looks whether its configuration is still that of the cluster.

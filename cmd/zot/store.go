@@ -59,7 +59,7 @@ func openStores(ctx context.Context, s setting, h *home, state *fsm.State) (all 
 		if err := places.placed(v); errors.Is(err, errElsewhere) {
 			return err
 		}
-		return places.known(v)
+		return places.complete(v)
 	})
 	if err != nil {
 		return nil, err

@@ -182,44 +182,33 @@ func flipByte(t *testing.T, name string, offset int64) {
 	}
 }
 
-// A node without a store that the cluster has copies in, or repositories, does not serve, and says what is missing.
+// A node without a store that the cluster has copies in does not serve, and says what is missing.
 func TestStoreThatIsMissing(t *testing.T) {
 	t.Parallel()
 	w := newBucketWorld(t)
 	w.form()
 	mine := places{fsm.DefaultStore: {}}
-	says := func(is func(places, fsm.View) error) error {
-		return w.View(func(v fsm.View) error { return is(mine, v) })
-	}
+	complete := func() error { return w.View(mine.complete) }
 	do(w, fsm.SetStore{Name: "/a", GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
-	for what, is := range map[string]func(places, fsm.View) error{"a start": places.known, "a node": places.complete} {
-		if err := says(is); err != nil {
-			t.Errorf("%s, a store with nothing in it: %v", what, err)
-		}
-	}
-	do(w, fsm.PutManifest{Repository: "a/index", Store: "/a", Digest: digestFor("m"), Size: 1, Body: []byte("m"), MediaType: "application/vnd.oci.image.index.v1+json"})
-	if err := says(places.known); !errors.Is(err, errNoSubPath) || !strings.Contains(err.Error(), "storage.subPaths./a") || !strings.Contains(err.Error(), "a/index") {
-		t.Errorf("a start without the store of a repository: %v", err)
+	if err := complete(); err != nil {
+		t.Errorf("a store with nothing in it: %v", err)
 	}
 	d, err := fsm.Pack(digest.FromString("layer"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	do(w, fsm.BlobStored{Repository: "a/b", Store: "/a", Digest: d, Size: 5, Stamp: w.Position().Time, Locations: []fsm.Location{{Incarnation: entry.Incarnation{1}, Copy: fsm.CopyID{1}}}})
-	for what, is := range map[string]func(places, fsm.View) error{"a start": places.known, "a node": places.complete} {
-		if err := says(is); !errors.Is(err, errNoSubPath) || !strings.Contains(err.Error(), "storage.subPaths./a") || !strings.Contains(err.Error(), "cluster move") {
+	for what, err := range map[string]error{"a start": complete(), "its health": self{w.State, entry.Incarnation{1}, mine}.Placed()} {
+		if !errors.Is(err, errNoSubPath) || !strings.Contains(err.Error(), "storage.subPaths./a") || !strings.Contains(err.Error(), "cluster move") {
 			t.Errorf("%s without the store of copies: %v", what, err)
 		}
 	}
-	if err := (self{w.State, entry.Incarnation{1}, mine}).Placed(); !errors.Is(err, errNoSubPath) {
-		t.Errorf("its health: %v", err)
-	}
 	mine["/a"] = fsm.Place{}
-	if err := errors.Join(says(places.known), says(places.complete), self{w.State, entry.Incarnation{1}, mine}.Placed()); err != nil {
+	if err := errors.Join(complete(), self{w.State, entry.Incarnation{1}, mine}.Placed()); err != nil {
 		t.Errorf("with the store: %v", err)
 	}
 	mine["/a"] = fsm.Place{Bucket: "b"}
-	if err := says(places.placed); !errors.Is(err, errElsewhere) || !strings.Contains(err.Error(), "storage.subPaths./a.storageDriver") {
+	if err := w.View(mine.placed); !errors.Is(err, errElsewhere) || !strings.Contains(err.Error(), "storage.subPaths./a.storageDriver") {
 		t.Errorf("with the store in a bucket: %v", err)
 	}
 }
