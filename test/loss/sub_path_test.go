@@ -17,7 +17,7 @@ import (
 
 // A cluster has a store of its own for what is below "team", whose garbage is collected, and that of the default store is
 // not. A node dies, and later comes back without the disk of the sub-path, and with it: nothing that was acknowledged is
-// ever missing, in either store, and each is looked after by its own settings.
+// ever missing, in either store, and each is looked after by its own settings. In the end the node leaves.
 func TestSubPath(t *testing.T) {
 	t.Parallel()
 	disks := []string{t.TempDir(), t.TempDir(), t.TempDir()}
@@ -97,6 +97,16 @@ func TestSubPath(t *testing.T) {
 	if len(inTeam) < 35 || len(inDefault) < 31 || !inDefault[garbage[1]] {
 		t.Errorf("%d blobs are in the sub-path, and %d in the default store", len(inTeam), len(inDefault))
 	}
+
+	// It leaves with what it has in both.
+	if _, err := nodes[1].Zot(t, "cluster", "remove", nodes[0].Name); err != nil {
+		t.Fatal(err)
+	}
+	whole(t, nodes[1], 2)
+	nodes[0].Stop(t)
+	team.found(nodes[1:]...)
+	others.found(nodes[1:]...)
+	verified(t, nodes[1])
 }
 
 // digests notes what the copies below a store's directory are copies of.
