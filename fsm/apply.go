@@ -96,16 +96,16 @@ func (b *batch) command(e *entry.Entry) entry.Result {
 	if result, known := b.tx.remembered(e.Envelope.Request, horizon); known {
 		return result
 	}
-	result := b.run(run)
+	result := b.run(sp, run)
 	b.tx.remember(e.Envelope.Request, result, horizon)
 	return result
 }
 
-func (b *batch) run(r runner) entry.Result {
+func (b *batch) run(sp spec, r runner) entry.Result {
 	if check, ok := r.command.(HashCheck); ok {
 		b.compare(check)
 	}
-	bytes, err := r.run(&b.tx)
+	bytes, err := b.execute(sp, r)
 	var refusal *Refusal
 	switch {
 	case err == nil:
@@ -115,6 +115,18 @@ func (b *batch) run(r runner) entry.Result {
 	default:
 		panic(fmt.Errorf("%s ended with an error that is no refusal: %w", r.command.wire(), err))
 	}
+}
+
+// execute lets a command judge and change the state.
+func (b *batch) execute(sp spec, r runner) ([]byte, error) {
+	if sp.content {
+		if err := b.tx.writable(); err != nil {
+			return nil, err
+		}
+	}
+	bytes, err := r.run(&b.tx)
+	b.tx.countGrown()
+	return bytes, err
 }
 
 // fence notes why this node must neither serve nor vote; the first reason stays.

@@ -22,6 +22,9 @@ import (
 //   - ErrStampTooOld if the stamp is older than the window: the files may be swept
 //   - ErrTooFewCopies if fewer than min(writeAcks, members) locations on members, or in the store's bucket, are left
 //   - ErrWrongStore if the repository is in another store
+//   - ErrBlobSize if the blob is there with another size: one of the two is no size of this digest
+//   - ErrQuotaExceeded or ErrTooManyRepositories, unless the repository has the blob already: a push heals, whatever
+//     is full
 //
 // GC R1, R6. Invariants 1, 2, 4 and 5.
 type BlobStored struct {
@@ -80,7 +83,13 @@ func (c BlobStored) apply(t *tx) (None, error) {
 	if need := m.need(n); len(fresh) < need {
 		return None{}, ErrTooFewCopies.with("%d of %d locations are on members, or in the bucket of the store, %d are needed", len(fresh), len(c.Locations), need)
 	}
-	b, _ := t.blob(c.Store, c.Digest)
+	b, known := t.blob(c.Store, c.Digest)
+	if known && b.Size != c.Size { // what nodes and repositories have was counted by it
+		return None{}, ErrBlobSize.with("%s has %d bytes, not %d", c.Digest, b.Size, c.Size)
+	}
+	if err := t.judgeLink(c.Repository, c.Digest, c.Size); err != nil {
+		return None{}, err
+	}
 	b.Size, b.Damaged = c.Size, false
 	t.record(c.Store, &b, fresh, n.Replicas, m)
 	t.saveBlob(c.Store, c.Digest, &b)

@@ -47,9 +47,11 @@ type leased interface {
 
 // spec is one line of the table of commands.
 type spec struct {
-	kind   kind
-	level  uint32 // the feature level at which it may enter the log
-	decode func(body []byte) (runner, error)
+	kind  kind
+	level uint32 // the feature level at which it may enter the log
+	// content: a client or a policy changes by it what the registry has, so SetReadOnly is about it.
+	content bool
+	decode  func(body []byte) (runner, error)
 }
 
 // runner is a decoded command with its result's type forgotten.
@@ -78,6 +80,12 @@ func define[C CommandOf[R], R any](level uint32) spec {
 			}}, nil
 		},
 	}
+}
+
+// content marks a line of the table.
+func content(s spec) spec {
+	s.content = true
+	return s
 }
 
 // Encode returns cmd as a payload for the log. It fails if cmd does not pass its own check.

@@ -1,7 +1,8 @@
 package fsm
 
 // commands is the table of all commands, a line each. A retired command keeps its line for ever,
-// marked so, because an old log or backup may hold it.
+// marked so, because an old log or backup may hold it. Those by which clients or policies change what the
+// registry has are content: they are refused while it is read-only.
 func commands() []spec {
 	return []spec{
 		// The cluster itself.
@@ -11,6 +12,8 @@ func commands() []spec {
 		define[ClusterFormed, None](1),
 		define[RaiseLevel, None](1),
 		define[SpendToken, None](1),
+		define[SetLimits, None](1),
+		define[SetReadOnly, None](1),
 
 		// Nodes.
 		define[NodeStarted, None](1),
@@ -23,13 +26,13 @@ func commands() []spec {
 		define[ClearNode, NodeCleared](1),
 
 		// Blobs, their copies and links.
-		define[BlobStored, None](1),
+		content(define[BlobStored, None](1)),
 		define[AddCopy, CopyAdded](1),
 		define[GiveUpCopy, CopyGivenUp](1),
 		define[CopyRemoved, None](1),
-		define[Mount, None](1),
+		content(define[Mount, None](1)),
 		define[RenewLease, None](1),
-		define[DeleteBlob, None](1),
+		content(define[DeleteBlob, None](1)),
 		define[CollectBlobs, BlobsCollected](1),
 
 		// People and jobs.
@@ -45,10 +48,10 @@ func commands() []spec {
 		define[SetProgress, None](1),
 
 		// Repositories, manifests and tags.
-		define[PutManifest, ManifestPut](1),
-		define[DeleteManifest, None](1),
-		define[DeleteTag, None](1),
-		define[RestoreTag, None](1),
+		content(define[PutManifest, ManifestPut](1)),
+		content(define[DeleteManifest, None](1)),
+		content(define[DeleteTag, None](1)),
+		content(define[RestoreTag, None](1)),
 		define[RecordPulls, None](1),
 		define[CollectRepositories, RepositoriesCollected](1),
 	}

@@ -101,5 +101,8 @@ func (c DeleteManifest) remove(t *tx, m manifestRecord) {
 	for _, b := range []bucket{manifests, bodies, references, loose, pulls} {
 		t.del(b, key)
 	}
-	t.changeRepository(c.Repository, store, func(r *repositoryRecord) { r.Manifests-- })
+	t.changeRepository(c.Repository, store, func(r *repositoryRecord) {
+		r.Manifests--
+		r.Bytes -= m.inState()
+	})
 }

@@ -82,8 +82,17 @@ func (t *tx) startLease(store, repository string, d Digest) {
 	}
 }
 
-// saveLink sets the record of a link, or removes it (nil), with its place in the index and in the
-// counts of its blob and repository.
+// judgeLink refuses a link record that is not there yet if the blob, of so many bytes, does not fit into what
+// the repository may have.
+func (r reader) judgeLink(repository string, d Digest, size int64) error {
+	if _, recorded := r.link(repository, d); recorded {
+		return nil
+	}
+	return r.judgeGrowth(repository, size)
+}
+
+// saveLink sets the record of a link, or removes it (nil), with its place in the index, in the counts of
+// its blob and repository, and in what the repository has: the blob's size for each link record.
 func (t *tx) saveLink(store, repository string, d Digest, l *linkRecord) {
 	key := within(repository, string(d))
 	old, had := t.link(repository, d)
@@ -112,7 +121,14 @@ func (t *tx) countLink(store, repository string, d Digest, come bool) {
 	b, _ := t.blob(store, d)
 	b.Links += one
 	t.saveBlob(store, d, &b)
-	t.changeRepository(repository, store, func(r *repositoryRecord) { r.Links += one })
+	size := b.Size
+	if !come {
+		size = -size
+	}
+	t.changeRepository(repository, store, func(r *repositoryRecord) {
+		r.Links += one
+		r.Bytes += size
+	})
 }
 
 // countReference counts one manifest more, or fewer, that names the blob of a link.

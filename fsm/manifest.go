@@ -35,6 +35,14 @@ type manifestRecord struct {
 	Touched      uint64 `cbor:"8,keyasint,omitempty"` // log index of the later of the two
 }
 
+// inState is how many bytes of it the state has; the link of a large body counts them itself.
+func (m manifestRecord) inState() int64 {
+	if !m.Inline {
+		return 0
+	}
+	return m.Size
+}
+
 // referencesRecord is what a manifest names, in order, each digest once in each list.
 type referencesRecord struct {
 	Blobs     []Digest `cbor:"1,keyasint,omitempty"` // counted by their links

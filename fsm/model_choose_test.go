@@ -9,12 +9,18 @@ import (
 
 // command makes up a command of any kind; those that fill the state come more often.
 func (g *generator) command() operation {
+	readOnly := 1
+	if g.m.readOnly != nil {
+		readOnly = 20 // little can happen until it ends
+	}
 	kinds := []struct {
 		weight int
 		make   func() operation
 	}{
 		{1, g.quiet},
 		{2, g.setStore},
+		{2, g.setLimits},
+		{readOnly, g.setReadOnly},
 		{1, g.cluster},
 		{4, g.nodeStarted},
 		{4, g.nodeJoined},
@@ -162,6 +168,9 @@ func (g *generator) blobStored() operation {
 	store := g.home(name)
 	c := fsm.BlobStored{Repository: name, Store: store, Digest: d, Size: int64(d[1]), Stamp: g.stamp()}
 	b := g.m.blobs[fsm.BlobName{Store: store, Digest: d}]
+	if b != nil && chance(g.r, 3) {
+		c.Size++
+	}
 	for range between(g.r, 1, 5) {
 		c.Locations = append(c.Locations, g.location(store, b))
 	}

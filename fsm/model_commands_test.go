@@ -14,6 +14,7 @@ type operation struct {
 	command    fsm.Command
 	payload    []byte
 	leaseStore string // of a command that starts a lease
+	content    bool   // it changes what the registry has
 	predict    func(m *model) (any, *fsm.Refusal)
 	decode     func(r entry.Result) (any, error)
 }
@@ -30,6 +31,10 @@ func operationOf[R any](cmd fsm.CommandOf[R], predict func(m *model) (R, *fsm.Re
 		payload: payload,
 		predict: func(m *model) (any, *fsm.Refusal) { return predict(m) },
 		decode:  func(r entry.Result) (any, error) { return fsm.Decode(cmd, r) },
+	}
+	switch any(cmd).(type) {
+	case fsm.BlobStored, fsm.Mount, fsm.DeleteBlob, fsm.PutManifest, fsm.DeleteManifest, fsm.DeleteTag, fsm.RestoreTag:
+		op.content = true
 	}
 	switch c := any(cmd).(type) {
 	case fsm.BlobStored:
@@ -280,6 +285,12 @@ func (m *model) blobStored(c fsm.BlobStored) (fsm.None, *fsm.Refusal) {
 	}
 	name := fsm.BlobName{Store: c.Store, Digest: c.Digest}
 	b := m.blobs[name]
+	if b != nil && b.size != c.Size {
+		return fsm.None{}, fsm.ErrBlobSize
+	}
+	if refusal := m.fitsBlob(c.Repository, c.Digest, c.Size); refusal != nil {
+		return fsm.None{}, refusal
+	}
 	if b == nil {
 		b = &modelBlob{}
 		m.blobs[name] = b
@@ -376,6 +387,9 @@ func (m *model) mount(c fsm.Mount) (fsm.None, *fsm.Refusal) {
 	to := m.repos[c.To]
 	if m.repos[c.From].store != c.Store || to != nil && to.store != c.Store {
 		return fsm.None{}, fsm.ErrWrongStore
+	}
+	if refusal := m.fitsBlob(c.To, c.Digest, m.blobOf(c.From, c.Digest).size); refusal != nil {
+		return fsm.None{}, refusal
 	}
 	m.lease(c.To, c.Store, c.Digest)
 	return fsm.None{}, nil

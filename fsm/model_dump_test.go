@@ -38,6 +38,8 @@ type facts interface {
 	manifest(name string, d fsm.Digest) string
 	loose(name string) []fsm.Digest
 	referrers(name string, subject fsm.Digest, kind string) []fsm.Digest
+	limits() string
+	used(prefix string) fsm.Used
 }
 
 // describe is all facts about a universe, a line each.
@@ -56,6 +58,10 @@ func describe(f facts, u *universe) []string {
 		for _, d := range u.digests {
 			add("blob", s, d, f.blob(s, d), f.linkedIn(s, d))
 		}
+	}
+	add("limits", f.limits())
+	for _, prefix := range u.prefixes {
+		add("used", prefix, f.used(prefix))
 	}
 	add("catalog", f.catalog(), "vacant", f.vacant())
 	for _, name := range u.repositories {
@@ -196,6 +202,13 @@ func (f viewFacts) referrers(name string, subject fsm.Digest, kind string) []fsm
 	return all
 }
 
+func (f viewFacts) limits() string {
+	readOnly, is := f.v.ReadOnly()
+	return fmt.Sprint(f.v.Limits(), readOnly, is, f.v.Writable() == nil)
+}
+
+func (f viewFacts) used(prefix string) fsm.Used { return f.v.Used(prefix) }
+
 // The facts of the model.
 type modelFacts struct{ *model }
 
@@ -217,6 +230,19 @@ func (f modelFacts) membership() string {
 	}
 	return fmt.Sprint(f.members(), f.retirements, draining)
 }
+
+func (f modelFacts) limits() string {
+	all := fsm.Limits{MaxRepositories: f.maxRepos}
+	for _, prefix := range sorted(f.quotas) {
+		all.Quotas = append(all.Quotas, fsm.Quota{Prefix: prefix, Bytes: f.quotas[prefix]})
+	}
+	if f.readOnly != nil {
+		return fmt.Sprint(all, *f.readOnly, true, false)
+	}
+	return fmt.Sprint(all, fsm.ReadOnly{}, false, true)
+}
+
+func (f modelFacts) used(prefix string) fsm.Used { return f.usedAt(prefix) }
 
 func (f modelFacts) uncleared() []entry.Incarnation { return f.ghosts(true) }
 
@@ -356,7 +382,7 @@ func (f modelFacts) repository(name string) string {
 	if r == nil {
 		return fmt.Sprint(fsm.Repository{}, false)
 	}
-	return fmt.Sprint(fsm.Repository{Name: name, Store: r.store, Manifests: uint64(len(r.manifests))}, true)
+	return fmt.Sprint(fsm.Repository{Name: name, Store: r.store, Manifests: uint64(len(r.manifests)), Bytes: f.bytesOf(name)}, true)
 }
 
 func (f modelFacts) link(name string, d fsm.Digest) string {

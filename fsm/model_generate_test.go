@@ -19,6 +19,7 @@ type universe struct {
 	nodes        []entry.Incarnation
 	stores       []string
 	repositories []string
+	prefixes     []string // of repositories, in order
 	tags         []string
 	blobs        []fsm.Digest
 	manifests    []fsm.PutManifest // without repository, store and tags
@@ -35,6 +36,7 @@ func newUniverse(r *rand.Rand) *universe {
 	u := &universe{
 		stores:       []string{"default", "disk", bucketStore},
 		repositories: []string{"a", "a-b", "a/b", "c"},
+		prefixes:     []string{"", "a", "a-b", "a/b", "b", "c"},
 		tags:         []string{"1", "1-a", "1.0", "latest"},
 		delays:       []time.Duration{0, 4 * time.Second, 6 * time.Second, 20 * time.Second},
 	}

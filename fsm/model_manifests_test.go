@@ -31,6 +31,11 @@ func (m *model) putManifest(c fsm.PutManifest) (done fsm.ManifestPut, _ *fsm.Ref
 			return done, fsm.ErrTagCondition
 		}
 	}
+	if r == nil || r.manifests[c.Digest] == nil {
+		if refusal := m.fits(c.Repository, int64(len(c.Body))); refusal != nil {
+			return done, refusal
+		}
+	}
 	r = m.repo(c.Repository, c.Store)
 	if r.manifests[c.Digest] == nil {
 		for _, d := range c.Optional {

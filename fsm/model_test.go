@@ -28,6 +28,9 @@ type model struct {
 	blobs       map[fsm.BlobName]*modelBlob
 	doomed      map[modelCopy]bool
 	results     map[entry.RequestID]modelResult
+	maxRepos    int64
+	quotas      map[string]int64
+	readOnly    *fsm.ReadOnly
 	people
 }
 
@@ -143,6 +146,9 @@ func (m *model) apply(e entry.Entry, op operation) modelResult {
 }
 
 func (m *model) run(op operation) modelResult {
+	if m.readOnly != nil && op.content {
+		return modelResult{outcome: entry.Refused, code: fsm.ErrReadOnly.Code}
+	}
 	value, refusal := op.predict(m)
 	if refusal != nil {
 		return modelResult{outcome: entry.Refused, code: refusal.Code}

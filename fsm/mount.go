@@ -13,6 +13,7 @@ import (
 //   - ErrBlobUnknown if the link of From does not exist now
 //   - ErrBlobDamaged
 //   - ErrWrongStore if From or To is in another store: there the bytes are not
+//   - ErrQuotaExceeded or ErrTooManyRepositories, unless To has the blob already
 //
 // GC R7, R9. Invariant 2.
 type Mount struct {
@@ -40,6 +41,10 @@ func (c Mount) apply(t *tx) (None, error) {
 	}
 	if to := t.storeOf(c.To, c.Store); to != store || c.Store != store {
 		return None{}, ErrWrongStore.with("repository %s is in store %s, %s in %s, not in %s", c.From, store, c.To, to, c.Store)
+	}
+	b, _ := t.blob(store, c.Digest)
+	if err := t.judgeLink(c.To, c.Digest, b.Size); err != nil {
+		return None{}, err
 	}
 	t.startLease(store, c.To, c.Digest)
 	return None{}, nil

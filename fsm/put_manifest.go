@@ -28,6 +28,7 @@ const maxNamed = 20
 //   - ErrManifestBlobUnknown if a blob has no link in this repository or is damaged, or a child is no manifest
 //     of it; the detail names them
 //   - ErrTagCondition if a tag's condition does not hold
+//   - ErrQuotaExceeded or ErrTooManyRepositories, unless the repository has the manifest already
 //
 // GC R8, R9. Invariants 2, 3 and 6. Distribution spec, "Pushing Manifests" (end-7a, end-7b).
 type PutManifest struct {
@@ -125,10 +126,10 @@ func (c PutManifest) apply(t *tx) (ManifestPut, error) {
 		return ManifestPut{}, ErrInvalid
 	}
 	refs := c.names()
-	if err := c.judge(t, refs); err != nil {
+	_, had := t.manifest(c.Repository, c.Digest)
+	if err := c.judge(t, refs, had); err != nil {
 		return ManifestPut{}, err
 	}
-	_, had := t.manifest(c.Repository, c.Digest)
 	if had {
 		t.touch(c.Repository, c.Digest, func(m *manifestRecord) { m.PushedAt = max(m.PushedAt, t.date) })
 	} else {
@@ -152,7 +153,7 @@ func (c PutManifest) names() referencesRecord {
 }
 
 // judge says what speaks against the command.
-func (c PutManifest) judge(t *tx, refs referencesRecord) error {
+func (c PutManifest) judge(t *tx, refs referencesRecord, had bool) error {
 	var missing []string
 	for _, d := range refs.Blobs {
 		if _, err := t.usable(c.Repository, d); err != nil {
@@ -172,7 +173,10 @@ func (c PutManifest) judge(t *tx, refs referencesRecord) error {
 			return err
 		}
 	}
-	return nil
+	if had {
+		return nil
+	}
+	return t.judgeGrowth(c.Repository, int64(len(c.Body)))
 }
 
 // enumerate spells out the first of some names.
@@ -215,5 +219,8 @@ func (c PutManifest) insert(t *tx, refs referencesRecord) {
 			ArtifactType: c.ArtifactType, Annotations: c.Annotations, InBody: c.InBody,
 		})
 	}
-	t.changeRepository(c.Repository, store, func(r *repositoryRecord) { r.Manifests++ })
+	t.changeRepository(c.Repository, store, func(r *repositoryRecord) {
+		r.Manifests++
+		r.Bytes += int64(len(c.Body)) // a large one is counted by its link
+	})
 }

@@ -37,6 +37,11 @@ var (
 	ErrInvalid = &Refusal{Code: "invalid"}
 	// ErrTooMany is for one record more than the state may hold of a kind.
 	ErrTooMany = &Refusal{Code: "too many"}
+	// ErrReadOnly is for what a client or a policy would change while nothing may be: see SetReadOnly.
+	ErrReadOnly = &Refusal{Code: "read-only"}
+	// ErrQuotaExceeded and ErrTooManyRepositories are for what makes the registry larger than SetLimits allows.
+	ErrQuotaExceeded       = &Refusal{Code: "quota exceeded"}
+	ErrTooManyRepositories = &Refusal{Code: "too many repositories"}
 
 	// The cluster itself.
 
@@ -69,6 +74,7 @@ var (
 	ErrStoreElsewhere = &Refusal{Code: "copies of the store are elsewhere"}
 	ErrBlobUnknown    = &Refusal{Code: "blob unknown"}
 	ErrBlobDamaged    = &Refusal{Code: "blob is damaged"}
+	ErrBlobSize       = &Refusal{Code: "blob has another size"}
 	ErrBlobReferenced = &Refusal{Code: "blob is referenced"}
 	ErrCopyUnknown    = &Refusal{Code: "copy unknown"}
 	ErrCopySpent      = &Refusal{Code: "copy id is spent"}

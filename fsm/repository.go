@@ -6,6 +6,7 @@ type repositoryRecord struct {
 	Manifests uint64 `cbor:"2,keyasint,omitempty"` // in it; the catalog lists it while there are any
 	Links     uint64 `cbor:"3,keyasint,omitempty"` // link records, expired ones too
 	Untagged  uint64 `cbor:"4,keyasint,omitempty"` // deleted tags whose history is kept
+	Bytes     int64  `cbor:"5,keyasint,omitempty"` // see Used
 }
 
 func (r reader) repository(name string) (repositoryRecord, bool) {
@@ -31,7 +32,9 @@ func (t *tx) changeRepository(name, store string, change func(*repositoryRecord)
 		t.useStore(store)
 		repo.Store = store
 	}
+	was := repo.used(exists)
 	change(&repo)
+	t.grow(name, repo.used(true).minus(was))
 	t.save(repositories, []byte(name), repo)
 	t.reindex(before, repo.indexes(name))
 }
@@ -42,6 +45,7 @@ func (t *tx) removeRepository(name string) {
 	if !exists {
 		return
 	}
+	t.grow(name, Used{}.minus(repo.used(true)))
 	t.del(repositories, []byte(name))
 	t.reindex(repo.indexes(name), nil)
 }

@@ -32,6 +32,8 @@ const (
 	untagged     bucket = "untagged"     // <repository> 0 <log index><tag> -> nothing; deleted tags, in order
 	pulls        bucket = "pulls"        // <repository> 0 <digest> -> pullsRecord
 	links        bucket = "links"        // <repository> 0 <digest> -> linkRecord
+	below        bucket = "below"        // <prefix> 0 -> Used; of the repositories below it, "" is above all
+	quotas       bucket = "quotas"       // <prefix> 0 -> bytes
 
 	// People and jobs. No subject, owner or user has a zero byte; dates are eight bytes.
 	sessions      bucket = "sessions"      // <cookie's hash> -> Session
@@ -63,7 +65,7 @@ func replicated() []bucket {
 	return []bucket{
 		meta, nodes, stores, requests, expiries,
 		repositories, catalog, vacant, manifests, bodies, references, namedBy, loose, referrers,
-		tags, tagged, history, untagged, pulls, links,
+		tags, tagged, history, untagged, pulls, links, below, quotas,
 		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed, held,
 		sessions, sessionsOf, sessionsUntil, apiKeys, apiKeysOf, apiKeysUntil, preferences, starred, jobs,
 		spentTokens,

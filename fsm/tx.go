@@ -111,6 +111,8 @@ type tx struct {
 	term  uint64     // its term
 	sums  map[bucket]*sum
 
+	grown map[string]Used // by prefix, what the command has changed of it
+
 	highest uint32   // feature level that this binary knows
 	recount *recount // that of the State, if one is under way
 	changed *changes // for the compaction that is under way

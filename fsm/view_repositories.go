@@ -7,6 +7,7 @@ type Repository struct {
 	Name      string
 	Store     string
 	Manifests uint64
+	Bytes     int64 // as in Used, of it alone
 }
 
 // Repository returns a repository.
@@ -17,7 +18,7 @@ func (v View) Repository(name string) (Repository, error) {
 	if !exists {
 		return Repository{}, ErrRepositoryUnknown.with("%s", name)
 	}
-	return Repository{Name: name, Store: r.Store, Manifests: r.Manifests}, nil
+	return Repository{Name: name, Store: r.Store, Manifests: r.Manifests, Bytes: r.Bytes}, nil
 }
 
 // Catalog returns the names of repositories with a manifest, from the one behind last on, n at most.
