@@ -18,7 +18,7 @@ import (
 // The Location that the client used says where the upload was before either. So bytes behind that are the
 // body's, or the client goes by an older Location than it should: what the digest tells apart.
 //
-// It fails with errOffset, or the store's errors.
+// It fails with errOffset, what speaks against the blob, or the store's errors.
 func (g *Registry) complete(w *answer, r *http.Request, q request, c *commit, u upload, d digest.Digest, offset int64) (int64, error) {
 	state, err := g.ensure(r.Context(), u)
 	if err != nil {
@@ -27,6 +27,9 @@ func (g *Registry) complete(w *answer, r *http.Request, q request, c *commit, u 
 	begin := u.offset
 	if offset != anyOffset {
 		begin = offset
+	}
+	if err := g.takesWhole(r, q.repository, d, state, begin); err != nil {
+		return 0, err
 	}
 	switch {
 	case state.Finished: // by a PUT whose copies did not come to be recorded: the bytes are all there

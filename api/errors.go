@@ -137,6 +137,11 @@ func meanings() []meaning {
 		{fsm.ErrBlobDamaged, http.StatusNotFound, codeBlobUnknown},
 		{fsm.ErrBlobReferenced, http.StatusMethodNotAllowed, codeUnsupported},
 
+		// What the registry may have, and whether it may change.
+		{fsm.ErrReadOnly, http.StatusMethodNotAllowed, codeUnsupported},
+		{fsm.ErrQuotaExceeded, http.StatusForbidden, codeDenied},
+		{fsm.ErrTooManyRepositories, http.StatusTooManyRequests, codeTooManyRequests},
+
 		// Manifests and tags.
 		{errManifestDigest, http.StatusBadRequest, codeDigestInvalid},
 		{errManifestHeader, http.StatusBadRequest, codeUnsupported},
@@ -207,8 +212,9 @@ func (w *answer) refuse(m meaning, err error, retryAfter float64) {
 	if m.status != http.StatusRequestedRangeNotSatisfiable {
 		h.Del("Content-Range")
 	}
-	switch m.status {
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusInsufficientStorage:
+	switch {
+	case errors.Is(m.err, fsm.ErrTooManyRepositories): // a second later there are as many
+	case m.status == http.StatusServiceUnavailable, m.status == http.StatusTooManyRequests, m.status == http.StatusInsufficientStorage:
 		h.Set("Retry-After", strconv.Itoa(max(1, int(retryAfter))))
 	}
 	h.Set("Content-Type", "application/json")

@@ -44,14 +44,14 @@ func (g *Registry) finish(w *answer, r *http.Request, q request, u upload, d dig
 	}
 	defer c.leave()
 	if err := g.makeBlob(w, r, q, c, u, d, offset); err != nil {
+		g.giveUp(r.Context(), u, err)
 		return err
 	}
 	g.endUpload(r.Context(), u)
 	return created(w, blobPath(q.repository, d), d)
 }
 
-// endUpload gives the bytes of a finished upload up, whether its client waits or not. The blob is there
-// whatever becomes of them.
+// endUpload gives the bytes of an upload up that is stored, or refused for good, whether its client waits or not.
 func (g *Registry) endUpload(ctx context.Context, u upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
 	defer cancel()
@@ -60,7 +60,7 @@ func (g *Registry) endUpload(ctx context.Context, u upload) {
 		err = u.store.Blobs.EndUpload(ctx, u.id, blobstore.Time(now))
 	}
 	if err != nil {
-		g.log.Warn("upload of a stored blob is left behind", "store", u.store.Name, "upload", u.id.String(), "error", err)
+		g.log.Warn("bytes of an upload are left behind", "store", u.store.Name, "upload", u.id.String(), "error", err)
 	}
 }
 
@@ -104,11 +104,11 @@ func (g *Registry) commit(ctx context.Context, c *commit, repository string, u u
 
 // publish makes copies of what was verified, and puts them into the command with their stamp. That is taken after
 // a round and before any file gets its name: a copy that is older than its stamp could be swept before it is
-// recorded (GC R10).
+// recorded (GC R10). What does not fit is refused here, so that only a race leaves copies that are swept.
 func (g *Registry) publish(ctx context.Context, cmd *fsm.BlobStored, u upload) error {
 	err := g.readNew(ctx, func(v fsm.View) error {
 		cmd.Stamp = v.Time()
-		return nil
+		return growsBy(cmd.Repository, cmd.Digest, cmd.Size)(v)
 	})
 	if err != nil {
 		return err

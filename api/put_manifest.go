@@ -32,6 +32,9 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 	if err != nil {
 		return err
 	}
+	if err := g.takes(r.Context(), fsm.View.Writable); err != nil {
+		return err
+	}
 	if err := g.limitTags(w, r, &cmd); err != nil {
 		return err
 	}

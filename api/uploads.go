@@ -24,6 +24,9 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 	if err := g.writable(r.Context()); err != nil {
 		return err
 	}
+	if err := g.takes(r.Context(), fsm.View.Writable); err != nil {
+		return err
+	}
 	s, err := g.storeFor(q.repository)
 	if err != nil {
 		return err
@@ -58,6 +61,9 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 	u.store = s
 	if whole != "" {
 		return g.storeWhole(w, r, q, u, whole)
+	}
+	if err := g.takes(r.Context(), grows(q.repository, 1)); err != nil {
+		return err
 	}
 	return g.accepted(w, q, u, 0, http.StatusAccepted)
 }
@@ -136,8 +142,13 @@ func (g *Registry) appendUpload(w *answer, r *http.Request, q request, u upload)
 	if offset == anyOffset && state.Offset < u.offset {
 		offset = u.offset // a power cut took bytes that the client believes to be there
 	}
+	if err := g.takes(r.Context(), grows(q.repository, max(1, state.Offset+max(0, r.ContentLength)))); err != nil {
+		g.giveUp(r.Context(), u, err)
+		return err
+	}
 	end, err := g.take(w, r, q, u, offset)
 	if err != nil {
+		g.giveUp(r.Context(), u, err)
 		return err
 	}
 	return g.accepted(w, q, u, end, http.StatusAccepted)
@@ -149,8 +160,9 @@ func (g *Registry) take(w *answer, r *http.Request, q request, u upload, offset 
 	if err != nil {
 		return 0, err
 	}
+	content := g.bound(chunkBody(w, r), r, q.repository, max(u.offset, offset))
 	end, err = alive(w, r, func(ctx context.Context) (int64, error) {
-		return u.store.Blobs.Append(ctx, u.id, offset, chunkBody(w, r), blobstore.Time(now))
+		return u.store.Blobs.Append(ctx, u.id, offset, content, blobstore.Time(now))
 	})
 	if other, ok := errors.AsType[*blobstore.OffsetError](err); ok {
 		g.progress(w, q, u, other.Offset)

@@ -102,3 +102,8 @@ func (v View) Limits() Limits {
 //
 // It fails with ErrQuotaExceeded or ErrTooManyRepositories.
 func (v View) Fits(repository string, bytes int64) error { return v.judgeGrowth(repository, bytes) }
+
+// FitsBlob is Fits of a blob of so many bytes: one that the repository has already always fits.
+func (v View) FitsBlob(repository string, d Digest, size int64) error {
+	return v.judgeLink(repository, d, size)
+}

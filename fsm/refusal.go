@@ -38,7 +38,7 @@ var (
 	// ErrTooMany is for one record more than the state may hold of a kind.
 	ErrTooMany = &Refusal{Code: "too many"}
 	// ErrReadOnly is for what a client or a policy would change while nothing may be: see SetReadOnly.
-	ErrReadOnly = &Refusal{Code: "read-only"}
+	ErrReadOnly = &Refusal{Code: "registry is read-only"}
 	// ErrQuotaExceeded and ErrTooManyRepositories are for what makes the registry larger than SetLimits allows.
 	ErrQuotaExceeded       = &Refusal{Code: "quota exceeded"}
 	ErrTooManyRepositories = &Refusal{Code: "too many repositories"}

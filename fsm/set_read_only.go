@@ -69,9 +69,9 @@ func (r reader) writable() error {
 	case !is:
 		return nil
 	case now.Reason == "":
-		return ErrReadOnly.with("the registry is read-only for maintenance; pulls go on")
+		return ErrReadOnly.with("for maintenance; pulls go on")
 	default:
-		return ErrReadOnly.with("the registry is read-only for maintenance (%s); pulls go on", now.Reason)
+		return ErrReadOnly.with("%s; pulls go on", now.Reason)
 	}
 }
 
