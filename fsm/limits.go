@@ -97,6 +97,23 @@ func (v View) Limits() Limits {
 	return l
 }
 
+// QuotaUse is a quota, and what is used of it.
+type QuotaUse struct {
+	Prefix string `json:"prefix"`
+	Bytes  int64  `json:"bytes"`
+	Used   int64  `json:"used"` // more than Bytes, if the quota came later
+}
+
+// QuotasUsed returns all quotas and what is used of them, in the order of their prefixes. There may be a thousand, and
+// each costs two looks.
+func (v View) QuotasUsed() []QuotaUse {
+	var all []QuotaUse
+	for _, q := range v.Limits().Quotas {
+		all = append(all, QuotaUse{q.Prefix, q.Bytes, v.used(q.Prefix).Bytes})
+	}
+	return all
+}
+
 // Fits says whether a repository could get so many bytes more now, 0 for none: in time to spare somebody the bytes.
 // Apply judges again.
 //

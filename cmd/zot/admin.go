@@ -89,6 +89,7 @@ type (
 		Waiting string         `json:"waiting,omitempty"` // why the asked node is not part of the cluster yet
 
 		Emptying []emptying `json:"emptying,omitempty"` // nodes whose copies go to others
+		Usage    usage      `json:"usage"`
 	}
 	removeRequest struct {
 		Node string `json:"node"`
@@ -114,6 +115,7 @@ func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.S
 	if o, ok := node.(ordering); ok {
 		mux.Handle("/registry/", contents{state, o}.handler())
 		mux.Handle("POST /cluster/drain", drains{state, o}.handler())
+		mux.Handle("POST /cluster/read-only", readOnlyHandler(o))
 	}
 	server := newServer(mux, log.Named("admin"))
 	served := make(chan error, 1)
@@ -145,8 +147,12 @@ func adminHandler(node operated, all surveyed) http.Handler {
 		if err != nil {
 			return nil, err
 		}
+		u, err := all.Usage()
+		if err != nil {
+			return nil, err
+		}
 		held, err := all.Held()
-		return clusterStatus{s, withReports(s.Members, said, held), b, node.Waiting(), e}, err
+		return clusterStatus{s, withReports(s.Members, said, held), b, node.Waiting(), e, u}, err
 	})
 	mux.HandleFunc("POST /cluster/verify", func(w http.ResponseWriter, r *http.Request) {
 		answerAudit(r.Context(), w, http.MaxBytesReader(w, r.Body, maxAdminBody), all)

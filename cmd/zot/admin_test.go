@@ -55,6 +55,8 @@ func (v *view) Blobs() (blobHealth, error) { return v.blobs, nil }
 
 func (v *view) Emptying() ([]emptying, error) { return nil, nil }
 
+func (v *view) Usage() (usage, error) { return usage{}, nil }
+
 func (v *view) Held() (map[entry.Incarnation]heldBy, error) { return nil, nil }
 
 func (v *view) Reports(context.Context) map[entry.Incarnation]nodeReport { return v.reports }
@@ -77,8 +79,8 @@ func TestAdmin(t *testing.T) {
 		answer, done  string
 		waiting       string
 	}{
-		"status":            {request: "GET /cluster/status", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"atOneCopy":0,"belowReplicas":2,"doomed":0}}`},
-		"status, waiting":   {request: "GET /cluster/status", waiting: "1 of 3 nodes", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"atOneCopy":0,"belowReplicas":2,"doomed":0},"waiting":"1 of 3 nodes"}`},
+		"status":            {request: "GET /cluster/status", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"atOneCopy":0,"belowReplicas":2,"doomed":0},"usage":{"bytes":0,"repositories":0}}`},
+		"status, waiting":   {request: "GET /cluster/status", waiting: "1 of 3 nodes", want: 200, answer: `{"leader":"zot-0","term":4,"failureTolerance":0,"members":null,"blobs":{"damaged":1,"atOneCopy":0,"belowReplicas":2,"doomed":0},"waiting":"1 of 3 nodes","usage":{"bytes":0,"repositories":0}}`},
 		"remove":            {request: "POST /cluster/remove", body: `{"node": "zot-1"}`, want: 200, answer: `{}`, done: "remove zot-1"},
 		"remove a lost one": {request: "POST /cluster/remove", body: `{"node": "zot-1", "lost": true}`, want: 200, answer: `{}`, done: "remove zot-1 lost"},
 		"remove nobody":     {request: "POST /cluster/remove", body: `{}`, want: 400, answer: `{"error":"the body is not what this request takes"}`},

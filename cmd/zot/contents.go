@@ -166,6 +166,8 @@ func (c contents) restore(ctx context.Context, r restoreRequest) error {
 		return refusal(fmt.Sprintf("%s is not in %s any more: it was deleted, and its bytes are collected or soon will be. Push it again", r.Digest, r.Repository))
 	case errors.Is(err, fsm.ErrTagCondition):
 		return refusal(fmt.Sprintf("%s:%s was changed meanwhile: look again with 'zot tag history'", r.Repository, r.Tag))
+	case errors.Is(err, fsm.ErrReadOnly):
+		return refusal(err.Error() + ". 'zot cluster read-only off' ends that")
 	}
 	return err
 }

@@ -51,6 +51,7 @@ type record interface {
 	Fenced() string
 	Placed() error
 	Need(store string) (int, error)
+	Writable() error
 }
 
 // health answers those who ask whether this node may be sent requests.
@@ -200,6 +201,9 @@ func (h *health) round(ctx context.Context) error {
 // writable fails unless this node can take a push.
 func (h *health) writable(ctx context.Context) error {
 	if err := h.ready(ctx); err != nil {
+		return err
+	}
+	if err := h.self.Writable(); err != nil {
 		return err
 	}
 	h.mu.Lock()

@@ -27,6 +27,7 @@ type patient struct {
 	broken   error // the state cannot be read
 	fenced   string
 	need     int
+	readOnly error
 	rounds   atomic.Int32
 }
 
@@ -52,6 +53,8 @@ func (p *patient) Fenced() string { return p.fenced }
 func (p *patient) Placed() error { return p.placed }
 
 func (p *patient) Need(string) (int, error) { return p.need, nil }
+
+func (p *patient) Writable() error { return p.readOnly }
 
 // sound is a member of three, two of which answer; a push needs two.
 func sound() *patient { return &patient{state: entry.Member, need: 2, withRoom: 2} }
@@ -109,6 +112,7 @@ func TestHealth(t *testing.T) {
 		"disk just full":    {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0.85, nil } }, []string{write}, "85 %"},
 		"disk does not say": {func(_ *patient, h *health) { h.filled = func() (float64, error) { return 0, errors.New("EIO") } }, []string{write}, "EIO"},
 		"too few members":   {func(p *patient, _ *health) { p.need = 3 }, []string{write}, "2 members are alive and have room in store default, a push needs 3"},
+		"read-only":         {func(p *patient, _ *health) { p.readOnly = errors.New("disks are changed") }, []string{write}, "disks are changed"},
 		"configured apart":  {func(p *patient, _ *health) { p.placed = errors.New("elsewhere") }, []string{read, write}, "elsewhere"},
 		"store offline":     {func(p *patient, _ *health) { p.offline = errors.New("no marker") }, []string{read, write}, "no marker"},
 	} {

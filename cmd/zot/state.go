@@ -48,6 +48,9 @@ func (s self) Record() (node entry.Node, known bool, err error) {
 	return node, known, err
 }
 
+// Writable returns nil unless the registry is read-only.
+func (s self) Writable() error { return s.View(fsm.View.Writable) }
+
 // Need is how many durable copies a blob of a store must have to be acknowledged.
 func (s self) Need(store string) (need int, err error) {
 	err = s.View(func(v fsm.View) error {

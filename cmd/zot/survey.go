@@ -17,6 +17,7 @@ const reportTimeout = time.Second
 type surveyed interface {
 	Blobs() (blobHealth, error)
 	Emptying() ([]emptying, error)
+	Usage() (usage, error)
 	// Held is what is recorded on each node, in all stores and in each; nodes with nothing are left out.
 	Held() (map[entry.Incarnation]heldBy, error)
 	// Reports are what the nodes say of themselves; those that do not answer are left out.
@@ -44,6 +45,8 @@ func newSurvey(own *askedNode, r *registry, node *cluster.Node) survey {
 func (s survey) Blobs() (blobHealth, error) { return blobsOf(s.state) }
 
 func (s survey) Emptying() ([]emptying, error) { return emptyingOf(s.state) }
+
+func (s survey) Usage() (usage, error) { return usageOf(s.state) }
 
 // heldBy is what is recorded on a node.
 type heldBy struct {

@@ -22,6 +22,7 @@ func printStatus(out io.Writer, s clusterStatus, allJobs bool, now time.Time) er
 	fmt.Fprintf(&b, "leader %s, term %d; %s may still fail\n", cmp.Or(s.Leader, "none"), s.Term, nodes(s.FailureTolerance))
 	fmt.Fprintf(&b, "blobs: %s damaged, %s at one copy, %s below their replicas; %s doomed\n",
 		counted(s.Blobs.Damaged), counted(s.Blobs.AtOneCopy), counted(s.Blobs.BelowReplicas), pluralCounted(s.Blobs.Doomed, "copy", "copies"))
+	b.WriteString(s.Usage.text())
 	for _, e := range s.Emptying {
 		fmt.Fprintln(&b, e)
 	}

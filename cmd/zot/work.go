@@ -27,7 +27,7 @@ type tasks struct {
 
 // own are what every node does for itself, whoever leads.
 func (t tasks) own() ([]jobs.Job, error) {
-	all := []jobs.Job{t.recorder, recountState(t.state.Recount, t.pace), compareStores(t.state, storesOf(t.config), t.node.Leads, t.log)}
+	all := []jobs.Job{t.recorder, recountState(t.state.Recount, t.pace), compareStores(t.state, storesOf(t.config), t.node.Leads, t.log), compareLimits(t.state, limitsOf(t.config), t.node.Leads, t.log)}
 	for _, s := range t.stores {
 		swept, err := t.ownSweep(s)
 		if err != nil {
@@ -101,7 +101,7 @@ func (t tasks) tenure(own *askedNode, p fsm.Proposer) ([]jobs.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []jobs.Job{cleared, small, setStores(t.state, storesOf(t.config), p, t.log)}
+	all := []jobs.Job{cleared, small, setStores(t.state, storesOf(t.config), p, t.log), setLimits(t.state, limitsOf(t.config), p, t.log)}
 	for _, s := range t.stores {
 		more, err := t.storeTenure(s, p)
 		if err != nil {

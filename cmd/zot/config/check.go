@@ -27,6 +27,7 @@ func check(c *Config, r *reader) {
 	}
 	checkStorage(&c.Storage, r)
 	checkHTTP(c, r)
+	checkLimits(c, r)
 	c.Log.Level = strings.ToLower(c.Log.Level)
 	oneOf(r, "log.level", c.Log.Level, "trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled")
 	if !c.Cluster.Alone {

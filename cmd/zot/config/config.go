@@ -31,7 +31,7 @@ type Log struct {
 
 // Cluster says who this node is, and with whom it forms a cluster.
 type Cluster struct {
-	Alone           bool // a cluster of one, without a port for others: the file has no section "cluster"
+	Alone           bool // a cluster of one, without a port for others: the file has no section "cluster", or one of quotas
 	Name            string
 	Node            string
 	Zone            string
@@ -45,6 +45,7 @@ type Cluster struct {
 	WriteAcks       int
 	Reads           string
 	Timing          string
+	Quotas          []Quota // in the order of their prefixes
 
 	hashKey string // marks the section of another design, which zot has had since 2.1
 }

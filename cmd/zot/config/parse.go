@@ -25,7 +25,7 @@ func readFile(s *section, c *Config) {
 		s.text("output", &c.Log.Output)
 		s.later([]later{{"audit", "", nil}})
 	})
-	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) })
+	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) }) || saysOnlyQuotas(s)
 	s.later([]later{{"scheduler", "", keys("numWorkers")}})
 	s.section("extensions", func(s *section) { readExtensions(s, &c.Extensions) })
 	s.ignored("goVersion", "commit", "releaseTag", "binaryType")
@@ -51,4 +51,11 @@ func readCluster(s *section, c *Cluster) {
 	s.word("reads", &c.Reads)
 	s.word("timing", &c.Timing)
 	s.text("hashKey", &c.hashKey)
+	readQuotas(s, &c.Quotas)
+}
+
+// saysOnlyQuotas reports whether the section "cluster" says nothing of other nodes: a cluster of one may have quotas.
+func saysOnlyQuotas(s *section) bool {
+	of, ok := s.object.find("cluster").(*object)
+	return ok && len(of.members) == 1 && of.find("quotas") != nil
 }

@@ -11,6 +11,8 @@ import (
 type Storage struct {
 	Store              // the default store; its RootDirectory has the node's own files too
 	SubPaths []SubPath // stores of their own, by name
+
+	MaxRepositories int // in all stores together; 0: any number
 }
 
 // Store is what a store is made of. Nothing of it is taken over from another one.
@@ -41,6 +43,7 @@ func (s Storage) All() []SubPath {
 }
 
 func readStorage(s *section, c *Storage) {
+	s.number("maxRepos", &c.MaxRepositories)
 	readStore(s, &c.Store)
 	s.section("subPaths", func(s *section) { readSubPaths(s, c) })
 	if c.RootDirectory == "" && s.object.find("storageDriver") != nil {

@@ -52,6 +52,8 @@ func readSubPaths(s *section, c *Storage) {
 		}
 		p := SubPath{Name: name, Store: Store{GCDelay: time.Hour, GCInterval: time.Hour}, key: s.key(m.name)}
 		inner := &section{reader: s.reader, path: p.key, object: o}
+		inner.noteIf("maxRepos", "says nothing: storage.maxRepos is for all stores together")
+		inner.ignored("maxRepos")
 		readStore(inner, &p.Store)
 		inner.close()
 		if p.GC && p.GCDelay == 0 {

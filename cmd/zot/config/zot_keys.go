@@ -5,7 +5,6 @@ package config
 
 func laterInStorage() []later {
 	return []later{
-		{"maxRepos", "", nil},
 		{"gcTimeWindow", "", nil},
 	}
 }
