@@ -3,7 +3,6 @@ package fsm
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
@@ -17,14 +16,14 @@ const maxFindings = 100
 // records in both directions, that what repositories have was counted right, and that the sums of the state hash are those of the records. It reads the
 // whole state: it is for tests and for `zot cluster verify`, never for a request.
 func (v View) Check() []string {
-	c := &checker{v: v, m: v.membership(), expected: map[bucket]int{}, used: map[string]Used{}}
+	c := &checker{v: v, m: v.membership(), expected: map[bucket]int{}}
 	c.nodes()
 	c.repositories()
 	c.links()
 	c.blobs()
 	c.doomed()
 	c.manifests()
-	c.usage()
+	c.used()
 	c.tags()
 	c.history()
 	c.requests()
@@ -41,7 +40,6 @@ type checker struct {
 	v        View
 	m        membership
 	expected map[bucket]int
-	used     map[string]Used // by repository, of what was looked at so far
 	findings []string
 }
 
@@ -102,7 +100,6 @@ func (c *checker) repositories() {
 				c.found("repository %s counts %d %s and has %d", name, counts[i], b, n)
 			}
 		}
-		c.used[name] = c.used[name].plus(Used{Repositories: 1})
 		c.expectAll("repository "+name, r.indexes(name))
 	}
 }
@@ -117,11 +114,9 @@ func (c *checker) links() {
 		if !exists {
 			c.found("%s: there is no such repository", of)
 		}
-		b, known := c.v.blob(r.Store, d)
-		if !known {
+		if _, known := c.v.blob(r.Store, d); !known {
 			c.found("%s: the blob has no record", of)
 		}
-		c.used[name] = c.used[name].plus(Used{Bytes: b.Size})
 		if n := c.size(namedBy, namedByKey(name, asBlob, d, "")); n != l.Count {
 			c.found("invariant 3: %s counts %d, %d manifests name it", of, l.Count, n)
 		}
@@ -195,7 +190,6 @@ func (c *checker) manifests() {
 		if _, exists := c.v.repository(name); !exists {
 			c.found("%s: there is no such repository", of)
 		}
-		c.used[name] = c.used[name].plus(Used{Bytes: m.inState()})
 		c.body(of, key, m, d)
 		c.references(of, name, d)
 		if c.v.isLoose(name, d) {
@@ -213,29 +207,6 @@ func (c *checker) manifests() {
 			c.found("there are pulls of %q, which is no manifest", key)
 		}
 	}
-}
-
-// usage compares what repositories are said to have with what was found in them.
-func (c *checker) usage() {
-	want := map[string]Used{}
-	for _, name := range slices.Sorted(maps.Keys(c.used)) {
-		u := c.used[name]
-		r, exists := c.v.repository(name)
-		if have := r.used(exists); have != u {
-			c.found("repository %s is said to have %d bytes and has %d", name, have.Bytes, u.Bytes)
-		}
-		for prefix := range above(name) {
-			want[prefix] = want[prefix].plus(u)
-		}
-	}
-	for _, prefix := range slices.Sorted(maps.Keys(want)) {
-		if have := c.v.usedBelow(prefix); have != want[prefix] {
-			c.found("below %q there are said to be %d repositories with %d bytes, and there are %d with %d",
-				prefix, have.Repositories, have.Bytes, want[prefix].Repositories, want[prefix].Bytes)
-		}
-	}
-	c.expected[below] = len(want)
-	c.expected[quotas] = int(c.v.limits().Quotas) //nolint:gosec // at most maxQuotas
 }
 
 func (c *checker) body(of string, key []byte, m manifestRecord, d Digest) {

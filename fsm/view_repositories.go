@@ -21,6 +21,10 @@ func (v View) Repository(name string) (Repository, error) {
 	return Repository{Name: name, Store: r.Store, Manifests: r.Manifests, Bytes: r.Bytes}, nil
 }
 
+// Repositories returns the names of all repositories, also of those with no manifest, from the one behind last on, n
+// at most.
+func (v View) Repositories(last string, n int) []string { return v.rest(repositories, nil, last, n) }
+
 // Catalog returns the names of repositories with a manifest, from the one behind last on, n at most.
 func (v View) Catalog(last string, n int) []string { return v.rest(catalog, nil, last, n) }
 

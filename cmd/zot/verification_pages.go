@@ -15,14 +15,14 @@ const (
 )
 
 // checkPages checks a state that is too large for one view: each blob with its links, each manifest with what it
-// names and each tag in a view of its own, then all sums (invariants 2, 3, 5, 7 and 11). What stands in an index
+// names, each tag, and what each repository has in a view of its own, then all sums (invariants 2, 3, 5, 7 and 11). What stands in an index
 // without a record it does not see, but the sums would not be those of the other nodes.
 func (c *selfCheck) checkPages(ctx context.Context) error {
 	p := &pagedCheck{selfCheck: c}
 	if err := p.blobs(ctx); err != nil {
 		return err
 	}
-	if err := p.repositories(ctx); err != nil {
+	if err := errors.Join(p.repositories(ctx), p.used(ctx)); err != nil {
 		return err
 	}
 	for {
@@ -147,6 +147,33 @@ func (p *pagedCheck) repositories(ctx context.Context) error {
 		}
 		if len(page) == 0 {
 			return nil
+		}
+	}
+}
+
+// used compares what repositories are said to have with what is in them, each in a view of its own, and what prefixes
+// are said to have with that.
+func (p *pagedCheck) used(ctx context.Context) error {
+	check := func(of func(v fsm.View) []string) error {
+		return p.each(ctx, func(v fsm.View) {
+			for _, line := range of(v) {
+				p.found("%s", line)
+			}
+		})
+	}
+	for last := ""; ; {
+		var page []string
+		if err := p.state.View(func(v fsm.View) error { page = v.Repositories(last, selfPage); return nil }); err != nil {
+			return err
+		}
+		for _, name := range page {
+			if err := check(func(v fsm.View) []string { return v.CheckUsed(name) }); err != nil {
+				return err
+			}
+			last = name
+		}
+		if len(page) == 0 {
+			return check(fsm.View.CheckUsedBelow)
 		}
 	}
 }

@@ -585,6 +585,10 @@ func TestNodeChecksItsState(t *testing.T) {
 		"a link is not in the index": {func(b func(string) *bbolt.Bucket) error {
 			return b("linked").Delete(append(within(fsm.DefaultStore, digestFor("layer")), repository...))
 		}, "0 "},
+		"a repository counts what is gone": {func(b func(string) *bbolt.Bucket) error { return b("links").Delete(one) }, "0 repository team/app is said to have "},
+		"a prefix does not count": {func(b func(string) *bbolt.Bucket) error {
+			return b("below").Delete(within("team", ""))
+		}, `0 below "team" there are said to be 0 repositories with 0 bytes, and there are 1 with `},
 		"a sum": {func(b func(string) *bbolt.Bucket) error {
 			return put2(b("local"), []byte("sum/tags"), strings.Repeat("s", 32))
 		}, "7 "},

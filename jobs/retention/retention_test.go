@@ -317,6 +317,33 @@ func TestCommandThatFails(t *testing.T) {
 	}, newest(1))
 }
 
+// While the registry is read-only the job waits, also from the middle of a repository on, and says so once.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(w *world) {
+		w.push("a", "m", "1", "2", "3")
+		n := 0
+		w.proposed = func(payload []byte) error {
+			if n++; nameOf(payload) == "delete-tag" && n == 2 {
+				apply(w, fsm.SetReadOnly{On: true})
+			}
+			return nil
+		}
+		for range 3 {
+			w.walk()
+		}
+		w.expectSaid("tag removed", 1)
+		w.expectSaid("retention waits", 1)
+		apply(w, fsm.SetReadOnly{})
+		w.run()
+		w.expectTags("a", "1")
+		apply(w, fsm.SetReadOnly{On: true})
+		w.walk()
+		w.expectSaid("retention waits", 2)
+		apply(w, fsm.SetReadOnly{})
+	}, newest(1))
+}
+
 // A run looks at so much and removes so much, also in one repository.
 func TestRunIsBounded(t *testing.T) {
 	t.Parallel()

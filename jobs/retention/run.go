@@ -3,6 +3,7 @@ package retention
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -23,7 +24,8 @@ const (
 type keeper struct {
 	Deps
 
-	walk *walk // nil: not yet read
+	walk  *walk // nil: not yet read
+	waits bool  // the registry is read-only, and that was said
 }
 
 // walk is how far the job has come, as it stands in the state.
@@ -42,6 +44,9 @@ type walk struct {
 
 // run goes on with a walk, or begins one that is due.
 func (k *keeper) run(ctx context.Context) error {
+	if err := k.State.View(fsm.View.Writable); k.waitsFor(err) {
+		return nil
+	}
 	now, at, err := k.look()
 	if err != nil {
 		return err
@@ -57,10 +62,21 @@ func (k *keeper) run(ctx context.Context) error {
 	w.Walks = true
 	at.date, w.Anchor = w.Anchor.date(time.Now().UnixMilli(), now)
 	b := &burst{keeper: k, at: at, looks: k.looks, removals: k.removals}
-	if err := b.run(ctx); err != nil {
+	if err := b.run(ctx); err != nil && !k.waitsFor(err) {
 		return err
 	}
 	return k.note(ctx)
+}
+
+// waitsFor reports whether something is no fault, but that the registry is read-only. It says so once each time: the
+// walk goes on where it is when that ends.
+func (k *keeper) waitsFor(err error) bool {
+	is := errors.Is(err, fsm.ErrReadOnly)
+	if is && !k.waits {
+		k.Logger.Info("retention waits until the registry is not read-only any more", "store", k.Store)
+	}
+	k.waits = is
+	return is
 }
 
 // look returns the state time, and how long a lease is. At the job's first look it reads how far others have
