@@ -50,9 +50,15 @@ func sendUnread(t *testing.T, h http.Handler, c call) *httptest.ResponseRecorder
 	return answer
 }
 
-// nothingLeft fails the test if an upload has bytes, or a blob of this text has a copy.
-func (w *world) nothingLeft(text string) {
+// nothingLeft fails the test if an upload has bytes, a blob of this text is recorded, or there are more copies than so
+// many.
+func (w *world) nothingLeft(text string, copies int) {
 	w.t.Helper()
+	for id, err := range w.blobs.Copies(w.t.Context(), blobstore.CopyID{}) {
+		if copies--; err != nil || copies < 0 {
+			w.t.Errorf("copy %s is left, %v", id, err)
+		}
+	}
 	for u, err := range w.blobs.Uploads(w.t.Context(), blobstore.UploadID{}) {
 		if err != nil || u.Offset > 0 && !u.Ended {
 			w.t.Errorf("upload %+v is left, %v", u, err)
@@ -168,7 +174,7 @@ func TestQuota(t *testing.T) {
 			propose(w, quota("team", 15))
 			tells(t, push(w), http.StatusForbidden, "DENIED", words...)
 			if name != "a mount" {
-				w.nothingLeft(text)
+				w.nothingLeft(text, 1)
 			}
 			w.push("team/app", "123456789") // this fits
 			w.push("team/app", "config")    // and this is there
@@ -193,7 +199,7 @@ func TestQuotaOfManifests(t *testing.T) {
 	}
 	large := image(digest.FromString("config").String(), `,"annotations":{"x":"`+strings.Repeat("x", 50<<10)+`"}`)
 	tells(t, put("3", large), http.StatusForbidden, "DENIED", "quota of a is 400 bytes")
-	w.nothingLeft(large)
+	w.nothingLeft(large, 1)
 }
 
 // A push heals, whatever is full.
@@ -243,7 +249,7 @@ func TestQuotaOfABodyOfUnknownLength(t *testing.T) {
 	if taken := store.taken.Load(); rest.Len() > 0 || taken > 65<<20 {
 		t.Errorf("%d bytes were stored, and %d not read", taken, rest.Len())
 	}
-	w.nothingLeft("")
+	w.nothingLeft("", 0)
 	w.must(http.StatusNotFound, call{method: http.MethodPatch, path: location, body: "more"})
 }
 

@@ -48,12 +48,22 @@ func BenchmarkLargestManifest(b *testing.B) {
 }
 
 // BenchmarkPush applies what a push of an image of four layers needs, each command an entry of its own,
-// in batches of 60 entries. One operation is one push.
+// in batches of 60 entries. One operation is one push. With quotas each of the prefixes above has one.
 func BenchmarkPush(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkPush(b, "") })
+	b.Run("quotas", func(b *testing.B) { benchmarkPush(b, "company/team/", "", "company", "company/team") })
+}
+
+func benchmarkPush(b *testing.B, names string, quotas ...string) {
 	r := newCluster(b, 3)
+	var limits fsm.SetLimits
+	for _, prefix := range quotas {
+		limits.Quotas = append(limits.Quotas, fsm.Quota{Prefix: prefix, Bytes: 1 << 50})
+	}
+	do(r, limits)
 	var batch []entry.Entry
 	for i := range b.N {
-		c := tagged(put(fmt.Sprint("r", i%1000), fmt.Sprint("manifest ", i)), "latest")
+		c := tagged(put(fmt.Sprint(names, "r", i%1000), fmt.Sprint("manifest ", i)), "latest")
 		for layer := range 5 {
 			text := fmt.Sprint("layer ", i, layer)
 			id := fsm.CopyID{byte(layer), byte(i), byte(i >> 8), byte(i >> 16)}
