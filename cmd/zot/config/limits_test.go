@@ -28,6 +28,14 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestLimitsOfTheExample(t *testing.T) {
+	t.Parallel()
+	c, notes, err := config.Load("../../../deploy/examples/limits.json")
+	if err != nil || len(notes) > 0 || !c.Cluster.Alone || len(c.Cluster.Quotas) != 3 || c.Storage.MaxRepositories == 0 {
+		t.Errorf("%v %v %+v", err, notes, c)
+	}
+}
+
 func TestLimitsThatMakeNoSense(t *testing.T) {
 	t.Parallel()
 	for quotas, want := range map[string]string{
