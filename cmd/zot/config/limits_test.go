@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,17 @@ func TestLimits(t *testing.T) {
 	c, _, err = config.Parse("x.yaml", []byte("storage: {rootDirectory: /var/lib/zot}\ncluster:\n  node: zot-0\n  quotas:\n    \"\": 1KiB\n"), "zot-0")
 	if err != nil || c.Cluster.Alone || !reflect.DeepEqual(c.Cluster.Quotas, []config.Quota{{Prefix: "", Bytes: 1024}}) {
 		t.Errorf("%v %+v", err, c.Cluster)
+	}
+}
+
+func TestMaxReposOfASubPath(t *testing.T) {
+	t.Parallel()
+	_, notes, err := config.Parse("x.json", []byte(minimalStorage(`"subPaths": {"/a": {"rootDirectory": "/srv/a", "maxRepos": 3}}`)), "zot-0")
+	said := slices.ContainsFunc(notes, func(n config.Note) bool {
+		return n.Key == "storage.subPaths./a.maxRepos" && strings.Contains(n.Text, "for all stores together")
+	})
+	if err != nil || !said {
+		t.Errorf("%v %v", err, notes)
 	}
 }
 
