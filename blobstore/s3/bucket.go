@@ -18,6 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/seed-16d79997/zot/blobstore"
 )
@@ -30,6 +31,7 @@ var (
 	errExists   = errors.New("the key is taken")
 	errUnknown  = errors.New("the store does not know this request")
 	errNoEnd    = errors.New("the store says that there is more, and does not say where")
+	errKept     = errors.New("the store does not let go of this object")
 )
 
 // middlewareStack is the library's, under a name that does not clash.
@@ -46,9 +48,8 @@ type bucket struct {
 	transport *http.Transport
 }
 
-func newBucket(ctx context.Context, b Bucket, t Timing) (*bucket, error) {
-	transport := newTransport(b)
-	api, err := newClient(ctx, b, t, transport)
+func newBucket(ctx context.Context, b Bucket, t Timing, log hclog.Logger) (*bucket, error) {
+	api, transport, err := newClient(ctx, b, t, log)
 	if err != nil {
 		return nil, err
 	}
@@ -201,9 +202,13 @@ func signPayload(o *awss3.Options) {
 	})
 }
 
-// remove takes an object away. One that is not there is no error.
+// remove takes an object away. One that is not there is no error. It returns errKept if the store refuses this one,
+// as it does where an object is locked: that says nothing of the others.
 func (b *bucket) remove(ctx context.Context, key string) error {
 	_, err := b.api.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: b.name, Key: aws.String(key)})
+	if said, ok := errors.AsType[smithy.APIError](err); ok && said.ErrorCode() == "AccessDenied" {
+		return fmt.Errorf("delete %s: %w: %s", key, errKept, said.ErrorMessage())
+	}
 	if err = failure(ctx, "delete", key, err); errors.Is(err, errNoObject) {
 		return nil
 	}

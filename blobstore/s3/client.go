@@ -15,11 +15,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
+	"github.com/hashicorp/go-hclog"
 )
 
 // Bucket says which bucket it is, how it is reached, and how objects are put into it.
@@ -49,9 +52,17 @@ type Bucket struct {
 // connections is how many connections to the store are kept for the next requests.
 const connections = 64
 
-// newClient makes a client that asks over a transport. It asks nobody for anything yet.
-func newClient(ctx context.Context, b Bucket, t Timing, transport *http.Transport) (*awss3.Client, error) {
-	load := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(b.Region)}
+// newClient makes a client, and what it asks over. It asks nobody for anything yet.
+func newClient(ctx context.Context, b Bucket, t Timing, log hclog.Logger) (*awss3.Client, *http.Transport, error) {
+	load := []func(*awsconfig.LoadOptions) error{
+		awsconfig.WithRegion(b.Region),
+		// The library adds to this one whose certificates are believed, as the environment (AWS_CA_BUNDLE) or the shared
+		// files say.
+		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(setTransport)),
+		awsconfig.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, args ...any) {
+			log.Debug("the library says", "message", fmt.Sprintf(format, args...))
+		})),
+	}
 	if b.AccessKey != "" || b.SecretKey != "" {
 		load = append(load, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(b.AccessKey, b.SecretKey, b.SessionToken)))
 	}
@@ -60,7 +71,15 @@ func newClient(ctx context.Context, b Bucket, t Timing, transport *http.Transpor
 	}
 	c, err := awsconfig.LoadDefaultConfig(ctx, load...)
 	if err != nil {
-		return nil, fmt.Errorf("credentials of the bucket: %w", err)
+		return nil, nil, fmt.Errorf("credentials of the bucket: %w", err)
+	}
+	built, ok := c.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		return nil, nil, fmt.Errorf("the library asks by a %T", c.HTTPClient)
+	}
+	transport := built.GetTransport()
+	if b.SkipVerify { // here alone: who has credentials to give is asked by the library's own
+		transport.TLSClientConfig.InsecureSkipVerify = true
 	}
 	return awss3.NewFromConfig(c, func(o *awss3.Options) {
 		if b.Endpoint != "" {
@@ -77,7 +96,7 @@ func newClient(ctx context.Context, b Bucket, t Timing, transport *http.Transpor
 		// its hash instead (signPayload), and what comes has sums of ours.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-	}), nil
+	}), transport, nil
 }
 
 // endpoint is the address with its scheme.
@@ -100,19 +119,19 @@ func sameRequest(r *http.Request, via []*http.Request) error {
 	return http.ErrUseLastResponse
 }
 
-func newTransport(b Bucket) *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		MaxIdleConnsPerHost:   connections,
-		IdleConnTimeout:       30 * time.Second,
-		DisableCompression:    true,
-		WriteBufferSize:       64 << 10,
-		ReadBufferSize:        64 << 10,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: b.SkipVerify}, //nolint:gosec // if the operator says so
-	}
+func setTransport(t *http.Transport) {
+	t.Proxy = http.ProxyFromEnvironment
+	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	t.TLSHandshakeTimeout = 10 * time.Second
+	t.ExpectContinueTimeout = time.Second
+	t.MaxIdleConns = 0
+	t.MaxIdleConnsPerHost = connections
+	t.IdleConnTimeout = 30 * time.Second
+	t.ForceAttemptHTTP2 = false // many streams over one connection would wait for each other
+	t.DisableCompression = true
+	t.WriteBufferSize = 64 << 10
+	t.ReadBufferSize = 64 << 10
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
 // newRetryer repeats what may succeed yet: a store that is busy, that failed, or whose connection broke. There is

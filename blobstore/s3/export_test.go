@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"time"
 
 	"github.com/seed-16d79997/zot/blobstore"
 )
@@ -83,3 +84,8 @@ func (s *Store) Begin(ctx context.Context, parts int) (send func(number int) err
 
 // SetOnlyNew has the store believe that the bucket has conditional writes.
 func (s *Store) SetOnlyNew(on bool) { s.onlyNew = on }
+
+// RetryDelay is how long a request waits before it is made again.
+func RetryDelay(t Timing, attempt int, err error) (time.Duration, error) {
+	return newRetryer(t).RetryDelay(attempt, err)
+}

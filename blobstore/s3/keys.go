@@ -10,7 +10,6 @@ import (
 const (
 	sumsSuffix = ".sums"
 	markerName = "marker"
-	probeName  = "probe-"
 )
 
 // keys are the names of what is in the bucket.

@@ -49,24 +49,38 @@ func (s *Store) Copies(ctx context.Context, after blobstore.CopyID) iter.Seq2[bl
 const removals = 8
 
 // RemoveCopies is as the contract says. The bytes go before their sums: what is left if only they are gone is no copy.
+// One that the bucket does not let go of keeps none of the others.
 func (s *Store) RemoveCopies(ctx context.Context, ids ...blobstore.CopyID) error {
 	if err := s.Check(ctx); err != nil {
 		return fmt.Errorf("remove copies: %w", err)
 	}
 	all, doing := errgroup.WithContext(ctx)
 	all.SetLimit(removals)
-	for _, id := range ids {
+	kept := make([]error, len(ids))
+	for i, id := range ids {
 		all.Go(func() error {
 			return blobstore.Contain(func() error {
-				if err := s.bucket.remove(doing, s.keys.copy(id)); err != nil {
-					return err
+				err := s.removeCopy(doing, id)
+				if errors.Is(err, errKept) {
+					kept[i], err = err, nil
 				}
-				return s.bucket.remove(doing, s.keys.sums(id))
+				return err
 			})
 		})
 	}
-	if err := all.Wait(); err != nil {
+	err := all.Wait()
+	for i := 0; err == nil && i < len(kept); i++ {
+		err = kept[i] // the first tells as much as all
+	}
+	if err != nil {
 		return fmt.Errorf("remove copies: %w", err)
 	}
 	return nil
+}
+
+func (s *Store) removeCopy(ctx context.Context, id blobstore.CopyID) error {
+	if err := s.bucket.remove(ctx, s.keys.copy(id)); err != nil {
+		return err
+	}
+	return s.bucket.remove(ctx, s.keys.sums(id))
 }

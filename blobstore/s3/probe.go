@@ -9,13 +9,14 @@ import (
 	"github.com/seed-16d79997/zot/blobstore"
 )
 
-// probe finds out, with a key of its own, whether the bucket refuses to write a key that is there, by one request
+// probe finds out, with the key of a copy that is none, whether the bucket refuses to write a key that is there, by one request
 // and by parts. A store that does not know the condition ignores it, or refuses all that carry it.
 //
 // Without it nothing is lost: a key is drawn anew for each copy, so that nobody overwrites another's. What is weaker
-// is that a request which the network repeats late is carried out.
+// is that a request which the network repeats late is carried out. What a crash leaves of it is a copy that the state
+// does not know, and swept like any.
 func (s *Store) probe(ctx context.Context, k keys) (onlyNew bool, err error) {
-	key := k.prefix + probeName + blobstore.NewCopyID().String()
+	key := k.copy(blobstore.NewCopyID())
 	onlyNew, err = s.refusesTaken(ctx, key)
 	if err = errors.Join(err, s.bucket.remove(ctx, key)); err != nil {
 		return false, fmt.Errorf("probe the bucket: %w", err)

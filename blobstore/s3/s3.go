@@ -3,7 +3,8 @@
 //	<root>/<cluster id>/marker            whose prefix this is; made once, when the cluster is new
 //	<root>/<cluster id>/<copy id>         the bytes of a copy, nothing else
 //	<root>/<cluster id>/<copy id>.sums    CRC32C of each chunk, if there is more than one
-//	<root>/<cluster id>/probe-<random>    there for a moment while a node starts
+//
+// A node that starts writes a key of a copy that nobody will know, to see how the bucket takes it, and removes it.
 //
 // A key is written once: a late repetition, or a late removal by a node that was paused, hits what nobody will ever
 // use again (GC R20). Nothing outside of the cluster's prefix is listed, read, written or removed, so that many
@@ -140,7 +141,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("make store: %w", err)
 	}
 	c.PartSize = firstSize(c.PartSize)
-	b, err := newBucket(ctx, c.Bucket, c.Timing)
+	b, err := newBucket(ctx, c.Bucket, c.Timing, c.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("make store: %w", err)
 	}
