@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
 
-// A bucket that fails every seventh request, in one way or another, loses nothing that was acknowledged, and keeps
+// A bucket that fails one request in six, in one way or another, loses nothing that was acknowledged, and keeps
 // nothing of what was not.
 func TestBucketThatFails(t *testing.T) {
 	bucket := harness.StartBucket(t)
@@ -93,8 +94,8 @@ func send(ctx context.Context, method, to string, p []byte) (status int, body []
 	return answer.StatusCode, body, errors.Join(err, answer.Body.Close())
 }
 
-// faulty stands before an S3 server and fails: it answers with an error, breaks off, or carries a request out and does
-// not say so.
+// faulty stands before an S3 server and fails: it answers with an error, breaks off, carries a request out and does not
+// say so, stalls, and lies about whether a key was taken and about what it has written.
 func faulty(t *testing.T, endpoint string) string {
 	t.Helper()
 	to, err := url.Parse(endpoint)
@@ -103,7 +104,11 @@ func faulty(t *testing.T, endpoint string) string {
 		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.Host = r.In.Host }, // which is signed
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
+	var stalls atomic.Int64 // each takes a minute to be noticed
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") != "" && lie(w, r, forward) {
+			return
+		}
 		switch rand.IntN(28) {
 		case 0:
 			fail(w, http.StatusInternalServerError, "InternalError")
@@ -114,12 +119,39 @@ func faulty(t *testing.T, endpoint string) string {
 		case 3:
 			forward.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
+		case 4:
+			if stalls.Add(1) <= 3 {
+				_, _ = io.Copy(io.Discard, r.Body) // or the server does not see that the client has gone
+				<-r.Context().Done()
+				return
+			}
+			forward.ServeHTTP(w, r)
 		default:
 			forward.ServeHTTP(w, r)
 		}
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// lie answers some requests that are to make an object only if its key is free, and reports whether it did: that the key
+// was taken when it was not, or when it is so by this very request, or that there is an object when there is none.
+func lie(w http.ResponseWriter, r *http.Request, forward http.Handler) bool {
+	switch rand.IntN(12) {
+	case 0:
+		_, _ = io.Copy(io.Discard, r.Body)
+		fail(w, http.StatusPreconditionFailed, "PreconditionFailed")
+	case 1:
+		forward.ServeHTTP(httptest.NewRecorder(), r)
+		fail(w, http.StatusPreconditionFailed, "PreconditionFailed")
+	case 2:
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("ETag", `"none"`)
+		_, _ = io.WriteString(w, `<CompleteMultipartUploadResult><ETag>"none"</ETag></CompleteMultipartUploadResult>`)
+	default:
+		return false
+	}
+	return true
 }
 
 func fail(w http.ResponseWriter, status int, code string) {

@@ -67,6 +67,27 @@ func StartEach(t testing.TB, plans ...Plan) []*Node {
 	return nodes
 }
 
+// StartConfigured runs a node alone until the test ends, with a configuration of which only the address is the test's, and
+// returns it when it takes pushes. The file is what `zot verify` accepts, or the test fails.
+func StartConfigured(t testing.TB, config map[string]any) *Node {
+	t.Helper()
+	port := FreePorts(t, 1)[0]
+	n := &Node{Name: "zot-0", Address: local(port), binary: Program(t, "ZOT"), file: filepath.Join(t.TempDir(), "config.json")}
+	n.cluster = &[]*Node{n}
+	web, _ := config["http"].(map[string]any)
+	if web == nil {
+		web = map[string]any{}
+		config["http"] = web
+	}
+	web["address"], web["port"] = "127.0.0.1", strconv.Itoa(port)
+	writeFile(t, n.file, config)
+	Run(t, n.binary, "verify", n.file)
+	n.Serve(t)
+	WaitWritable(t, n)
+	verifyAtEnd(t, n)
+	return n
+}
+
 // Serve starts a node that does not run.
 func (n *Node) Serve(t testing.TB) {
 	t.Helper()
@@ -174,7 +195,12 @@ func writeConfig(t testing.TB, file, root, address string, cluster, more map[str
 	if cluster != nil {
 		c["cluster"] = cluster
 	}
-	text, err := json.MarshalIndent(c, "", "  ")
+	writeFile(t, file, c)
+}
+
+func writeFile(t testing.TB, file string, config map[string]any) {
+	t.Helper()
+	text, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,96 @@
+package s3_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-16d79997/zot/blobstore/storetest"
+	"github.com/seed-16d79997/zot/test/e2e/harness"
+)
+
+// Every example of zot is one that zot verify accepts, and that serves: an image is pushed to and pulled from each of its
+// stores. What an example says of places (directories, a bucket and its keys, addresses) is put in this test's, and what
+// needs files or servers that are not there is left out, by outside.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../testdata/zot-examples/config-*.json")
+	must(t, err)
+	inBuckets := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		if strings.Contains(string(text), "storageDriver") {
+			inBuckets++
+		}
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			var example map[string]any
+			must(t, json.Unmarshal(text, &example))
+			p := movedHere{t: t}
+			p.stores(example["storage"].(map[string]any))
+			outside(example)
+			n := harness.StartConfigured(t, example)
+			layer := storetest.Bytes(1, 300<<10)
+			for _, repository := range p.repositories {
+				pushTo(t, n, repository, "v1", layer)
+				pullFrom(t, n, repository, "v1", layer)
+			}
+		})
+	}
+	if inBuckets < 2 {
+		t.Errorf("of %d examples %d have a bucket", len(files), inBuckets)
+	}
+}
+
+// outside takes out what needs something that an example only names: certificates, and who may log in by what. Where the
+// log goes is a file on somebody's machine.
+func outside(example map[string]any) {
+	if web, ok := example["http"].(map[string]any); ok {
+		delete(web, "tls")
+		delete(web, "auth")
+		delete(web, "accessControl")
+	}
+	if log, ok := example["log"].(map[string]any); ok {
+		delete(log, "output")
+		delete(log, "audit")
+	}
+	if extensions, ok := example["extensions"].(map[string]any); ok {
+		delete(extensions, "sync")
+	}
+}
+
+// movedHere puts an example's stores in directories, a bucket and a table of the test.
+type movedHere struct {
+	t            *testing.T
+	bucket       *harness.Bucket
+	repositories []string // one in each store
+}
+
+// stores is for the section "storage".
+func (p *movedHere) stores(s map[string]any) {
+	p.store(s, repository)
+	paths, _ := s["subPaths"].(map[string]any)
+	for path, section := range paths {
+		p.store(section.(map[string]any), strings.TrimPrefix(path, "/")+"/image")
+	}
+}
+
+// store is for it, or one of its sub-paths, where one of the repositories is.
+func (p *movedHere) store(s map[string]any, repository string) {
+	p.repositories = append(p.repositories, repository)
+	dir, err := os.MkdirTemp("", "zot-example-") // a socket in it must have a short path
+	must(p.t, err)
+	p.t.Cleanup(func() { must(p.t, os.RemoveAll(dir)) })
+	s["rootDirectory"] = dir
+	driver, ok := s["storageDriver"].(map[string]any)
+	if !ok {
+		return
+	}
+	if p.bucket == nil {
+		p.bucket = harness.StartBucket(p.t)
+	}
+	for _, key := range []string{"region", "bucket", "regionendpoint", "accesskey", "secretkey"} {
+		driver[key] = p.bucket.Driver("")[key]
+	}
+}
