@@ -128,6 +128,9 @@ func (s *Store) settle(ctx context.Context, d *draft, onlyNew bool, do func(only
 		return nil
 	case errors.Is(err, errNoUpload) && errors.Is(there, errNoObject):
 		return fmt.Errorf("%w: %w", errGone, err)
+	case errors.Is(there, errNoObject) && !errors.Is(err, blobstore.ErrUnreachable):
+		// It says that it has written what is not there, or that somebody else has.
+		return fmt.Errorf("%w: %w", blobstore.ErrUnreachable, errors.Join(err, there))
 	}
 	return errors.Join(err, there)
 }

@@ -239,6 +239,9 @@ func TestPublishIsBelievedToTheObjectAlone(t *testing.T) {
 				if test.fails != (err != nil) {
 					t.Fatalf("published at %v: %v", at, err)
 				}
+				if test.fails && !errors.Is(err, blobstore.ErrUnreachable) {
+					t.Errorf("it is not the bucket that is to blame: %v", err)
+				}
 				made := 0
 				if err == nil {
 					bytesAre(t, s, blobstore.Blob{Digest: digest.FromBytes(b), Size: int64(n), Locations: at}, b)
