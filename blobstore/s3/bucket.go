@@ -270,6 +270,30 @@ func (b *bucket) part(ctx context.Context, key, upload string, number int32, bod
 	return aws.ToString(out.ETag), nil
 }
 
+// copy makes an object of another one, which the store copies by itself. It returns errNoObject. Nothing but the bytes
+// is taken over: to read tags would be one more right.
+func (b *bucket) copy(ctx context.Context, from, key string) error {
+	_, err := b.api.CopyObject(patient(ctx, b.timing.Assemble), &awss3.CopyObjectInput{
+		Bucket: b.name, Key: aws.String(key), CopySource: aws.String(b.sourceOf(from)),
+		MetadataDirective: types.MetadataDirectiveReplace, TaggingDirective: types.TaggingDirectiveReplace,
+		ContentType: aws.String("application/octet-stream"), ServerSideEncryption: b.options.encryption,
+		SSEKMSKeyId: b.options.keyID, StorageClass: b.options.class, ACL: b.options.acl,
+	})
+	return failure(ctx, "copy", from, err)
+}
+
+// partFrom is part for bytes of another object, which the store copies by itself. It returns errNoObject.
+func (b *bucket) partFrom(ctx context.Context, from, key, upload string, number int32, s span) (etag string, err error) {
+	out, err := b.api.UploadPartCopy(patient(ctx, b.timing.Assemble), &awss3.UploadPartCopyInput{
+		Bucket: b.name, Key: aws.String(key), UploadId: aws.String(upload), PartNumber: aws.Int32(number),
+		CopySource: aws.String(b.sourceOf(from)), CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", s.from, s.to)),
+	})
+	if err != nil {
+		return "", failure(ctx, "copy part of", from, err)
+	}
+	return aws.ToString(out.CopyPartResult.ETag), nil
+}
+
 // complete makes an object of all parts, whose ETags come in their order. It returns errNoUpload and errExists, be
 // it after an attempt of this very call that succeeded and of which no answer came.
 func (b *bucket) complete(ctx context.Context, key, upload string, etags []string, onlyNew bool) error {

@@ -27,8 +27,11 @@ import (
 	"github.com/seed-16d79997/zot/blobstore/storetest"
 )
 
+// passes passes a request on.
+type passes = func() *httptest.ResponseRecorder
+
 // fault is what a proxy does to a request, instead of passing it on or to its answer; it reports whether it did.
-type fault func(w http.ResponseWriter, r *http.Request, pass func() *httptest.ResponseRecorder) bool
+type fault func(w http.ResponseWriter, r *http.Request, pass passes) bool
 
 // proxy stands before an S3 server, and does to its requests what a test wants.
 type proxy struct {

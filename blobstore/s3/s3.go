@@ -25,7 +25,7 @@
 // comes, a blob of a single chunk with its digest).
 //
 // Start reading at Store, then append.go, finish.go and publish.go (the way in), open.go and reader.go (the way
-// out); bucket.go is every request that is made.
+// out); adopt.go is for bytes that another cluster has in the bucket already; bucket.go is every request that is made.
 package s3
 
 import (
@@ -53,7 +53,10 @@ type Config struct {
 	PartSize int64
 	// Parallel is how many parts of one upload are sent at a time, at most.
 	Parallel int
-	Timing   Timing
+	// MaxCopied is how large an object may be that the bucket copies by one request, and CopiedPart how much of a larger
+	// one each request copies, in bytes.
+	MaxCopied, CopiedPart int64
+	Timing                Timing
 
 	Logger hclog.Logger // nil logs nothing
 	// Suspect is told of a copy that is gone, or not what was published, whoever came upon it; nil tells nobody.
@@ -65,7 +68,7 @@ type Config struct {
 
 // DefaultConfig lacks only which bucket, cluster and directory.
 func DefaultConfig() Config {
-	return Config{PartSize: 10 << 20, Parallel: 3, Timing: DefaultTiming()}
+	return Config{PartSize: 10 << 20, Parallel: 3, MaxCopied: 5 << 30, CopiedPart: 1 << 30, Timing: DefaultTiming()}
 }
 
 // Timing is how long what may take.
@@ -95,6 +98,8 @@ func (c Config) check() error {
 		return errors.New("a bucket and a region are needed")
 	case c.Parallel < 1 || c.Timing.Attempts < 1:
 		return errors.New("without a part or an attempt nothing is sent")
+	case c.CopiedPart < 1:
+		return errors.New("by parts of nothing nothing is copied")
 	}
 	return nil
 }

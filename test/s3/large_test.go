@@ -133,3 +133,22 @@ func read(t testing.TB, s *s3.Store, b blobstore.Blob, offset, length int64) []b
 	must(t, errors.Join(err, r.Close()))
 	return p
 }
+
+// What is too large to be copied by one request is copied by parts.
+func TestAdoptInParts(t *testing.T) {
+	bucket := harness.StartBucket(t)
+	inParts := config(t, bucket)
+	inParts.MaxCopied, inParts.CopiedPart = 1<<20, 5<<20
+	first, second := open(t, config(t, bucket)), open(t, inParts)
+	p := storetest.Bytes(1, 12<<20)
+	b := storetest.Store(t, first, "a", p)
+	own, err := second.Adopt(t.Context(), first.Object(b.Locations[0].Copy), b.Digest)
+	must(t, err)
+	must(t, first.RemoveCopies(t.Context(), b.Locations[0].Copy))
+	if have := read(t, second, own, 0, -1); !bytes.Equal(have, p) {
+		t.Errorf("%d bytes were adopted", len(have))
+	}
+	for up, err := range second.Uploads(t.Context(), blobstore.UploadID{}) {
+		t.Errorf("an upload is left: %+v, %v", up, err)
+	}
+}
