@@ -117,15 +117,24 @@ func (g *Registry) publish(ctx context.Context, cmd *fsm.BlobStored, u upload) e
 	if err != nil {
 		return err
 	}
-	for _, l := range locations {
-		cmd.Locations = append(cmd.Locations, fsm.Location{Incarnation: [16]byte(l.Incarnation), Copy: fsm.CopyID(l.Copy)})
-	}
+	cmd.Locations = recordedAs(locations)
 	return nil
+}
+
+// recordedAs is locations in the words of the state.
+func recordedAs(all []blobstore.Location) (recorded []fsm.Location) {
+	for _, l := range all {
+		recorded = append(recorded, fsm.Location{Incarnation: [16]byte(l.Incarnation), Copy: fsm.CopyID(l.Copy)})
+	}
+	return recorded
 }
 
 // propose records the copies of a commit, under the one request id that they have.
 func (g *Registry) propose(ctx context.Context, c *commit) error {
 	_, err := do(ctx, c.proposer, c.command)
+	if err == nil {
+		g.tell(c.digest, c.command)
+	}
 	return err
 }
 

@@ -16,7 +16,7 @@ const maxSources = 16
 
 // mount makes a blob of another repository visible in this one (end-11). It is not done, and the client is
 // to upload, if no repository of the same store has the blob.
-func (g *Registry) mount(w *answer, r *http.Request, q request, store, text, from string) (done bool, err error) {
+func (g *Registry) mount(w *answer, r *http.Request, q request, store Store, text, from string) (done bool, err error) {
 	d, err := oci.ParseDigest(text)
 	if err != nil {
 		return false, err
@@ -27,7 +27,7 @@ func (g *Registry) mount(w *answer, r *http.Request, q request, store, text, fro
 	}
 	sources := []string{from}
 	if from == "" {
-		if sources, err = g.sources(r.Context(), store, packed); err != nil {
+		if sources, err = g.sources(r.Context(), store.Name, packed); err != nil {
 			return false, err
 		}
 	}
@@ -35,7 +35,7 @@ func (g *Registry) mount(w *answer, r *http.Request, q request, store, text, fro
 		if oci.ValidateRepository(source) != nil || !w.caller.May(access.Read, source) {
 			continue // it has no blob, for this caller
 		}
-		_, err := do(r.Context(), g.proposer, fsm.Mount{From: source, To: q.repository, Digest: packed, Store: store})
+		_, err := do(r.Context(), g.proposer, fsm.Mount{From: source, To: q.repository, Digest: packed, Store: store.Name})
 		switch {
 		case err == nil:
 			return true, created(w, blobPath(q.repository, d), d)
@@ -43,7 +43,7 @@ func (g *Registry) mount(w *answer, r *http.Request, q request, store, text, fro
 			return false, err
 		}
 	}
-	return false, nil
+	return g.adopt(w, r, q, store, d)
 }
 
 // sources lists repositories of a store that have a blob.

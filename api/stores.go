@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
 )
@@ -23,6 +25,7 @@ type Store struct {
 	Name      string // in the state
 	Blobs     blobstore.Store
 	Elsewhere Elsewhere // nil: all bytes come from here
+	Hints     Hints     // nil: there are no other clusters
 }
 
 // Elsewhere knows where else than here the bytes of blobs can be had. It may be asked concurrently.
@@ -30,6 +33,16 @@ type Elsewhere interface {
 	// Redirect returns an address from which a client that knows nothing else may get the whole of a blob, or any part
 	// of it, for so long. It is for GET alone.
 	Redirect(ctx context.Context, b blobstore.Blob, lifetime time.Duration) (string, error)
+}
+
+// Hints knows of blobs that other clusters have where this one keeps those of a store. It may be asked concurrently.
+type Hints interface {
+	// Stored is told of a blob that was recorded, and that everybody may read. It waits for nothing.
+	Stored(b blobstore.Blob)
+	// Adopt makes new copies of a blob that another cluster has, durable and verified, as Publish does. Whoever asks has
+	// shown no more than that he knows the digest: what is made for him is a blob that everybody may read there.
+	//   - blobstore.ErrCopyUnknown if nobody is known to have it
+	Adopt(ctx context.Context, d digest.Digest) (blobstore.Blob, error)
 }
 
 // errNoStore is why this node cannot take a push, or serve a blob, that another one can.

@@ -33,7 +33,7 @@ func (g *Registry) startUpload(w *answer, r *http.Request, q request) error {
 	}
 	query := r.URL.Query()
 	if query.Has("mount") {
-		if done, err := g.mount(w, r, q, s.Name, query.Get("mount"), query.Get("from")); done || err != nil {
+		if done, err := g.mount(w, r, q, s, query.Get("mount"), query.Get("from")); done || err != nil {
 			return err
 		}
 	}

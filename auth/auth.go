@@ -189,6 +189,17 @@ func (g *Gate) basic(ctx context.Context, name, password string) (Caller, error)
 // that follows, whether to send any.
 func (c Caller) Greets() bool { return c.gate == nil || c.who.Name != "" || !c.gate.asks() }
 
+// Everybody reports whether somebody of whom nothing is known may do something to a repository.
+func (g *Gate) Everybody(do access.Action, repository string) bool {
+	switch {
+	case g == nil:
+		return true
+	case g.asks() && (g.config.Rules == nil || !g.config.Rules.Open()):
+		return false
+	}
+	return g.config.Rules.May(access.Identity{}, do, repository)
+}
+
 // Challenge is the value of WWW-Authenticate beside a 401, or "".
 func (g *Gate) Challenge() string {
 	if g == nil || !g.asks() {
