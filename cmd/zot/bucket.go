@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/s3"
@@ -31,6 +32,14 @@ func (b bucketStore) Publish(ctx context.Context, id blobstore.UploadID) ([]blob
 		return nil, fmt.Errorf("publish: %w: %w", blobstore.ErrOffline, err)
 	}
 	return b.Store.Publish(ctx, id)
+}
+
+// Adopt makes no copy, either, where those of the cluster do not go.
+func (b bucketStore) Adopt(ctx context.Context, object string, d digest.Digest) (blobstore.Blob, error) {
+	if err := b.state.View(func(v fsm.View) error { return placed(v, b.name, b.place) }); err != nil {
+		return blobstore.Blob{}, fmt.Errorf("adopt: %w: %w", blobstore.ErrOffline, err)
+	}
+	return b.Store.Adopt(ctx, object, d)
 }
 
 // errNotFollowed is for whoever would send the bytes of an upload to other nodes.

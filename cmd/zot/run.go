@@ -124,6 +124,9 @@ func run(ctx context.Context, s setting) (err error) {
 	}
 	for _, s := range registry.stores {
 		p.add(ctx, "store "+s.Name, s.blobs.Run)
+		if s.hints != nil {
+			p.add(ctx, "hints of store "+s.Name, s.hints.table.Run)
+		}
 	}
 	p.add(ctx, "admin", func(ctx context.Context) error {
 		return serveAdmin(ctx, admin, newHost(node, others), state, newSurvey(asked, registry, node), log)

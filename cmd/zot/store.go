@@ -43,6 +43,7 @@ type store struct {
 	bucket   *bucketStore      // local, if that is one; else nil
 	blobs    *replicated.Store // local, and those of other nodes
 	away     *repair.Watch
+	hints    *hints // of other clusters on the bucket; nil: there are none
 }
 
 // stores are all of them, the default one first.
@@ -72,6 +73,11 @@ func openStores(ctx context.Context, s setting, h *home, state *fsm.State) (all 
 			var b bucketStore
 			b, err = makeBucketStore(ctx, one, scratchOf(s.config, c), state, s.log)
 			one.local, one.bucket = b, &b
+			if err == nil {
+				if one.hints, err = openHints(ctx, one, s.config.HTTP, s.log); err != nil {
+					err = errors.Join(err, b.Close())
+				}
+			}
 		}
 		if err != nil {
 			return nil, errors.Join(err, all.Close())
@@ -183,6 +189,9 @@ func (all stores) Store(name string) (api.Store, bool) {
 	found := api.Store{Name: name, Blobs: s.blobs}
 	if s.bucket != nil && s.Bucket.Redirect {
 		found.Elsewhere = s.bucket
+	}
+	if s.hints != nil {
+		found.Hints = *s.hints
 	}
 	return found, true
 }

@@ -84,6 +84,11 @@ func (s *section) otherDriver(name string) {
 	default:
 		s.problem(s.key("name"), `say "s3"`, "%q is no storage driver", name)
 	}
+	s.ignoreRest()
+}
+
+// ignoreRest makes all keys known.
+func (s *section) ignoreRest() {
 	for _, m := range s.object.members {
 		s.ignored(m.name)
 	}

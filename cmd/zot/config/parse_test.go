@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,14 @@ func minimal(rest string) string {
 // inBucket is a configuration that has copies in a bucket.
 func inBucket(b config.Bucket) func(*config.Config) {
 	return func(c *config.Config) { c.Storage.Bucket = &b }
+}
+
+// withHints is a configuration that has copies in a bucket of other clusters, too.
+func withHints(h config.Hints) func(*config.Config) {
+	return func(c *config.Config) {
+		inBucket(config.Bucket{Region: "r", Name: "zot", Secure: true, ChunkSize: 10 << 20})(c)
+		c.Storage.Hints = &h
+	}
 }
 
 // minimalStorage is minimal with more keys in "storage".
@@ -88,7 +97,7 @@ func TestParse(t *testing.T) {
 		"an address in brackets":         {minimal(`, "http": {"address": "[fe80::1%eth0]"}`), func(c *config.Config) { c.HTTP.Address = "[fe80::1%eth0]" }},
 		"every key of storage": {
 			`{"storage": {"rootDirectory": "/r", "dedupe": false, "gc": "false", "gcDelay": "90m", "gcInterval": "24h", "commit": 1, "remoteCache": "true",
-				"cacheDriver": {"name": "dynamodb", "any": "thing"}, "fastRestart": true}}`,
+				"cacheDriver": {"name": "redis", "url": "redis://host"}, "fastRestart": true}}`,
 			func(c *config.Config) {
 				c.Storage = config.Storage{Store: config.Store{RootDirectory: "/r", GCDelay: 90 * time.Minute, GCInterval: 24 * time.Hour}}
 			},
@@ -108,6 +117,27 @@ func TestParse(t *testing.T) {
 		},
 		"a bucket and no directory": {
 			`{"storage": {"storageDriver": {"name": "s3", "region": "r", "bucket": "zot"}}}`, inBucket(config.Bucket{Region: "r", Name: "zot", Secure: true, ChunkSize: 10 << 20}),
+		},
+		"hints of other clusters": {
+			minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "zot"}, "cacheDriver": {"name": "dynamodb", "region": "r2",
+				"endpoint": "http://localhost:8000", "cacheTablename": "blobs", "repoMetaTablename": "unneeded", "any": "thing"}`),
+			withHints(config.Hints{Region: "r2", Endpoint: "http://localhost:8000", Table: "blobs"}),
+		},
+		"hints without dedupe": {
+			minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "zot"}, "dedupe": false, "remoteCache": true, "cacheDriver": {"name": "dynamodb", "region": "r2",
+				"cacheTablename": "blobs"}`),
+			func(c *config.Config) {
+				withHints(config.Hints{Region: "r2", Table: "blobs"})(c)
+				c.Storage.Dedupe = false
+			},
+		},
+		"hints that are not used": {
+			minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "zot"}, "remoteCache": false, "cacheDriver": {"name": "dynamodb", "cacheTablename": "blobs"}`),
+			inBucket(config.Bucket{Region: "r", Name: "zot", Secure: true, ChunkSize: 10 << 20}),
+		},
+		"hints without a table": {
+			minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "zot"}, "cacheDriver": {"name": "dynamodb", "region": "r"}`),
+			inBucket(config.Bucket{Region: "r", Name: "zot", Secure: true, ChunkSize: 10 << 20}),
 		},
 		"a bucket elsewhere": {
 			minimalStorage(`"storageDriver": {"Name": "S3", "region": "r", "bucket": "zot", "regionendpoint": "localhost:9000", "Secure": "false"}`),
@@ -237,6 +267,29 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// A sub-path takes over no hints, and has its own.
+func TestHintsOfSubPaths(t *testing.T) {
+	t.Parallel()
+	const bucket, table = `"storageDriver": {"name": "s3", "region": "r", "bucket": "b", "rootdirectory": "%s"}`, `"cacheDriver": {"name": "dynamodb", "region": "r", "cacheTablename": "%s"}`
+	file := fmt.Sprintf(`"subPaths": {"/a": {`+bucket+`}, "/b": {`+bucket+`, `+table+`}, "/c": {`+bucket+`, "remoteCache": true, `+table+`}}, `+bucket+`, `+table,
+		"a", "b", "of b", "c", "of c", "", "own")
+	c, _, err := config.Parse("config.json", []byte(minimalStorage(file)), "zot-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tables []string
+	for _, s := range c.Storage.All() {
+		if s.Hints == nil {
+			tables = append(tables, "")
+			continue
+		}
+		tables = append(tables, s.Hints.Table)
+	}
+	if want := []string{"own", "", "", "of c"}; !slices.Equal(tables, want) {
+		t.Errorf("tables are %q, want %q", tables, want)
+	}
+}
+
 // Every problem and note, in the words that people see.
 func TestProblems(t *testing.T) {
 	t.Parallel()
@@ -291,6 +344,13 @@ func TestProblems(t *testing.T) {
 		{"drivers", `{"storage": {"rootDirectory": "/x", "redirectBlobURL": true, "storageDriver": {"name": "gcs", "any": 1}}}`},
 		{"a driver that is none", minimalStorage(`"storageDriver": {"name": "s4"}`)},
 		{"a driver without a name", minimalStorage(`"storageDriver": {"bucket": "b"}`)},
+		{"a cache on a disk", minimalStorage(`"cacheDriver": {"name": "boltdb"}`)},
+		{"a cache at redis", minimalStorage(`"remoteCache": true, "cacheDriver": {"name": "Redis", "url": "redis://localhost:6379", "keyprefix": "zot"}`)},
+		{"a cache that nobody knows", minimalStorage(`"remoteCache": true, "cacheDriver": {"name": "dynamo"}`)},
+		{"a remote cache for a directory", minimalStorage(`"remoteCache": true, "cacheDriver": {"name": "dynamodb", "region": "r", "cacheTablename": "t"}`)},
+		{"a remote cache that is off", minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "b"}, "remoteCache": false, "cacheDriver": {"name": "dynamodb", "cacheTablename": "t"}`)},
+		{"a remote cache without a table", minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "b"}, "cacheDriver": {"name": "dynamodb", "region": "r", "cacheTable": "t"}`)},
+		{"a remote cache that says too little", minimalStorage(`"storageDriver": {"name": "s3", "region": "r", "bucket": "b"}, "cacheDriver": {"name": "dynamodb", "endpoint": "localhost:8000", "cacheTablename": "t"}`)},
 		{"copies in a bucket", `{"storage": {"rootDirectory": "/x", "storageDriver": {"name": "s3", "region": "r", "bucket": "b"}}, "cluster": {"replicas": 2}}`},
 		{"storage", minimalStorage(`"dedupe": "perhaps", "gc": {}, "gcDelay": "1d", "gcInterval": "300", "commit": [], "remoteCache": "yes"`)},
 		{"below zero", minimalStorage(`"gcDelay": "-1s", "gcInterval": -1`)},

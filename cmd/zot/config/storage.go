@@ -23,6 +23,7 @@ type Store struct {
 	GCDelay       time.Duration    // how long what nobody refers to is kept
 	GCInterval    time.Duration    // from the end of one collection to the next; MinGCInterval if it is less
 	Bucket        *Bucket          // where copies go; nil: below RootDirectory
+	Hints         *Hints           // what clusters on one bucket know of each other's blobs; nil: nothing
 	Retention     retention.Config // what is removed beside garbage, as often as that is collected; nothing without policies
 }
 
@@ -74,11 +75,10 @@ func readStore(s *section, c *Store) {
 		s.noteIf("gcInterval", "says nothing, for gc is false")
 		s.noteIf("retention", "says nothing, for gc is false")
 	}
-	s.noteIf("cacheDriver", "is not used: what it would hold is in the replicated state of the nodes")
-	var fulfilled bool // whatever is said: every write is synced, and there is no cache to be remote
+	readCache(s, c)
+	var fulfilled bool // whatever is said: every write is synced
 	s.boolean("commit", &fulfilled)
-	s.boolean("remoteCache", &fulfilled)
-	s.ignored("cacheDriver", "fastRestart", "gcMaxSchedulerDelay")
+	s.ignored("fastRestart", "gcMaxSchedulerDelay")
 }
 
 func checkStorage(c *Storage, r *reader) {

@@ -17,7 +17,7 @@ func TestSubPaths(t *testing.T) {
 	c, notes, err := config.Parse("c.json", []byte(`{"storage": {"rootDirectory": "/r", "dedupe": true, "gcDelay": "2h", "retention": {"policies": [{"repositories": ["**"]}]},
 		"subPaths": {
 			"/B/c/": {"rootDirectory": "/bc", "gc": true},
-			"/a": {"rootDirectory": "/a", "dedupe": true, "gc": true, "gcDelay": "30m", "gcInterval": "10m", "cacheDriver": {"name": "dynamodb"}, "remoteCache": true,
+			"/a": {"rootDirectory": "/a", "dedupe": true, "gc": true, "gcDelay": "30m", "gcInterval": "10m", "cacheDriver": {"name": "redis"}, "remoteCache": true,
 				"retention": {"dryRun": true, "policies": [{"repositories": ["a/**"]}]}},
 			"b": {"rootDirectory": "/b", "gc": "false"},
 			"/s3": {"redirectBlobURL": true, "storageDriver": {"name": "s3", "region": "r", "bucket": "images", "rootdirectory": "/own"}}}},
