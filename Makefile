@@ -12,13 +12,14 @@ RESULTS := $(CURDIR)/results
 # What `zot --version` says. A clone without tags has its commit, a source archive nothing.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-# Tools are pinned here and built into bin/. As `tool` lines in go.mod they would add hundreds of modules to ours.
+# Tools are pinned here (dynalite in test/s3/dynalite) and built into bin/. As `tool` lines in go.mod they would add hundreds of modules to ours.
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 CONFORMANCE_VERSION := v0.0.0-20260831232431-97274622c111
 CRANE_VERSION := v0.22.1
 DISTRIBUTION_VERSION := v3.1.2
 VERSITYGW_VERSION := v1.8.0
+DYNALITE_VERSION := v4.0.0
 
 # Each fuzz target runs so long; each bout of faults so long; so many random commands are compared with the model.
 FUZZTIME ?= 5s
@@ -121,8 +122,8 @@ loss: build ## have nodes lose their disks, leave, join, be emptied and be unmou
 	ZOT=$(BIN)/zot RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/loss
 
 .PHONY: s3
-s3: build $(BIN)/versitygw-$(VERSITYGW_VERSION) ## hold the store in a bucket against an S3 server, and send S3_UPLOAD_GIB (6) through it; S3_SPEED_MIB=1024 measures, too
-	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/s3
+s3: build $(BIN)/versitygw-$(VERSITYGW_VERSION) $(BIN)/dynalite-$(DYNALITE_VERSION) ## hold the store in a bucket against an S3 and a DynamoDB server, and send S3_UPLOAD_GIB (6) through it; S3_SPEED_MIB=1024 measures, too
+	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) DYNALITE=$(BIN)/dynalite-$(DYNALITE_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/s3
 
 .PHONY: bench
 bench: build ## run the benchmarks
@@ -195,6 +196,15 @@ $(BIN)/crane-%:
 $(BIN)/versitygw-%:
 	GOBIN=$(BIN) $(GO) install github.com/versity/versitygw/cmd/versitygw@$*
 	mv $(BIN)/versitygw $@
+
+# Its lock file has the sums of all that it is made of. Nothing of it is run while it is installed.
+$(BIN)/dynalite-$(DYNALITE_VERSION): test/s3/dynalite/package.json test/s3/dynalite/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: the DynamoDB server of the tests needs Node.js 20 or newer" >&2; exit 1; }
+	rm -rf $@ $@.new
+	mkdir -p $@.new
+	cp $^ $@.new
+	npm ci --prefix $@.new --ignore-scripts --no-audit --no-fund
+	mv $@.new $@
 
 $(BIN)/govulncheck-%:
 	GOBIN=$(BIN) $(GO) install golang.org/x/vuln/cmd/govulncheck@$*

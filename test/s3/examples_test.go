@@ -15,6 +15,8 @@ import (
 // stores. What an example says of places (directories, a bucket and its keys, addresses) is put in this test's, and what
 // needs files or servers that are not there is left out, by outside.
 func TestExamples(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "tester") // an example has none for its tables
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "any")
 	files, err := filepath.Glob("../testdata/zot-examples/config-*.json")
 	must(t, err)
 	inBuckets := 0
@@ -35,6 +37,13 @@ func TestExamples(t *testing.T) {
 			for _, repository := range p.repositories {
 				pushTo(t, n, repository, "v1", layer)
 				pullFrom(t, n, repository, "v1", layer)
+			}
+			for _, prefix := range p.prefixes {
+				sums, err := filepath.Glob(p.bucket.Path(prefix + "/*/*.sums"))
+				must(t, err)
+				if len(sums) == 0 {
+					t.Errorf("no layer is below %s in the bucket", prefix)
+				}
 			}
 		})
 	}
@@ -64,7 +73,9 @@ func outside(example map[string]any) {
 type movedHere struct {
 	t            *testing.T
 	bucket       *harness.Bucket
+	tables       *harness.Tables
 	repositories []string // one in each store
+	prefixes     []string // of each store that is in the bucket
 }
 
 // stores is for the section "storage".
@@ -79,10 +90,7 @@ func (p *movedHere) stores(s map[string]any) {
 // store is for it, or one of its sub-paths, where one of the repositories is.
 func (p *movedHere) store(s map[string]any, repository string) {
 	p.repositories = append(p.repositories, repository)
-	dir, err := os.MkdirTemp("", "zot-example-") // a socket in it must have a short path
-	must(p.t, err)
-	p.t.Cleanup(func() { must(p.t, os.RemoveAll(dir)) })
-	s["rootDirectory"] = dir
+	s["rootDirectory"] = shortDir(p.t)
 	driver, ok := s["storageDriver"].(map[string]any)
 	if !ok {
 		return
@@ -90,7 +98,23 @@ func (p *movedHere) store(s map[string]any, repository string) {
 	if p.bucket == nil {
 		p.bucket = harness.StartBucket(p.t)
 	}
+	p.prefixes = append(p.prefixes, strings.Trim(driver["rootdirectory"].(string), "/"))
 	for _, key := range []string{"region", "bucket", "regionendpoint", "accesskey", "secretkey"} {
 		driver[key] = p.bucket.Driver("")[key]
 	}
+	if cache, ok := s["cacheDriver"].(map[string]any); ok {
+		if p.tables == nil {
+			p.tables = harness.StartTables(p.t)
+		}
+		cache["endpoint"] = p.tables.Endpoint
+	}
+}
+
+// shortDir is a directory in which a socket has a short path.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "zot-s3-") //nolint:usetesting // see above
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	return dir
 }
