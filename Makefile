@@ -199,7 +199,7 @@ $(BIN)/versitygw-%:
 
 # Its lock file has the sums of all that it is made of. Nothing of it is run while it is installed.
 $(BIN)/dynalite-$(DYNALITE_VERSION): test/s3/dynalite/package.json test/s3/dynalite/package-lock.json
-	@command -v npm >/dev/null || { echo "npm is missing: the DynamoDB server of the tests needs Node.js 20 or newer" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is missing: the DynamoDB server of the tests needs it; make e2e-deps installs it" >&2; exit 1; }
 	rm -rf $@ $@.new
 	mkdir -p $@.new
 	cp $^ $@.new

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # Command and Debian package. The Docker engine needs iptables for the names of its containers, and for the
-# ports that it publishes.
+# ports that it publishes. npm brings the DynamoDB server of `make s3`.
 needed=(
 	"haproxy haproxy"
 	"skopeo skopeo"
@@ -12,6 +12,7 @@ needed=(
 	"containerd containerd"
 	"runc runc"
 	"iptables iptables"
+	"npm npm"
 )
 
 # engine succeeds if a Docker engine answers.
@@ -47,7 +48,7 @@ install() {
 	local packages
 	mapfile -t packages < <(missing)
 	if ((${#packages[@]} == 0)); then
-		echo "haproxy, skopeo and docker are installed"
+		echo "haproxy, skopeo, docker and npm are installed"
 	else
 		if ! command -v apt-get >/dev/null; then
 			echo "There is no apt-get here. Install by other means: ${packages[*]}" >&2
