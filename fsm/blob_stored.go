@@ -18,6 +18,13 @@ import (
 // to rename its file. A set of copy ids is proposed under one request id, ever (GC R6). Store is the
 // repository's own, or that of its first write.
 //
+// Unsummed says that nobody has hashed the copies yet: they are files of an operator's that were linked into a
+// store (docs/import.md). This is the one exception to DESIGN 4: one location is enough, for the source beside it
+// has the same bytes, and to make W copies first would cost the reading that the link saves. What was not hashed
+// must not take anything away from what was: such a copy is recorded only for a blob that has none, else it is
+// doomed itself and the repository gets the blob that there is; it does not count as vouched for (GC R18); and it
+// does not heal.
+//
 // Refused with:
 //   - ErrStampTooOld if the stamp is older than the window: the files may be swept
 //   - ErrTooFewCopies if fewer than min(writeAcks, members) locations on members, or in the store's bucket, are left
@@ -25,6 +32,7 @@ import (
 //   - ErrBlobSize if the blob is there with another size: one of the two is no size of this digest
 //   - ErrQuotaExceeded or ErrTooManyRepositories, unless the repository has the blob already: a push heals, whatever
 //     is full
+//   - ErrBlobDamaged if the blob is damaged and the copies are unsummed: a push heals it
 //
 // GC R1, R6. Invariants 1, 2, 4 and 5.
 type BlobStored struct {
@@ -34,6 +42,7 @@ type BlobStored struct {
 	Size       int64      `cbor:"4,keyasint"`
 	Locations  []Location `cbor:"5,keyasint"`
 	Stamp      entry.Time `cbor:"6,keyasint"`
+	Unsummed   bool       `cbor:"7,keyasint,omitempty"`
 }
 
 func (BlobStored) wire() kind { return kind{"blob-stored", 1} }
@@ -80,7 +89,7 @@ func (c BlobStored) apply(t *tx) (None, error) {
 	}
 	m := t.membership()
 	fresh := c.recordable(t, m)
-	if need := m.need(n); len(fresh) < need {
+	if need := c.need(m, n); len(fresh) < need {
 		return None{}, ErrTooFewCopies.with("%d of %d locations are on members, or in the bucket of the store, %d are needed", len(fresh), len(c.Locations), need)
 	}
 	b, known := t.blob(c.Store, c.Digest)
@@ -90,11 +99,30 @@ func (c BlobStored) apply(t *tx) (None, error) {
 	if err := t.judgeLink(c.Repository, c.Digest, c.Size); err != nil {
 		return None{}, err
 	}
-	b.Size, b.Damaged = c.Size, false
-	t.record(c.Store, &b, fresh, n.Replicas, m)
-	t.saveBlob(c.Store, c.Digest, &b)
+	if c.Unsummed && known {
+		if !b.usable(m) {
+			return None{}, ErrBlobDamaged.with("%s has no good copy, and bytes that nobody has hashed do not heal it", c.Digest)
+		}
+		for _, f := range fresh {
+			if b.find(f.Location) < 0 {
+				t.doom(c.Store, f.Location)
+			}
+		}
+	} else {
+		b.Size, b.Damaged = c.Size, false
+		t.record(c.Store, &b, fresh, n.Replicas, m)
+		t.saveBlob(c.Store, c.Digest, &b)
+	}
 	t.startLease(c.Store, c.Repository, c.Digest)
 	return None{}, nil
+}
+
+// need is how many copies must be left.
+func (c BlobStored) need(m membership, n Numbers) int {
+	if c.Unsummed {
+		return 1
+	}
+	return m.need(n)
 }
 
 // fresh refuses a stamp that is older than the window. One in the future was taken before a backup was
@@ -111,10 +139,14 @@ func (t *tx) fresh(stamp entry.Time, n Numbers) error {
 func (c BlobStored) recordable(t *tx, m membership) []copyRecord {
 	var fresh []copyRecord
 	s, _ := t.store(c.Store)
+	vouched := m.Retirements
+	if c.Unsummed && vouched > 0 {
+		vouched-- // their holder has yet to hash them
+	}
 	for _, l := range c.Locations {
 		twice := slices.ContainsFunc(fresh, func(f copyRecord) bool { return f.Incarnation == l.Incarnation })
 		if !twice && m.counts(l.Incarnation) && s.takes(l, c.Stamp) && !t.isSpent(c.Store, l, c.Digest) {
-			fresh = append(fresh, copyRecord{l, m.Retirements})
+			fresh = append(fresh, copyRecord{l, vouched})
 		}
 	}
 	return fresh

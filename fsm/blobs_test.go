@@ -137,6 +137,46 @@ func TestBlobStored(t *testing.T) {
 	r.sound()
 }
 
+// TestBlobStoredUnsummed: what nobody has hashed is enough for a blob that there is not yet, takes nothing away from
+// what was hashed, does not heal, and is no copy for which another may be dropped.
+func TestBlobStoredUnsummed(t *testing.T) {
+	r := newCluster(t, 3)
+	linked := func(repository, text string, at ...fsm.Location) fsm.BlobStored {
+		c := r.upload(repository, text, at...)
+		c.Unsummed = true
+		return c
+	}
+	do(r, linked("a", "x", loc(1, 1)))
+	r.expectCopies("x", loc(1, 1))
+	if !r.blob("x").Copies[0].Vouched {
+		t.Error("without a retirement there is nothing to vouch for")
+	}
+	do(r, linked("a", "x", loc(1, 1))) // the same once more
+	r.expectDoomed(1)
+
+	do(r, r.upload("a", "y", loc(2, 2), loc(3, 3)))
+	do(r, linked("b", "y", loc(1, 4)))
+	do(r, linked("b", "y", loc(2, 5)))
+	r.expectCopies("y", loc(2, 2), loc(3, 3))
+	r.expectDoomed(1, 4)
+	r.expectDoomed(2, 5)
+	if _, err := r.link("b", "y"); err != nil {
+		t.Errorf("the repository does not see the blob that there was: %v", err)
+	}
+	refused(r, fsm.ErrTooFewCopies, linked("b", "z", loc(9, 6)))
+
+	do(r, fsm.GiveUpCopy{Store: "default", Digest: dig("x"), Location: loc(1, 1)})
+	refused(r, fsm.ErrBlobDamaged, linked("a", "x", loc(2, 7)))
+	do(r, r.upload("a", "x", loc(2, 7), loc(3, 8)))
+
+	do(r, fsm.RetireNode{Incarnation: node(3)})
+	do(r, linked("a", "late", loc(1, 9)))
+	if r.blob("late").Copies[0].Vouched {
+		t.Error("a copy that nobody has hashed is vouched for")
+	}
+	r.sound()
+}
+
 func TestBlobStoredStrikesOut(t *testing.T) {
 	r := newCluster(t, 3)
 	do(r, started(5))

@@ -166,7 +166,7 @@ func (g *generator) blobStored() operation {
 	name := pick(g.r, g.u.repositories)
 	d := pick(g.r, g.u.blobs)
 	store := g.home(name)
-	c := fsm.BlobStored{Repository: name, Store: store, Digest: d, Size: int64(d[1]), Stamp: g.stamp()}
+	c := fsm.BlobStored{Repository: name, Store: store, Digest: d, Size: int64(d[1]), Stamp: g.stamp(), Unsummed: chance(g.r, 20)}
 	b := g.m.blobs[fsm.BlobName{Store: store, Digest: d}]
 	if b != nil && chance(g.r, 3) {
 		c.Size++

@@ -280,7 +280,11 @@ func (m *model) blobStored(c fsm.BlobStored) (fsm.None, *fsm.Refusal) {
 			good = append(good, l)
 		}
 	}
-	if len(good) < m.need(c.Store) {
+	need, vouched := m.need(c.Store), m.retirements
+	if c.Unsummed {
+		need, vouched = 1, max(m.retirements, 1)-1
+	}
+	if len(good) < need {
 		return fsm.None{}, fsm.ErrTooFewCopies
 	}
 	name := fsm.BlobName{Store: c.Store, Digest: c.Digest}
@@ -290,6 +294,18 @@ func (m *model) blobStored(c fsm.BlobStored) (fsm.None, *fsm.Refusal) {
 	}
 	if refusal := m.fitsBlob(c.Repository, c.Digest, c.Size); refusal != nil {
 		return fsm.None{}, refusal
+	}
+	if c.Unsummed && b != nil {
+		if m.broken(b) {
+			return fsm.None{}, fsm.ErrBlobDamaged
+		}
+		for _, l := range good {
+			if b.find(l) < 0 {
+				m.doom(c.Store, l)
+			}
+		}
+		m.stored(c)
+		return fsm.None{}, nil
 	}
 	if b == nil {
 		b = &modelBlob{}
@@ -312,11 +328,14 @@ func (m *model) blobStored(c fsm.BlobStored) (fsm.None, *fsm.Refusal) {
 		m.doom(c.Store, b.remove(at))
 	}
 	for _, l := range good {
-		b.copies = append(b.copies, modelLocation{l, m.retirements})
+		b.copies = append(b.copies, modelLocation{l, vouched})
 	}
-	m.repo(c.Repository, c.Store).links[c.Digest] = m.now
+	m.stored(c)
 	return fsm.None{}, nil
 }
+
+// stored starts the lease of what was stored.
+func (m *model) stored(c fsm.BlobStored) { m.repo(c.Repository, c.Store).links[c.Digest] = m.now }
 
 func (m *model) addCopy(c fsm.AddCopy) (done fsm.CopyAdded, _ *fsm.Refusal) {
 	b := m.blobs[fsm.BlobName{Store: c.Store, Digest: c.Digest}]
