@@ -3,6 +3,7 @@
 //	marker                   whose store this is; written last when it is made, so that it is never half
 //	copies/<xx>/<copy id>    the bytes of a copy, nothing else; xx are the first two digits of the id
 //	copies/<xx>/<copy id>.sums  CRC32C of each chunk, if there is more than one
+//	copies/<xx>/<copy id>.unsummed  the copy is a file that was linked, and nobody has hashed it yet
 //	uploads/<upload id>      the bytes of an upload
 //	uploads/<upload id>.state   how far it is, what its chunks sum up to, or that only its id is kept
 //	uploads/<upload id>.sums the sums of the copy that Publish will make
@@ -16,7 +17,7 @@
 // file's time. No lock is held over I/O; the one mutex guards the table of uploads in memory. Opening reads
 // the marker alone, however much is in the store.
 //
-// Start reading at Store, then append.go, finish.go and publish.go (the way in), open.go and reader.go (the
+// Start reading at Store, then append.go, finish.go and publish.go (the way in; link.go is another), open.go and reader.go (the
 // way out).
 package disk
 
@@ -69,8 +70,12 @@ type Store struct {
 
 	mu      sync.Mutex
 	uploads map[blobstore.UploadID]*upload // at work, or with their hash in memory
+	hashing map[blobstore.CopyID]*hashing  // linked copies that are read for the first time
 	uses    uint64                         // counts up, to know which upload was not used for longest
 	closed  bool
+
+	ending     chan struct{} // closed by Close
+	background sync.WaitGroup
 }
 
 var _ blobstore.Store = (*Store)(nil)
@@ -95,6 +100,8 @@ func Open(c Config) (*Store, error) {
 		chunks:  newBuffers(blobstore.ChunkSize),
 		pieces:  newBuffers(pieceSize),
 		uploads: map[blobstore.UploadID]*upload{},
+		hashing: map[blobstore.CopyID]*hashing{},
+		ending:  make(chan struct{}),
 	}
 	if err := checkMarker(s.files, s.marker); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", c.Dir, err), root.Close())
@@ -130,6 +137,8 @@ func (s *Store) Close() error {
 		}
 	}
 	s.mu.Unlock()
+	close(s.ending)
+	s.background.Wait()
 	errs := make([]error, 0, len(idle)+1)
 	for _, u := range idle {
 		errs = append(errs, u.close())

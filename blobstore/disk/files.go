@@ -15,6 +15,8 @@ type Files interface {
 	Mkdir(name string) error
 	// Link gives a file another name. A name that is taken is an error that is os.ErrExist.
 	Link(oldname, newname string) error
+	// Adopt gives a file that lies elsewhere on the same file system, and is open, a name here.
+	Adopt(file *os.File, name string) error
 	// Rename puts a file in the place of another, at once.
 	Rename(oldname, newname string) error
 	// Remove takes a name away. One that is not there is an error that is os.ErrNotExist.

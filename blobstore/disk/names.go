@@ -16,6 +16,7 @@ const (
 	uploadsDir  = "uploads"
 	sumsSuffix  = ".sums"
 	stateSuffix = ".state"
+	unsummedSuffix = ".unsummed" // beside a copy that was linked: nobody has hashed it yet
 	draftSuffix = ".new" // not whole yet; the name without it is not there, or is an older whole one
 )
 
@@ -38,7 +39,7 @@ func stateName(id blobstore.UploadID) string { return uploadName(id) + stateSuff
 // removed is no copy.
 func copyFiles(id blobstore.CopyID) []string {
 	name := copyName(id)
-	return []string{name, name + sumsSuffix, name + draftSuffix, name + sumsSuffix + draftSuffix}
+	return []string{name, name + sumsSuffix, name + draftSuffix, name + sumsSuffix + draftSuffix, name + unsummedSuffix}
 }
 
 // uploadFiles lists all that may be there of an upload, but its state.

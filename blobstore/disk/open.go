@@ -21,7 +21,7 @@ var (
 )
 
 // Open is as the contract says.
-func (s *Store) Open(_ context.Context, b blobstore.Blob, offset, length int64) (blobstore.Reader, error) {
+func (s *Store) Open(ctx context.Context, b blobstore.Blob, offset, length int64) (blobstore.Reader, error) {
 	if err := blobstore.CheckDigest(b.Digest); err != nil {
 		return nil, fmt.Errorf("open copy: %w", err)
 	}
@@ -40,11 +40,23 @@ func (s *Store) Open(_ context.Context, b blobstore.Blob, offset, length int64) 
 		}
 		return small{bytes.NewReader(whole[offset:end])}, nil
 	}
-	sums, err := s.readSums(id, b.Digest, b.Size)
+	sums, err := s.sumsOf(ctx, id, b)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open copy: %w", err), f.Close())
 	}
 	return &reader{store: s, id: id, file: f, sums: sums, size: b.Size, at: offset, end: end, cached: -1}, nil
+}
+
+// sumsOf returns the sums of a copy. One that was linked is hashed for them first.
+func (s *Store) sumsOf(ctx context.Context, id blobstore.CopyID, b blobstore.Blob) ([]uint32, error) {
+	sums, err := s.readSums(id, b.Digest, b.Size)
+	if errors.Is(err, errUnsummed) {
+		if err := s.hashFirst(ctx, id, b); err != nil {
+			return nil, err
+		}
+		sums, err = s.readSums(id, b.Digest, b.Size)
+	}
+	return sums, err
 }
 
 // openCopy opens the file of this store's copy of a blob.

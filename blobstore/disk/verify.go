@@ -37,7 +37,10 @@ func (s *Store) Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pac
 	if t.Digest() != b.Digest {
 		return fmt.Errorf("verify: %w", s.damaged(id, blobstore.WholeCopy, errDigest))
 	}
-	return s.mendSums(id, b, t)
+	if err := s.mendSums(id, b, t); err != nil {
+		return err
+	}
+	return s.sum(id)
 }
 
 func (s *Store) readCopy(ctx context.Context, id blobstore.CopyID, f io.ReaderAt, t *sums.Tally, size int64, pace blobstore.Pace) error {
@@ -70,7 +73,7 @@ func (s *Store) mendSums(id blobstore.CopyID, b blobstore.Blob, t *sums.Tally) e
 	if err == nil && slices.Equal(kept, t.Sums) {
 		return nil
 	}
-	if err != nil && !errors.Is(err, blobstore.ErrCopyDamaged) {
+	if err != nil && !errors.Is(err, blobstore.ErrCopyDamaged) && !errors.Is(err, errUnsummed) {
 		return err
 	}
 	content, err := sums.Copy{Copy: id, Digest: b.Digest, Size: b.Size, Sums: t.Sums}.Encode()
