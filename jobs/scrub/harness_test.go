@@ -44,6 +44,7 @@ type shelf struct {
 	dir       string
 	every     time.Duration
 	suspects  *scrub.Suspects
+	linked    linked
 	settle    jobs.Job
 	pass      jobs.Job
 	said      bytes.Buffer // what the jobs logged
@@ -60,7 +61,11 @@ func (s *shelf) Verify(ctx context.Context, b blobstore.Blob, pace blobstore.Pac
 			return err
 		}
 	}
-	return s.Store.Verify(ctx, b, pace)
+	err := s.Store.Verify(ctx, b, pace)
+	if err == nil && len(b.Locations) > 0 {
+		delete(s.linked, b.Locations[0].Copy)
+	}
+	return err
 }
 
 func (s *shelf) Check(ctx context.Context) error {
@@ -91,7 +96,7 @@ func newWorld(t *testing.T, members, replicas int) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.nodes[n] = &shelf{Store: store, world: w, n: n, dir: t.TempDir(), every: day}
+		w.nodes[n] = &shelf{Store: store, linked: linked{}, world: w, n: n, dir: t.TempDir(), every: day}
 		w.nodes[n].restart()
 	}
 	return w
@@ -104,7 +109,7 @@ func (s *shelf) restart() {
 	s.suspects = scrub.NewSuspects()
 	all, err := scrub.New(scrub.Deps{
 		Store: fsm.DefaultStore, Every: s.every, Dir: s.dir, State: s.world.state, Proposer: s.world, Blobs: s,
-		Suspects: s.suspects, Pace: s.pace, Logger: hclog.New(&hclog.LoggerOptions{Output: &s.said, Level: hclog.Debug}),
+		Suspects: s.suspects, Linked: s.linked, Pace: s.pace, Logger: hclog.New(&hclog.LoggerOptions{Output: &s.said, Level: hclog.Debug}),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,9 @@
 // too many are bad it is not the copies, but the disk or the memory: the job stops then until somebody has
 // looked.
 //
+// Copies that were linked instead of written nobody has hashed yet: that is done at once (linked.go). One that turns
+// out to be bad tells nothing about this node's disk, and does not count for that.
+//
 // What a pass found is said image by image (report.go), in the background: no request pays for it. The
 // package knows no leadership, and what it keeps of its own lies in two small files of the node
 // (notes.go). Start with New.
@@ -59,6 +62,7 @@ type Deps struct {
 	Proposer fsm.Proposer // of this node, bound to no term
 	Blobs    Blobs
 	Suspects *Suspects
+	Linked   Linked         // nil: no copies are
 	Pace     blobstore.Pace // nil: no limit
 	Logger   hclog.Logger   // nil: none
 }
@@ -142,6 +146,25 @@ func (d *Deps) page(after fsm.Digest) (page []own, err error) {
 // at is where a copy of this node lies.
 func (d *Deps) at(c fsm.CopyID) fsm.Location {
 	return fsm.Location{Incarnation: [16]byte(d.Blobs.Incarnation()), Copy: c}
+}
+
+// recorded is a copy as the state has it; not known if there is nothing to judge: another's to remove, or given
+// up already, as the last of its blob.
+func (d *Deps) recorded(id fsm.CopyID) (c own, known bool, err error) {
+	at := d.at(id)
+	err = d.State.View(func(v fsm.View) error {
+		state, digest := v.Copy(d.Store, at)
+		b, _ := v.Blob(d.Store, digest)
+		others := 0
+		for _, other := range b.Copies {
+			if other.Held && other.Location != at {
+				others++
+			}
+		}
+		c, known = own{digest, id, b.Size}, state == fsm.CopyRecorded && (others > 0 || !b.Damaged)
+		return nil
+	})
+	return c, known, err
 }
 
 // errUncertain is why a copy could not be hashed that may be good all the same.

@@ -86,8 +86,9 @@ func (s *settler) settle(ctx context.Context, id blobstore.CopyID) error {
 	if err != nil || !known {
 		return err
 	}
+	linked := s.Linked != nil && s.Linked.IsUnsummed(id)
 	l, err := s.open()
-	if err != nil {
+	if err != nil && (!linked || !errors.Is(err, errStopped)) {
 		return err
 	}
 	bad := s.hash(ctx, c)
@@ -98,29 +99,21 @@ func (s *settler) settle(ctx context.Context, id blobstore.CopyID) error {
 	if !isBad(bad) {
 		return bad
 	}
+	if linked { // this node has never had the right bytes
+		_, err := s.giveUp(ctx, c, bad)
+		return err
+	}
 	if err := s.few(&l); err != nil {
 		return err
 	}
-	return s.giveUp(ctx, c, &l, bad)
-}
-
-// recorded is a suspect as the state has it; not known if it is none any more: another's to remove, or given
-// up already, as the last of its blob.
-func (s *settler) recorded(id fsm.CopyID) (c own, known bool, err error) {
-	at := s.at(id)
-	err = s.State.View(func(v fsm.View) error {
-		state, d := v.Copy(s.Store, at)
-		b, _ := v.Blob(s.Store, d)
-		others := 0
-		for _, other := range b.Copies {
-			if other.Held && other.Location != at {
-				others++
-			}
-		}
-		c, known = own{d, id, b.Size}, state == fsm.CopyRecorded && (others > 0 || !b.Damaged)
-		return nil
-	})
-	return c, known, err
+	if given, err := s.giveUp(ctx, c, bad); err != nil || !given {
+		return err
+	}
+	l.GivenUp = append(l.GivenUp, givenUp{time.Now().UTC(), c.digest.String(), blobstore.CopyID(c.copy).String(), bad.Error()})
+	if err := s.ledger.save(l); err != nil {
+		s.Logger.Warn("bad copy is not counted", "error", err)
+	}
+	return nil
 }
 
 // open returns the ledger of now. It fails with errStopped until somebody has looked: its file is gone then.
@@ -185,14 +178,14 @@ func (s *settler) count(enough int) (n int, err error) {
 	return enough, nil
 }
 
-// giveUp gives a bad copy up, and writes that down.
-func (s *settler) giveUp(ctx context.Context, c own, l *ledger, bad error) error {
+// giveUp gives a bad copy up. It reports whether that was still to be done.
+func (s *settler) giveUp(ctx context.Context, c own, bad error) (bool, error) {
 	done, err := fsm.Do(ctx, s.Proposer, fsm.GiveUpCopy{Store: s.Store, Digest: c.digest, Location: s.at(c.copy)})
 	if errors.Is(err, fsm.ErrCopyUnknown) { // doomed or collected meanwhile: then it is the sweeper's
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("give up a bad copy: %w", err)
+		return false, fmt.Errorf("give up a bad copy: %w", err)
 	}
 	if done.Damaged {
 		s.Logger.Error("blob is damaged: no good copy of it is left; a push of it heals it", "store", s.Store,
@@ -201,11 +194,7 @@ func (s *settler) giveUp(ctx context.Context, c own, l *ledger, bad error) error
 		s.Logger.Error("copy is bad and was given up, to be made again from another", "store", s.Store,
 			"digest", c.digest.String(), "error", bad)
 	}
-	l.GivenUp = append(l.GivenUp, givenUp{time.Now().UTC(), c.digest.String(), blobstore.CopyID(c.copy).String(), bad.Error()})
-	if err := s.ledger.save(*l); err != nil {
-		s.Logger.Warn("bad copy is not counted", "error", err)
-	}
-	return nil
+	return true, nil
 }
 
 // images names images that need a blob, for the log.
