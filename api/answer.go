@@ -31,6 +31,7 @@ type answer struct {
 	requestID string
 	caller    auth.Caller
 	forwarded bool // another node sent the request: it is answered here, whatever else
+	operator  bool // the operator of the node asks: he may do everything
 	begun     bool // the status has been sent
 	quiet     quiet
 

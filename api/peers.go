@@ -44,6 +44,15 @@ func (g *Registry) Forwarded() http.Handler {
 	})
 }
 
+// Operator answers requests of whoever may do everything, and is not asked who that is.
+func (g *Registry) Operator() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := newAnswer(w, g.config, newRequestID())
+		a.operator = true
+		g.answer(a, r)
+	})
+}
+
 // forward has another node answer a request of which nothing was read yet.
 //
 // It returns errAnswered, errBody if the client broke off, or an error of Peers, with which nothing is answered.

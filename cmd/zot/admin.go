@@ -108,8 +108,8 @@ type (
 	}
 )
 
-// serveAdmin answers the operator until ctx ends.
-func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.State, all surveyed, log hclog.Logger) error {
+// serveAdmin answers the operator until ctx ends. He may push and pull too, without being asked who he is.
+func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.State, all surveyed, registry http.Handler, log hclog.Logger) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", adminHandler(node, all))
 	if o, ok := node.(ordering); ok {
@@ -117,7 +117,8 @@ func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.S
 		mux.Handle("POST /cluster/drain", drains{state, o}.handler())
 		mux.Handle("POST /cluster/read-only", readOnlyHandler(o))
 	}
-	server := newServer(mux, log.Named("admin"))
+	mux.Handle("/import/", registry)
+	server := newServer(below(registry, mux), log.Named("admin"))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }() // waited for below
 	select {

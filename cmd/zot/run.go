@@ -129,7 +129,8 @@ func run(ctx context.Context, s setting) (err error) {
 		}
 	}
 	p.add(ctx, "admin", func(ctx context.Context) error {
-		return serveAdmin(ctx, admin, newHost(node, others), state, newSurvey(asked, registry, node), log)
+		in := intake{state, node, proposals{node}.Once, registry.stores}
+		return serveAdmin(ctx, admin, newHost(node, others), state, newSurvey(asked, registry, node), below(registry.first(registry.Operator()), in.handler()), log)
 	})
 	p.add(ctx, "node", node.Run)
 	if others != nil {

@@ -34,9 +34,19 @@ func (t tasks) bytesJobs(s *store) ([]jobs.Job, error) {
 		settle, err := scrub.NewSettle(d)
 		return []jobs.Job{settle}, err
 	}
+	if own, ok := s.local.(linkable); ok {
+		d.Linked = own
+	}
 	all, err := scrub.New(d)
 	if err != nil {
 		return nil, err
+	}
+	if d.Linked != nil {
+		first, err := scrub.NewFirst(d, s.linked)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, first)
 	}
 	vouch, err := removal.NewVouch(removal.Deps{
 		Store: s.Name, State: t.state, Proposer: t.node, Blobs: s.local, Suspect: s.suspects.Add, Pace: t.pace.Wait, Logger: t.log.Named("removal"),

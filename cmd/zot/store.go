@@ -28,7 +28,15 @@ type localStore interface {
 	Stat(ctx context.Context, id blobstore.CopyID) (blobstore.CopyInfo, error)
 }
 
+// linkable is a store into which files of this machine can be linked.
+type linkable interface {
+	scrub.Linked
+
+	Link(ctx context.Context, f *os.File, size int64) (blobstore.Location, error)
+}
+
 var (
+	_ linkable   = (*disk.Store)(nil)
 	_ localStore = (*disk.Store)(nil)
 	_ localStore = (*lateStore)(nil)
 	_ localStore = bucketStore{}
@@ -39,6 +47,7 @@ type store struct {
 	config.SubPath
 	place    fsm.Place       // of its copies, as the configuration has it
 	suspects *scrub.Suspects // copies that somebody took for bad
+	linked   chan struct{}   // has something in it if copies were linked that are to be hashed
 	local    localStore
 	bucket   *bucketStore      // local, if that is one; else nil
 	blobs    *replicated.Store // local, and those of other nodes
@@ -66,7 +75,7 @@ func openStores(ctx context.Context, s setting, h *home, state *fsm.State) (all 
 		return nil, err
 	}
 	for _, c := range s.config.Storage.All() {
-		one := &store{SubPath: c, place: placeOf(c.Store), suspects: scrub.NewSuspects()}
+		one := &store{SubPath: c, place: placeOf(c.Store), suspects: scrub.NewSuspects(), linked: make(chan struct{}, 1)}
 		if c.Bucket == nil {
 			one.local, err = openDisk(h, c, one.suspects.Add, s.log)
 		} else {
