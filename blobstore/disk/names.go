@@ -11,13 +11,13 @@ import (
 
 // Names in the store's directory, and what is added to an id.
 const (
-	markerName  = "marker"
-	copiesDir   = "copies"
-	uploadsDir  = "uploads"
-	sumsSuffix  = ".sums"
-	stateSuffix = ".state"
+	markerName     = "marker"
+	copiesDir      = "copies"
+	uploadsDir     = "uploads"
+	sumsSuffix     = ".sums"
+	stateSuffix    = ".state"
 	unsummedSuffix = ".unsummed" // beside a copy that was linked: nobody has hashed it yet
-	draftSuffix = ".new" // not whole yet; the name without it is not there, or is an older whole one
+	draftSuffix    = ".new"      // not whole yet; the name without it is not there, or is an older whole one
 )
 
 // shards is how many directories the copies are spread over: a directory is listed at once.

@@ -54,11 +54,7 @@ func (bucketStore) OpenUpload(context.Context, blobstore.UploadID) (blobstore.Up
 func makeBucketStore(ctx context.Context, one *store, scratch string, state *fsm.State, log hclog.Logger) (bucketStore, error) {
 	b := one.Bucket
 	d := s3.DefaultConfig()
-	d.Bucket = s3.Bucket{
-		Name: b.Name, Region: b.Region, Endpoint: b.Endpoint, Insecure: !b.Secure, SkipVerify: b.SkipVerify, PathStyle: b.PathStyle,
-		DualStack: b.DualStack, Accelerate: b.Accelerate, AccessKey: b.AccessKey, SecretKey: b.SecretKey, SessionToken: b.SessionToken,
-		Encrypt: b.Encrypt, KeyID: b.KeyID, StorageClass: b.StorageClass, ACL: b.ACL, UserAgent: b.UserAgent,
-	}
+	d.Bucket = bucketOf(b)
 	d.Root, d.PartSize, d.Logger, d.Suspect = b.Root, b.ChunkSize, log.Named("bucket").With("store", one.Name), one.suspects.Add
 	d.Scratch = scratch
 	s, err := s3.New(ctx, d)
@@ -66,6 +62,15 @@ func makeBucketStore(ctx context.Context, one *store, scratch string, state *fsm
 		return bucketStore{}, fmt.Errorf("store %s in a bucket: %w", one.Name, err)
 	}
 	return bucketStore{s, one.Name, one.place, state}, nil
+}
+
+// bucketOf is a bucket of the configuration in the words of the store.
+func bucketOf(b *config.Bucket) s3.Bucket {
+	return s3.Bucket{
+		Name: b.Name, Region: b.Region, Endpoint: b.Endpoint, Insecure: !b.Secure, SkipVerify: b.SkipVerify, PathStyle: b.PathStyle,
+		DualStack: b.DualStack, Accelerate: b.Accelerate, AccessKey: b.AccessKey, SecretKey: b.SecretKey, SessionToken: b.SessionToken,
+		Encrypt: b.Encrypt, KeyID: b.KeyID, StorageClass: b.StorageClass, ACL: b.ACL, UserAgent: b.UserAgent,
+	}
 }
 
 // attachEvery is how often a node looks whether the cluster has its id, and the bucket is to be had.

@@ -30,6 +30,9 @@ const membersName = "members"
 //
 // It fails if another process has it, and with words on what to do if it is a lost disk.
 func openHome(c config.Config) (*home, error) {
+	if err := refuseOriginal(c.Storage.RootDirectory); err != nil {
+		return nil, err
+	}
 	h := &home{path: filepath.Join(c.Storage.RootDirectory, "node")}
 	if err := os.MkdirAll(h.path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the node's directory: %w", err)

@@ -16,21 +16,22 @@ import (
 // below it, except what is a room of its own. "jobs/" stands for each folder below jobs; these are
 // rooms apart, so that one job cannot lean on another.
 func rooms() map[string][]string {
-	all := []string{"api", "api/ui", "jobs/", "fsm", "blobstore", "auth", "fsm/oci", "cluster", "cluster/peer", "cluster/entry", "jobs"}
+	all := []string{"cmd/zot/transfer", "api", "api/ui", "jobs/", "fsm", "blobstore", "auth", "fsm/oci", "cluster", "cluster/peer", "cluster/entry", "jobs"}
 	return map[string][]string{
-		"cmd/zot":       all,
-		"test":          append([]string{"cmd/zot"}, all...),
-		"api":           {"fsm", "fsm/oci", "blobstore", "auth"},
-		"api/ui":        {"fsm", "fsm/oci", "blobstore", "auth", "api"},
-		"jobs/":         {"fsm", "fsm/oci", "blobstore", "jobs"},
-		"jobs":          {},
-		"fsm":           {"fsm/oci", "cluster/entry"},
-		"fsm/oci":       {},
-		"blobstore":     {},
-		"auth":          {},
-		"cluster":       {"cluster/peer", "cluster/entry"},
-		"cluster/entry": {},
-		"cluster/peer":  {},
+		"cmd/zot":          all,
+		"test":             append([]string{"cmd/zot"}, all...),
+		"cmd/zot/transfer": {"fsm/oci", "blobstore"},
+		"api":              {"fsm", "fsm/oci", "blobstore", "auth"},
+		"api/ui":           {"fsm", "fsm/oci", "blobstore", "auth", "api"},
+		"jobs/":            {"fsm", "fsm/oci", "blobstore", "jobs"},
+		"jobs":             {},
+		"fsm":              {"fsm/oci", "cluster/entry"},
+		"fsm/oci":          {},
+		"blobstore":        {},
+		"auth":             {},
+		"cluster":          {"cluster/peer", "cluster/entry"},
+		"cluster/entry":    {},
+		"cluster/peer":     {},
 	}
 }
 
@@ -52,6 +53,8 @@ func forbiddenEdges() []edge {
 	return []edge{
 		{append(is("cmd/zot"), product...), is("test"), notShipped},
 		{product, is("cmd/zot"), "configuration and wiring stay in cmd: who takes them from there can be used nowhere else"},
+		{is("cmd/zot/transfer"), is("fsm", "cluster", "cluster/peer", "cluster/entry", "api", "api/ui", "jobs", "jobs/", "auth"), "it runs beside the node and is one more client of it; what it took from within would be done twice"},
+		{is("api", "api/ui", "jobs", "jobs/", "fsm", "blobstore", "auth", "fsm/oci", "cluster", "cluster/peer", "cluster/entry"), is("cmd/zot/transfer"), "arrows only go down"},
 		{is("api"), is("api/ui"), "the pages are one more client of the registry; the registry must work without them"},
 		{is("api", "api/ui"), is("cluster", "cluster/peer", "cluster/entry"), "requests speak of repositories and commands; how an order is agreed on is behind small interfaces that cmd fills"},
 		{is("api", "api/ui"), is("jobs", "jobs/"), "a request must not run a job: jobs run where the leader is, and change the world through commands"},
