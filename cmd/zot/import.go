@@ -71,8 +71,7 @@ func importCommand() *cobra.Command {
 
 // origin is where an import takes from.
 type origin struct {
-	transfer.Source
-
+	source transfer.Source
 	close  func() error
 	only   []string // from the source's own name
 	people string   // a directory that may have keys and marks of people; "": there is none
@@ -100,7 +99,7 @@ func runImport(cmd *cobra.Command, file, source string, f importFlags) (err erro
 			show.line("files are uploaded where they cannot be linked: " + why)
 		},
 	}
-	copied := show.copy(ctx, from, node, o)
+	copied := show.copy(ctx, from.source, node, o)
 	people := errors.New("keys and marks were not looked at")
 	if copied == nil {
 		people = takePeople(ctx, cmd.OutOrStdout(), node, from.people, f.dryRun)
@@ -154,7 +153,7 @@ func openRegistrySource(rest string, f importFlags) (origin, error) {
 		c.Repository = path
 	}
 	r, err := transfer.NewRemote(c)
-	o.Source = r
+	o.source = r
 	return o, err
 }
 
@@ -163,7 +162,7 @@ func openDirectory(ctx context.Context, path, name string) (origin, error) {
 	if err != nil {
 		return origin{}, err
 	}
-	return origin{Source: d, close: d.Close, people: d.Path()}, nil
+	return origin{source: d, close: d.Close, people: d.Path()}, nil
 }
 
 // openBucketURL opens s3://bucket/prefix?region=R&endpoint=E.
@@ -188,7 +187,7 @@ func openBucket(ctx context.Context, b s3.Bucket, prefix string) (origin, error)
 	if err != nil {
 		return origin{}, err
 	}
-	return origin{Source: s, close: s.Close}, nil
+	return origin{source: s, close: s.Close}, nil
 }
 
 // takePeople takes what people have left in a zot's directory.
