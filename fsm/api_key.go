@@ -1,12 +1,22 @@
 package fsm
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // KeyID names an API key to its owner: a UUID, chosen by who proposes it.
 type KeyID [16]byte
 
 // keptKey is how long an API key is listed, as expired, after its date, in milliseconds.
 const keptKey = int64(30 * 24 * time.Hour / time.Millisecond)
+
+// apiKeyPrefix begins every key that is shown.
+const apiKeyPrefix = "zak_"
+
+// HashAPIKey returns the hash under which the state has a key: of what stands behind "zak_", as zot has it, so that keys
+// that were imported go on working.
+func HashAPIKey(key string) SecretHash { return HashSecret(strings.TrimPrefix(key, apiKeyPrefix)) }
 
 // APIKey is an API key; the key itself is nowhere, only its SHA-256.
 type APIKey struct {

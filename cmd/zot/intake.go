@@ -247,8 +247,9 @@ func (i intake) people(ctx context.Context, r peopleRequest) (a peopleAnswer, er
 // add counts one, and returns an error that is about more than it.
 func (a *peopleAnswer) add(there bool, err error, what string) error {
 	_, refused := errors.AsType[*fsm.Refusal](err)
+	_, unfit := errors.AsType[refusal](err)
 	switch {
-	case refused || errors.Is(err, errBadRequest) || errors.Is(err, fsm.ErrNotAdmitted):
+	case refused || unfit || errors.Is(err, errBadRequest):
 		a.Refused = append(a.Refused, fmt.Sprintf("%s: %v", what, err))
 	case err != nil:
 		return err
@@ -279,7 +280,7 @@ func (i intake) key(ctx context.Context, k importedKey) (there bool, err error) 
 	if err != nil || there {
 		return there, err
 	}
-	_, err = fsm.Do(ctx, i.once(), cmd)
+	_, err = proposeFit(ctx, i, cmd)
 	if errors.Is(err, fsm.ErrAPIKeyExists) {
 		return true, nil
 	}
@@ -299,6 +300,14 @@ func (i intake) mark(ctx context.Context, m importedMark) (there bool, err error
 	if err != nil || there {
 		return there, err
 	}
-	_, err = fsm.Do(ctx, i.once(), cmd)
+	_, err = proposeFit(ctx, i, cmd)
 	return false, err
+}
+
+// proposeFit proposes a command, and refuses one that no log takes: another registry's data may have any form.
+func proposeFit[R any](ctx context.Context, i intake, cmd fsm.CommandOf[R]) (result R, err error) {
+	if _, err := fsm.Encode(cmd); err != nil {
+		return result, refusal(err.Error())
+	}
+	return fsm.Do(ctx, i.once(), cmd)
 }

@@ -192,6 +192,25 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
+// From a registry that lists referrers, as ours does, they come too.
+func TestRegistryWithReferrers(t *testing.T) {
+	z := newZot(t)
+	z.kinds("all/kinds")
+	z.write()
+	one, other := harness.Start(t, 1)[0], harness.Start(t, 1)[0]
+	taken(t, one, "import", z.dir)
+	c := taken(t, other, "import", "docker://"+one.Address+"/all/**")
+	sameTags(t, other, z.tags())
+	if c.manifests != 8 { // all but the one that nothing leads to
+		t.Errorf("%+v", c)
+	}
+	path := "/v2/all/kinds/referrers/" + z.tags()["all/kinds:all"].String()
+	_, _, want := get(t, one.URL(path))
+	if _, _, have := get(t, other.URL(path)); string(have) != string(want) || !strings.Contains(string(want), "vnd.example.signature") {
+		t.Errorf("%s\nwant %s", have, want)
+	}
+}
+
 // The root of a zot in a bucket, where most blobs are empty objects, and keys begin with the prefix twice.
 func TestBucketWithStubs(t *testing.T) {
 	z := newZot(t)

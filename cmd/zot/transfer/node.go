@@ -86,6 +86,9 @@ func (n *Node) ask(ctx context.Context, request func() (*http.Request, error)) (
 		if wait < 0 || ctx.Err() != nil {
 			return a, err
 		}
+		if broken, ok := errors.AsType[*brokenSource](err); ok && left <= tries-attempts+1 {
+			return a, broken
+		}
 		if left == 1 {
 			return a, fmt.Errorf("%w: %w", ErrTarget, err)
 		}
@@ -107,9 +110,6 @@ func (n *Node) once(ctx context.Context, request func() (*http.Request, error)) 
 		return a, -1, err
 	}
 	response, err := n.client.Do(r.WithContext(ctx))
-	if broken, ok := errors.AsType[*brokenSource](err); ok {
-		return a, -1, broken
-	}
 	if err != nil {
 		return a, 0, err
 	}
