@@ -17,7 +17,7 @@ func (f systemFiles) Adopt(file *os.File, name string) error {
 		return err
 	}
 	open := filepath.Join("/proc/self/fd", fmt.Sprint(file.Fd()))
-	err = unix.Linkat(unix.AT_FDCWD, open, int(dir.Fd()), path.Base(name), unix.AT_SYMLINK_FOLLOW) //nolint:gosec // a file descriptor
+	err = unix.Linkat(unix.AT_FDCWD, open, int(dir.Fd()), path.Base(name), unix.AT_SYMLINK_FOLLOW)
 	if err != nil {
 		err = &os.LinkError{Op: "link", Old: file.Name(), New: name, Err: err}
 	}

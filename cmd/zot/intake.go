@@ -125,7 +125,7 @@ func (i intake) link(ctx context.Context, r linkRequest) (linkAnswer, error) {
 	}
 	f, err := openPlain(r.Directory, r.File)
 	if err != nil {
-		return linkAnswer{Why: err.Error()}, nil
+		return linkAnswer{Why: err.Error()}, nil //nolint:nilerr // that it cannot be linked is an answer
 	}
 	answer, err := i.linkFile(ctx, r, d, f)
 	return answer, errors.Join(err, f.Close())

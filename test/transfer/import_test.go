@@ -24,7 +24,7 @@ import (
 func TestZotDirectory(t *testing.T) {
 	z := newZot(t)
 	z.many(1000)
-	z.kinds("all/kinds")
+	z.kinds()
 	z.write()
 	n := harness.Start(t, 1)[0]
 	want := z.tags()
@@ -88,7 +88,7 @@ func TestZotDirectory(t *testing.T) {
 func TestThreeNodes(t *testing.T) {
 	z := newZot(t)
 	z.many(40)
-	z.kinds("all/kinds")
+	z.kinds()
 	z.write()
 	nodes := harness.Start(t, 3)
 	c := taken(t, nodes[1], "import", z.dir)
@@ -122,7 +122,7 @@ func TestThreeNodes(t *testing.T) {
 func TestExport(t *testing.T) {
 	z := newZot(t)
 	z.many(30)
-	z.kinds("all/kinds")
+	z.kinds()
 	z.write()
 	one, other := harness.Start(t, 1)[0], harness.Start(t, 1)[0]
 	taken(t, one, "import", z.dir)
@@ -166,7 +166,7 @@ func TestExport(t *testing.T) {
 func TestRegistry(t *testing.T) {
 	z := newZot(t)
 	z.many(25)
-	z.kinds("all/kinds")
+	z.kinds()
 	z.write()
 	host := startDistribution(t)
 	z.pushTo(host)
@@ -195,7 +195,7 @@ func TestRegistry(t *testing.T) {
 // From a registry that lists referrers, as ours does, they come too.
 func TestRegistryWithReferrers(t *testing.T) {
 	z := newZot(t)
-	z.kinds("all/kinds")
+	z.kinds()
 	z.write()
 	one, other := harness.Start(t, 1)[0], harness.Start(t, 1)[0]
 	taken(t, one, "import", z.dir)
@@ -215,7 +215,7 @@ func TestRegistryWithReferrers(t *testing.T) {
 func TestBucketWithStubs(t *testing.T) {
 	z := newZot(t)
 	z.many(50)
-	z.kinds("all/kinds")
+	z.kinds()
 	z.write()
 	bucket := harness.StartBucket(t)
 	z.stubbed(func(key string) string { return bucket.Path("zot/zot/" + key) })

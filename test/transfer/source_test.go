@@ -6,7 +6,6 @@
 package transfer_test
 
 import (
-
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -116,9 +115,10 @@ func (z *zot) list(repository string, d v1.Descriptor, tags ...string) {
 	}
 }
 
-// kinds adds a repository with everything that one may have.
-func (z *zot) kinds(repository string) {
+// kinds adds the repository all/kinds, with everything that one may have.
+func (z *zot) kinds() {
 	z.t.Helper()
+	const repository = "all/kinds"
 	amd, arm := z.image(repository, nil, z.random(400<<10)), z.image(repository, nil, z.random(3000))
 	index := z.json(repository, v1.MediaTypeImageIndex, v1.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{amd, arm},

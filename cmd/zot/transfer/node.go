@@ -66,7 +66,7 @@ func (r *refused) Error() string {
 
 // Is tells what the package knows by name.
 func (r *refused) Is(target error) bool {
-	switch target { //nolint:errorlint // errors.Is asks so
+	switch target {
 	case ErrNotFound:
 		return r.status == http.StatusNotFound
 	case ErrTagChanged:

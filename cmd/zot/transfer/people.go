@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // People is what people have left in a zot: API keys, of which it has the hash alone, stars and bookmarks.
@@ -72,7 +73,7 @@ func ReadPeople(root string) (p People, err error) {
 			return People{}, errors.Join(fmt.Errorf("%s is no plain file", file), err)
 		}
 		err := p.read(file)
-		if errors.Is(err, bolt.ErrTimeout) {
+		if errors.Is(err, bolterrors.ErrTimeout) {
 			err = errors.New("a running zot holds it: stop that first")
 		}
 		if err != nil {

@@ -49,7 +49,7 @@ func NewRemote(c RemoteConfig) (*Remote, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration of Docker: %w", err)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()                                            //nolint:forcetypeassert,errcheck // it is one, says net/http
+	transport := http.DefaultTransport.(*http.Transport).Clone()                                            //nolint:forcetypeassert // it is one, says net/http
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.SkipVerify} //nolint:gosec // if the operator says so
 	r.Client = &auth.Client{
 		Client: &http.Client{Transport: retry.NewTransport(transport)}, Cache: auth.NewCache(), Credential: credentials.Credential(known),
@@ -90,7 +90,7 @@ func (r *Remote) repository(ctx context.Context, name string) (*remote.Repositor
 	if err != nil {
 		return nil, err
 	}
-	return repository.(*remote.Repository), nil //nolint:forcetypeassert,errcheck // it is no other
+	return repository.(*remote.Repository), nil //nolint:forcetypeassert // it is no other
 }
 
 // Roots lists the tags. What they name is asked when it is their turn.
