@@ -30,7 +30,7 @@ const membersName = "members"
 //
 // It fails if another process has it, and with words on what to do if it is a lost disk.
 func openHome(c config.Config) (*home, error) {
-	if err := refuseOriginal(c.Storage.RootDirectory); err != nil {
+	if err := refuseOriginal(c.Storage); err != nil {
 		return nil, err
 	}
 	h := &home{path: filepath.Join(c.Storage.RootDirectory, "node")}

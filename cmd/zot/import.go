@@ -25,7 +25,7 @@ const importHelp = `Takes images into the cluster through the node on this machi
   docker://HOST/GLOB         those of its catalog that match, as docker://registry.example/team/**
   s3://BUCKET/PREFIX         the root of a zot in a bucket; ?region= and ?endpoint= say where that is, and credentials
                              come from where those of all programs of Amazon's do
-  FILE                       the configuration of a zot: its bucket, or its root directory
+  FILE                       the configuration of a zot: its bucket or root directory, and those of its sub-paths
 
 All tags are taken, manifests without a tag, indexes with what they list, and what refers to them. From another registry
 all but manifests that no tag leads to can be listed. Who you are there 'docker login' says.
@@ -132,15 +132,40 @@ func openOrigin(ctx context.Context, source string, f importFlags) (origin, erro
 		return openDirectory(ctx, source, f.repository)
 	}
 	c, _, err := config.Load(source)
-	switch {
-	case c.Storage.Bucket != nil:
-		o, err := openBucket(ctx, bucketOf(c.Storage.Bucket), c.Storage.Bucket.Root)
-		o.people = c.Storage.RootDirectory
-		return o, err
-	case c.Storage.RootDirectory != "":
-		return openDirectory(ctx, c.Storage.RootDirectory, f.repository)
+	if c.Storage.RootDirectory == "" {
+		return origin{}, errors.Join(errors.New("this is a file, and no configuration of a zot"), err)
 	}
-	return origin{}, errors.Join(errors.New("this is a file, and no configuration of a zot"), err)
+	return openConfigured(ctx, c.Storage)
+}
+
+// openConfigured opens all stores of a zot. One in which there is nothing yet does not count.
+func openConfigured(ctx context.Context, c config.Storage) (o origin, err error) {
+	var all []transfer.Source
+	var opened opened
+	for _, s := range c.All() {
+		var one origin
+		if s.Bucket != nil {
+			one, err = openBucket(ctx, bucketOf(s.Bucket), s.Bucket.Root)
+		} else {
+			one, err = openDirectory(ctx, s.RootDirectory, "")
+		}
+		if errors.Is(err, transfer.ErrNoLayout) {
+			continue
+		}
+		if err != nil {
+			return o, errors.Join(fmt.Errorf("store %s: %w", s.Name, err), opened.close())
+		}
+		opened.add(one.close)
+		all = append(all, one.source)
+	}
+	if len(all) == 0 {
+		return o, transfer.ErrNoLayout
+	}
+	source, err := transfer.Several(ctx, all...)
+	if err != nil {
+		return o, errors.Join(err, opened.close())
+	}
+	return origin{source: source, close: opened.close, people: c.RootDirectory}, nil
 }
 
 func openRegistrySource(rest string, f importFlags) (origin, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -20,7 +21,7 @@ import (
 func (*alone) ReadIndex(context.Context) error { return nil }
 
 // newIntakeOf is the intake of a cluster of one whose store is in a directory, beside which a file lies.
-func newIntakeOf(t *testing.T) (in intake, a *alone, source, content string) {
+func newIntakeOf(t *testing.T) (in intake, local *disk.Store, a *alone, source, content string) {
 	t.Helper()
 	a = newAlone(t)
 	a.do(t, fsm.NodeStarted{Node: entry.Node{Incarnation: entry.Incarnation{1}, Name: "zot-0", Address: "zot:7373", Level: 1}})
@@ -30,11 +31,11 @@ func newIntakeOf(t *testing.T) (in intake, a *alone, source, content string) {
 	if err := disk.Create(c); err != nil {
 		t.Fatal(err)
 	}
-	store, err := disk.Open(c)
+	local, err := disk.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Close() })
+	t.Cleanup(func() { _ = local.Close() })
 	source, content = filepath.Join(dir, "source"), "a layer"
 	if err := os.MkdirAll(filepath.Join(source, "in"), 0o700); err != nil {
 		t.Fatal(err)
@@ -47,12 +48,13 @@ func newIntakeOf(t *testing.T) (in intake, a *alone, source, content string) {
 	if err := os.Symlink(dir, filepath.Join(source, "out")); err != nil {
 		t.Fatal(err)
 	}
-	return intake{state: a.State, node: a, once: func() fsm.Proposer { return a }, local: store, woken: make(chan struct{}, 1)}, a, source, content
+	only := &store{SubPath: config.SubPath{Name: fsm.DefaultStore}, local: local, linked: make(chan struct{}, 1)}
+	return intake{a.State, a, func() fsm.Proposer { return a }, stores{only}}, local, a, source, content
 }
 
 func TestLinkOfAFile(t *testing.T) {
 	t.Parallel()
-	in, a, source, content := newIntakeOf(t)
+	in, local, a, source, content := newIntakeOf(t)
 	d := digest.FromString(content)
 	request := func(file string, size int) linkRequest {
 		return linkRequest{Repository: "team/app", Digest: d.String(), Size: int64(size), Directory: source, File: file}
@@ -74,19 +76,19 @@ func TestLinkOfAFile(t *testing.T) {
 			t.Errorf("%+v: %+v", r, answer)
 		}
 	}
-	for id, err := range in.local.Copies(t.Context(), blobstore.CopyID{}) {
+	for id, err := range local.Copies(t.Context(), blobstore.CopyID{}) {
 		t.Errorf("%s is left, %v", id, err)
 	}
 	if answer, err := in.link(t.Context(), request("in/layer", len(content))); err != nil || !answer.Linked {
 		t.Fatalf("%+v, %v", answer, err)
 	}
-	if len(in.woken) != 1 {
+	if len(in.stores[0].linked) != 1 {
 		t.Error("nobody is told that there is something to hash")
 	}
 	err := a.View(func(v fsm.View) error {
 		packed, err := fsm.Pack(d)
 		b, known := v.Blob(fsm.DefaultStore, packed)
-		if !known || len(b.Copies) != 1 || !in.local.IsUnsummed(blobstore.CopyID(b.Copies[0].Copy)) {
+		if !known || len(b.Copies) != 1 || !local.IsUnsummed(blobstore.CopyID(b.Copies[0].Copy)) {
 			t.Errorf("recorded is %+v", b)
 		}
 		if _, missing := v.Link("team/app", packed); missing != nil {
@@ -97,8 +99,8 @@ func TestLinkOfAFile(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	in.local = nil
-	if answer, err := in.link(t.Context(), request("in/layer", len(content))); err != nil || answer.Linked || !answer.Never {
+	in.stores[0].local = bucketStore{}
+	if answer, err := in.link(t.Context(), request("in/layer", len(content))); err != nil || answer.Linked || answer.Why == "" {
 		t.Errorf("with a bucket: %+v, %v", answer, err)
 	}
 }
@@ -106,7 +108,7 @@ func TestLinkOfAFile(t *testing.T) {
 // Keys that are taken in open what they did, and asking again changes nothing.
 func TestTakePeopleIn(t *testing.T) {
 	t.Parallel()
-	in, a, source, content := newIntakeOf(t)
+	in, _, a, source, content := newIntakeOf(t)
 	if answer, err := in.link(t.Context(), linkRequest{"team/app", digest.FromString(content).String(), int64(len(content)), source, "in/layer"}); err != nil || !answer.Linked {
 		t.Fatalf("%+v, %v", answer, err)
 	}

@@ -8,24 +8,31 @@ import (
 	"strings"
 
 	"github.com/seed-16d79997/zot/blobstore/disk"
+	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
 // maxLooked bounds how many directories are looked at for a repository: a start must not depend on how much there is.
 const maxLooked = 1000
 
-// refuseOriginal fails if a root directory holds a zot of the original kind and no node of ours. Nothing is written:
-// a node that started empty beside it would serve none of its images.
-func refuseOriginal(root string) error {
-	if isOurs(root) {
-		return nil
+// refuseOriginal fails if the directory of a store holds a zot of the original kind and no store of ours. Nothing is
+// written: a node that started empty beside it would serve none of its images.
+func refuseOriginal(c config.Storage) error {
+	for _, s := range c.All() {
+		if s.RootDirectory == "" || isOurs(s.RootDirectory) {
+			continue
+		}
+		if found := originalIn(s.RootDirectory); found != "" {
+			return original(s.RootDirectory, found)
+		}
 	}
-	found := originalIn(root)
-	if found == "" {
-		return nil
-	}
+	return nil
+}
+
+// original says what can be done about one.
+func original(root, found string) error {
 	return fmt.Errorf("%[1]s holds a zot of the original kind (%[2]s), whose images this version keeps in another form. Nothing was changed. "+
 		"To take them over: stop the other zot; set storage.rootDirectory to a new directory on the same file system, for example %[1]s-new, "+
-		"so that no bytes are copied; run 'zot serve FILE' with that; then, while it runs, 'zot import %[1]s --config FILE'. Where the "+
+		"so that no bytes are copied (and those of storage.subPaths likewise); run 'zot serve FILE' with that; then, while it runs, 'zot import %[1]s --config FILE'. Where the "+
 		"images are in a bucket, name the old configuration file instead: 'zot import OLD-FILE --config FILE'", root, found)
 }
 
