@@ -207,3 +207,22 @@ func TestCallerOfAnotherNode(t *testing.T) {
 		}
 	}
 }
+
+// TestOperator has nobody asked who has the operator's socket.
+func TestOperator(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.pushImage("1", "")
+	g := w.gated(auth.Config{Methods: []auth.Method{passwords{}}, Rules: compiled(t, access.Config{})})
+	for _, c := range []call{
+		{method: "GET", path: "/v2/"}, {method: "GET", path: "/v2/_catalog"}, {method: "GET", path: "/v2/a/b/manifests/1"},
+		{method: "POST", path: "/v2/a/b/blobs/uploads/"},
+	} {
+		if got := send(t, g.Operator(), c); got.Code >= 300 {
+			t.Errorf("%s %s: %d %s", c.method, c.path, got.Code, got.Body)
+		}
+		if got := send(t, g, c); got.Code != 401 {
+			t.Errorf("%s %s from a client: %d", c.method, c.path, got.Code)
+		}
+	}
+}

@@ -347,6 +347,41 @@ func TestOtherFileSystem(t *testing.T) {
 	sameBlobs(t, n, z, "team-0/app-0")
 }
 
+// The stores of a zot with sub-paths are one source, and what is linked goes to the store of its repository here.
+func TestSubPaths(t *testing.T) {
+	z, below := newZot(t), newZot(t)
+	z.many(30)
+	z.write()
+	below.seed = 1_000_000
+	below.list("infra/base", below.image("infra/base", nil, below.random(300<<10)), "v1")
+	below.write()
+	config := filepath.Join(t.TempDir(), "old.json")
+	text, err := json.Marshal(map[string]any{"storage": map[string]any{
+		"rootDirectory": z.dir, "subPaths": map[string]any{"/infra": map[string]any{"rootDirectory": below.dir}},
+	}})
+	must(t, errors.Join(err, os.WriteFile(config, text, 0o600)))
+	other := filepath.Join(t.TempDir(), "teams")
+	n := harness.StartStored(t, 1, map[string]any{"subPaths": map[string]any{"/team-0": map[string]any{"rootDirectory": other}}})[0]
+	c := taken(t, n, "import", config)
+	if c.blobs > 0 || c.linked == 0 {
+		t.Errorf("%+v", c)
+	}
+	want := z.tags()
+	want["infra/base:v1"] = below.tags()["infra/base:v1"]
+	sameTags(t, n, want)
+	sameBlobs(t, n, z, "team-0/app-0")
+	copies := inodes(t, filepath.Join(other, "copies"), func(name string) bool { return filepath.Ext(name) == "" })
+	if _, there := copies[must1(inode(z.layerOf("team-0/app-0", "v3")))]; !there {
+		t.Error("the layer of a repository below the sub-path is not in its store")
+	}
+	harness.Until(t, "the sub-path's store is hashed", func(context.Context) error {
+		if left := inodes(t, other, func(name string) bool { return filepath.Ext(name) == ".unsummed" }); len(left) > 0 {
+			return fmt.Errorf("%v", left)
+		}
+		return nil
+	})
+}
+
 // Keys, stars and bookmarks, of both kinds of zot's database, and once however often they are taken in.
 func TestPeople(t *testing.T) {
 	key := "0123456789abcdef0123456789abcdef"
