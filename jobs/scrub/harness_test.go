@@ -45,6 +45,7 @@ type shelf struct {
 	every     time.Duration
 	suspects  *scrub.Suspects
 	linked    linked
+	lists     int // of linked
 	settle    jobs.Job
 	pass      jobs.Job
 	said      bytes.Buffer // what the jobs logged
