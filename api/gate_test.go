@@ -215,7 +215,9 @@ func TestOperator(t *testing.T) {
 	w.pushImage("1", "")
 	g := w.gated(auth.Config{Methods: []auth.Method{passwords{}}, Rules: compiled(t, access.Config{})})
 	for _, c := range []call{
-		{method: "GET", path: "/v2/"}, {method: "GET", path: "/v2/_catalog"}, {method: "GET", path: "/v2/a/b/manifests/1"},
+		{method: "GET", path: "/v2/"},
+		{method: "GET", path: "/v2/_catalog"},
+		{method: "GET", path: "/v2/a/b/manifests/1"},
 		{method: "POST", path: "/v2/a/b/blobs/uploads/"},
 	} {
 		if got := send(t, g.Operator(), c); got.Code >= 300 {

@@ -20,6 +20,9 @@ import (
 // clientTimeout is longer than the node takes for any request.
 const clientTimeout = adminTimeout + 5*time.Second
 
+// keptConnections is how many connections are kept for the next requests: an import makes many at once.
+const keptConnections = 64
+
 // client speaks to the node on this machine.
 type client struct {
 	http   *http.Client
@@ -43,7 +46,7 @@ func newClient(file string) (*client, error) {
 		return d.DialContext(ctx, "unix", socket)
 	}
 	return &client{
-		http:   &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: clientTimeout},
+		http:   &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: keptConnections}, Timeout: clientTimeout},
 		socket: socket, file: file,
 	}, nil
 }

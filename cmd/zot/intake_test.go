@@ -45,6 +45,9 @@ func newIntakeOf(t *testing.T) (in intake, local *disk.Store, a *alone, source, 
 	if err := os.Symlink(filepath.Join(dir, "outside"), filepath.Join(source, "in", "link")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink("layer", filepath.Join(source, "in", "same")); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink(dir, filepath.Join(source, "out")); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +63,7 @@ func TestLinkOfAFile(t *testing.T) {
 		return linkRequest{Repository: "team/app", Digest: d.String(), Size: int64(size), Directory: source, File: file}
 	}
 	for file, size := range map[string]int{
-		"in/link": len(content), "out/outside": len(content), "in/none": len(content), "in": len(content), "in/layer": len(content) + 1,
+		"in/link": len(content), "in/same": len(content), "out/outside": len(content), "in/none": len(content), "in": len(content), "in/layer": len(content) + 1,
 	} {
 		if answer, err := in.link(t.Context(), request(file, size)); err != nil || answer.Linked || answer.Why == "" {
 			t.Errorf("%s of %d bytes: %+v, %v", file, size, answer, err)

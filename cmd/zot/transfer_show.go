@@ -79,7 +79,7 @@ func (d *transferDisplay) stage(now time.Time) stage {
 		return stage{text: "looking for images"}
 	}
 	took := now.Sub(d.began)
-	text := fmt.Sprintf("image %d of %d, %s", done, total, bytesText(p.Bytes.Load()))
+	text := fmt.Sprintf("%s %d of %d, %s", bar(uint64(done), uint64(total)), done, total, bytesText(p.Bytes.Load())) //nolint:gosec // neither is negative
 	if linked := p.BytesLinked.Load(); linked > 0 {
 		text += fmt.Sprintf(" and %s linked", bytesText(linked))
 	}
@@ -90,7 +90,7 @@ func (d *transferDisplay) stage(now time.Time) stage {
 		left := time.Duration(float64(took) / float64(done) * float64(total-done))
 		text += fmt.Sprintf(", %s left", ago(left.Round(time.Second)))
 	}
-	return stage{text: text, applied: uint64(done), goal: uint64(total)} //nolint:gosec // neither is negative
+	return stage{text: text[:min(len(text), maxProgress)]}
 }
 
 // line says something beside how far it is.

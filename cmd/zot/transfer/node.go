@@ -79,25 +79,35 @@ func (r *refused) Is(target error) bool {
 
 // ask makes a request until it is decided. It fails with a *refused for every status but those of success, and with
 // ErrTarget if the node is not to be had.
-func (n *Node) ask(ctx context.Context, request func() (*http.Request, error)) (answered, error) {
+func (n *Node) ask(ctx context.Context, request func() (*http.Request, error)) (a answered, err error) {
+	err = patiently(ctx, func() (wait time.Duration, err error) {
+		a, wait, err = n.once(ctx, request)
+		return wait, err
+	})
+	return a, err
+}
+
+// patiently tries until it is decided. A try says how long to wait at least before the next one; less than 0: there is
+// none.
+func patiently(ctx context.Context, try func() (wait time.Duration, err error)) error {
 	pause := firstPause
 	for left := tries; ; left-- {
-		a, wait, err := n.once(ctx, request)
+		wait, err := try()
 		if wait < 0 || ctx.Err() != nil {
-			return a, err
+			return err
 		}
 		if broken, ok := errors.AsType[*brokenSource](err); ok && left <= tries-attempts+1 {
-			return a, broken
+			return broken
 		}
 		if left == 1 {
-			return a, fmt.Errorf("%w: %w", ErrTarget, err)
+			return fmt.Errorf("%w: %w", ErrTarget, err)
 		}
 		t := time.NewTimer(min(max(pause, wait), longestWait))
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return a, ctx.Err()
+			return ctx.Err()
 		}
 		pause *= 2
 	}
@@ -121,6 +131,12 @@ func (n *Node) once(ctx context.Context, request func() (*http.Request, error)) 
 	if a.status < http.StatusMultipleChoices {
 		return a, -1, nil
 	}
+	wait, err = refusal(a)
+	return a, wait, err
+}
+
+// refusal is what an answer says that is no success, and how long to wait before the next try.
+func refusal(a answered) (wait time.Duration, err error) {
 	no := &refused{status: a.status}
 	var said struct {
 		Errors []struct{ Code, Message string }
@@ -133,9 +149,9 @@ func (n *Node) once(ctx context.Context, request func() (*http.Request, error)) 
 	}
 	if a.status == http.StatusServiceUnavailable || a.status == http.StatusTooManyRequests {
 		seconds, _ := strconv.Atoi(a.header.Get("Retry-After"))
-		return a, time.Duration(seconds) * time.Second, no
+		return time.Duration(seconds) * time.Second, no
 	}
-	return a, -1, no
+	return -1, no
 }
 
 // get is ask for a request without a body.
@@ -355,18 +371,26 @@ func (n *Node) Referrers(context.Context, string, digest.Digest) ([]digest.Diges
 }
 
 // Blob pulls a blob. What breaks off the target sees by the digest, and opens anew.
-func (n *Node) Blob(ctx context.Context, repository string, d digest.Digest) (io.ReadCloser, int64, error) {
-	r, err := n.request(http.MethodGet, "/v2/"+repository+"/blobs/"+d.String(), nil)
-	if err != nil {
-		return nil, 0, err
+func (n *Node) Blob(ctx context.Context, repository string, d digest.Digest) (body io.ReadCloser, size int64, err error) {
+	err = patiently(ctx, func() (time.Duration, error) {
+		r, err := n.request(http.MethodGet, "/v2/"+repository+"/blobs/"+d.String(), nil)
+		if err != nil {
+			return -1, err
+		}
+		response, err := n.client.Do(r.WithContext(ctx)) //nolint:bodyclose // the caller closes it, or it is closed below
+		if err != nil {
+			return 0, err
+		}
+		if response.StatusCode == http.StatusOK {
+			body, size = response.Body, response.ContentLength
+			return -1, nil
+		}
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20)) // it is for people
+		_ = response.Body.Close()                                   // it is only read
+		return refusal(answered{response.StatusCode, response.Header, text})
+	})
+	if no, ok := errors.AsType[*refused](err); ok { // the node is there, and says so of this blob
+		err = no
 	}
-	response, err := n.client.Do(r.WithContext(ctx))
-	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrTarget, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		_ = response.Body.Close() // it is only read
-		return nil, 0, &refused{status: response.StatusCode}
-	}
-	return response.Body, response.ContentLength, nil
+	return body, size, err
 }
