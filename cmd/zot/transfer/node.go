@@ -377,7 +377,7 @@ func (n *Node) Blob(ctx context.Context, repository string, d digest.Digest) (bo
 		if err != nil {
 			return -1, err
 		}
-		response, err := n.client.Do(r.WithContext(ctx)) //nolint:bodyclose // the caller closes it, or it is closed below
+		response, err := n.client.Do(r.WithContext(ctx))
 		if err != nil {
 			return 0, err
 		}
