@@ -148,8 +148,11 @@ func openPlain(directory, name string) (*os.File, error) {
 	return f, errors.Join(err, root.Close())
 }
 
-// linkFile is a push without its bytes: a stamp, then the copy, then its record (GC R6, R10).
+// linkFile is a push without its bytes: a stamp, then the copy, then its record (GC R6, R10). Once begun it goes on
+// without its client: a copy that is not recorded would lie there until it is swept.
 func (i intake) linkFile(ctx context.Context, r linkRequest, d fsm.Digest, f *os.File) (linkAnswer, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminTimeout)
+	defer cancel()
 	cmd := fsm.BlobStored{Repository: r.Repository, Digest: d, Size: r.Size, Unsummed: true}
 	if err := i.node.ReadIndex(ctx); err != nil {
 		return linkAnswer{}, err

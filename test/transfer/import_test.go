@@ -245,11 +245,12 @@ func TestTrouble(t *testing.T) {
 	z.many(60)
 	z.write()
 	n := harness.Start(t, 1)[0]
-	// Layers that are gone, one that has other bytes, a manifest that is gone and one that has other bytes.
+	// A layer that is gone, one that has other bytes, one that is cut off, a manifest that is gone and one that has other bytes.
 	broken := map[string]func(file string){
 		"v1": func(file string) { must(t, os.Remove(file)) },
 		"v2": func(file string) { must(t, os.WriteFile(file, make([]byte, 1000), 0o600)) },
 	}
+	broken["v4"] = func(file string) { must(t, os.Truncate(file, 100)) }
 	mend := map[string][]byte{}
 	for tag, spoil := range broken {
 		file := z.layerOf("team-0/app-0", tag)
@@ -263,10 +264,11 @@ func TestTrouble(t *testing.T) {
 	must(t, err)
 	mend[manifest] = content
 	must(t, os.WriteFile(manifest, content[:len(content)-1], 0o600))
-	refusedBy(t, n, []string{"team-0/app-0 v1: blob", "not there", "team-0/app-0 v3: read manifest", "hash to", "2 images were not taken"}, "import", z.dir)
+	refusedBy(t, n, []string{"team-0/app-0 v1: blob", "not there", "team-0/app-0 v3: read manifest", "hash to", "team-0/app-0 v4: blob", "DIGEST_INVALID", "3 images were not taken"}, "import", z.dir)
 	want := z.tags()
 	delete(want, "team-0/app-0:v1")
 	delete(want, "team-0/app-0:v3")
+	delete(want, "team-0/app-0:v4")
 	sameTags(t, n, want)
 	harness.Until(t, "the node finds what was linked and is bad", func(context.Context) error {
 		status, err := n.Zot(t, "cluster", "status")
@@ -283,8 +285,8 @@ func TestTrouble(t *testing.T) {
 		must(t, os.WriteFile(file, content, 0o600))
 	}
 	c := taken(t, n, "import", z.dir)
-	if c.tags != 2 || c.blobs != 1 {
-		t.Errorf("%+v: want the two tags that were missing, and the blob that was bad by a push", c)
+	if c.tags != 3 || c.blobs != 1 {
+		t.Errorf("%+v: want the three tags that were missing, and the blob that was bad by a push", c)
 	}
 	sameTags(t, n, z.tags())
 	for _, tag := range []string{"v1", "v2", "v3"} {

@@ -414,7 +414,7 @@ func (r *repository) blob(ctx context.Context, ref oci.Ref) error {
 			return nil
 		}
 	}
-	linked, err := r.link(ctx, d)
+	linked, err := r.link(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -460,15 +460,17 @@ func (c *copier) whereabouts(d digest.Digest) string {
 	return c.at[d]
 }
 
-// link tries to make the blob of a file. Why that is not possible is said once for each reason.
-func (r *repository) link(ctx context.Context, d digest.Digest) (bool, error) {
+// link tries to make the blob of a file. One that has not as many bytes as the manifest says is uploaded, so that it is
+// hashed first: the state keeps the size of a blob that nobody has hashed, and would refuse the right bytes for it.
+func (r *repository) link(ctx context.Context, ref oci.Ref) (bool, error) {
+	d := ref.Digest
 	files, filed := r.from.(Filed)
 	to, links := r.to.(Linked)
 	if !filed || !links || r.linksOff(false) {
 		return false, nil
 	}
 	directory, name, size, err := files.File(r.name, d)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || err == nil && size != ref.Size {
 		return false, nil
 	}
 	if err != nil {
