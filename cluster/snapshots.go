@@ -33,7 +33,6 @@ type snapshots struct {
 
 	mu      sync.Mutex
 	pending *entry.Stamp // of the staged snapshot that Raft has closed; guarded by mu
-	restore []entry.Node // members, while a backup is restored; guarded by mu
 }
 
 // List describes the state, if there is any.
@@ -166,9 +165,6 @@ func (s *sink) Close() error {
 	case stagedToken:
 		s.snapshots.mu.Lock()
 		defer s.snapshots.mu.Unlock()
-		if s.snapshots.restore != nil {
-			s.stamp.Restored, s.stamp.Members = true, s.snapshots.restore
-		}
 		s.snapshots.pending = &s.stamp
 		return nil
 	default:

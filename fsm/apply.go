@@ -96,6 +96,9 @@ func (b *batch) command(e *entry.Entry) entry.Result {
 	if result, known := b.tx.remembered(e.Envelope.Request, horizon); known {
 		return result
 	}
+	if b.tx.barred(run.command) {
+		return refused(ErrRestoring) // it was not judged, so nothing is kept: the same request may come again
+	}
 	result := b.run(sp, run)
 	b.tx.remember(e.Envelope.Request, result, horizon)
 	return result
@@ -111,7 +114,7 @@ func (b *batch) run(sp spec, r runner) entry.Result {
 	case err == nil:
 		return entry.Result{Outcome: entry.Applied, Bytes: bytes}
 	case errors.As(err, &refusal):
-		return entry.Result{Outcome: entry.Refused, Bytes: encode(refusal)}
+		return refused(refusal)
 	default:
 		panic(fmt.Errorf("%s ended with an error that is no refusal: %w", r.command.wire(), err))
 	}
@@ -127,6 +130,10 @@ func (b *batch) execute(sp spec, r runner) ([]byte, error) {
 	bytes, err := r.run(&b.tx)
 	b.tx.countGrown()
 	return bytes, err
+}
+
+func refused(r *Refusal) entry.Result {
+	return entry.Result{Outcome: entry.Refused, Bytes: encode(r)}
 }
 
 // fence notes why this node must neither serve nor vote; the first reason stays.

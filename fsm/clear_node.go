@@ -13,9 +13,8 @@ const (
 	maxClearDoomed    = 900
 )
 
-// ClearNode removes what the state still records of a node that was dropped, or that a restored backup
-// knew and the state does not: its locations first, then its doomed entries, which nobody will ever
-// confirm. The leader repeats it until nothing is left. A blob without a location is damaged. What it
+// ClearNode removes what the state still records of a node that was dropped, or that it does not know: its locations
+// first, then its doomed entries, which nobody will ever confirm. The leader repeats it until nothing is left. A blob without a location is damaged. What it
 // removes counts nowhere since DropNode, which has the reasons.
 //
 // Refused with ErrNodeNotDropped for a node that is still something.

@@ -14,6 +14,9 @@ func commands() []spec {
 		define[SpendToken, None](1),
 		define[SetLimits, None](1),
 		define[SetReadOnly, None](1),
+		define[BeginRestore, None](1),
+		define[RestoreRecords, None](1),
+		define[EndRestore, None](1),
 
 		// Nodes.
 		define[NodeStarted, None](1),

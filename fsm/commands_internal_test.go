@@ -3,6 +3,7 @@ package fsm
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -13,5 +14,17 @@ func TestEveryCommandIsFrozen(t *testing.T) {
 		if _, err := os.Stat(name); err != nil {
 			t.Errorf("%s: call golden with a sample in its test, and run it with -update: %v", sp.kind, err)
 		}
+	}
+}
+
+// TestEveryBucketIsRestoredOrNot fails for a new bucket of which nobody has said what a restore does with it.
+func TestEveryBucketIsRestoredOrNot(t *testing.T) {
+	for _, b := range replicated() {
+		if (restorable(b) >= 0) == slices.Contains(notRestored(), b) {
+			t.Errorf("%s stands in both of contents and notRestored, or in none", b)
+		}
+	}
+	if have := len(contents()) + len(notRestored()); have != len(replicated()) {
+		t.Errorf("contents and notRestored have %d buckets, there are %d", have, len(replicated()))
 	}
 }

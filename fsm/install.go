@@ -13,16 +13,6 @@ import (
 // ErrNotStaged is returned by Install when no whole snapshot is staged.
 var ErrNotStaged = errors.New("no snapshot is staged")
 
-// Restore is the newest restore of a backup into this cluster.
-type Restore struct {
-	Number uint64     `cbor:"1,keyasint"` // the log index that the restored state was given
-	At     entry.Time `cbor:"2,keyasint"` // state time: that of the backup
-}
-
-// Restored returns the newest restore of a backup, and whether there was one. Until long after it,
-// files that the state does not know may be ones that were pushed since the backup (GC R11).
-func (v View) Restored() (Restore, bool) { return load[Restore](v.reader, meta, keyRestore) }
-
 // Install makes the staged snapshot the current state, marked with stamp. Views and snapshots of the
 // old one stay valid until they are closed. A crash at any moment leaves the old state or the new one,
 // whole.
@@ -65,7 +55,7 @@ func (s *State) installStaged(stamp entry.Stamp) error {
 	return nil
 }
 
-// stampDatabase makes the state of another node, or of a backup, this node's own.
+// stampDatabase makes the state of another node this node's own.
 func (s *State) stampDatabase(db *database, stamp entry.Stamp) (after memory, err error) {
 	defer func() { err = orDamaged(recover(), err) }()
 	err = db.update(func(bolt *bbolt.Tx) error {
@@ -74,7 +64,7 @@ func (s *State) stampDatabase(db *database, stamp entry.Stamp) (after memory, er
 		}
 		b := s.openBatch(bolt)
 		// Raft's numbers and the bytes come from one transaction of the sender: others are another snapshot's.
-		if (b.position.Index != stamp.Index || b.position.Term != stamp.Term) && !stamp.Restored {
+		if b.position.Index != stamp.Index || b.position.Term != stamp.Term {
 			return fmt.Errorf("the snapshot ends with entry %d of term %d, its stamp says %d of term %d",
 				b.position.Index, b.position.Term, stamp.Index, stamp.Term)
 		}
@@ -83,9 +73,6 @@ func (s *State) stampDatabase(db *database, stamp entry.Stamp) (after memory, er
 		b.position = entry.Position{
 			Index: stamp.Index, Term: stamp.Term, Time: b.position.Time,
 			Configuration: stamp.Configuration, ConfigurationIndex: stamp.ConfigurationIndex,
-		}
-		if stamp.Restored {
-			b.restore(stamp)
 		}
 		after = b.close()
 		return nil
@@ -122,21 +109,4 @@ func (b *batch) clearLocal() {
 		b.tx.del(local, k)
 	}
 	b.fenced = ""
-}
-
-// restore puts the living nodes in the place of those that the backup remembers, whose incarnations
-// are gone, and numbers the restore.
-func (b *batch) restore(stamp entry.Stamp) {
-	b.tx.index = stamp.Index
-	var old []entry.Incarnation
-	for k := range b.tx.scan(nodes, nil, nil) {
-		old = append(old, entry.Incarnation(k))
-	}
-	for _, i := range old {
-		b.tx.removeNode(i)
-	}
-	for _, n := range stamp.Members {
-		b.tx.saveNode(n)
-	}
-	b.tx.save(meta, keyRestore, Restore{Number: stamp.Index, At: b.position.Time})
 }

@@ -12,10 +12,11 @@ var (
 
 // Keys of the meta bucket, all of the replicated state.
 var (
-	keyLevel   = []byte("level")   //nolint:gochecknoglobals // a constant
-	keyRestore = []byte("restore") //nolint:gochecknoglobals // a constant
-	keyCluster = []byte("cluster") //nolint:gochecknoglobals // a constant
-	keyStated  = []byte("stated")  //nolint:gochecknoglobals // a constant
+	keyLevel     = []byte("level")     //nolint:gochecknoglobals // a constant
+	keyRestore   = []byte("restore")   //nolint:gochecknoglobals // a constant
+	keyRestoring = []byte("restoring") //nolint:gochecknoglobals // a constant
+	keyCluster   = []byte("cluster")   //nolint:gochecknoglobals // a constant
+	keyStated    = []byte("stated")    //nolint:gochecknoglobals // a constant
 )
 
 // sumKey is where the running sum of bucket b lies.

@@ -72,13 +72,6 @@ func (t *tx) saveNode(n entry.Node) {
 	t.place(n.Incarnation, n.State)
 }
 
-// removeNode forgets a node altogether, as only the restore of a backup does.
-func (t *tx) removeNode(i entry.Incarnation) {
-	t.del(nodes, i[:])
-	t.noteLevels()
-	t.place(i, 0)
-}
-
 func (t *tx) place(i entry.Incarnation, state entry.NodeState) {
 	m := t.membership()
 	m.Members = with(m.Members, i, state == entry.Member)

@@ -381,34 +381,6 @@ func (r *run) replaceSecond() {
 	r.sameHash()
 }
 
-// restoreBackup restores a backup of the present state into both replicas, with other members.
-func (r *run) restoreBackup() {
-	stamp := entry.Stamp{Index: r.index + 5, Term: r.g.term, Restored: true}
-	r.m.nodes, r.m.draining = map[entry.Incarnation]entry.Node{}, map[entry.Incarnation]bool{}
-	for _, i := range r.g.u.nodes {
-		if chance(r.r, 50) || i == r.g.u.nodes[0] {
-			n := entry.Node{Incarnation: i, Name: "restored", Level: 1, State: entry.Member}
-			r.m.nodes[i] = n
-			stamp.Members = append(stamp.Members, n)
-		}
-	}
-	for _, s := range []*fsm.State{r.first, r.second} {
-		snapshot := r.snapshot()
-		if s == r.second {
-			snapshot.close(r.t) // the first is restored by now: a backup of it is as good
-			snapshot = r.snapshot()
-			r.install(s, snapshot, entry.Stamp{Index: stamp.Index, Term: stamp.Term})
-		} else {
-			r.install(s, snapshot, stamp)
-		}
-		snapshot.close(r.t)
-	}
-	r.index, r.log = stamp.Index, nil
-	r.sameViews()
-	r.sound()
-	r.sameHash()
-}
-
 type openSnapshot struct{ *fsm.Snapshot }
 
 func (s openSnapshot) close(t *rapid.T) {

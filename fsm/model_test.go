@@ -31,6 +31,7 @@ type model struct {
 	maxRepos    int64
 	quotas      map[string]int64
 	readOnly    *fsm.ReadOnly
+	restoring   bool // a backup is being restored
 	people
 }
 
@@ -127,7 +128,11 @@ func (m *model) apply(e entry.Entry, op operation) modelResult {
 	}
 	m.date, m.term = e.Envelope.Date, e.Term
 	id := e.Envelope.Request
+	wait := modelResult{outcome: entry.Refused, code: fsm.ErrRestoring.Code}
 	if id == (entry.RequestID{}) {
+		if m.waits(op) {
+			return wait
+		}
 		return m.run(op)
 	}
 	accept := 10 * time.Minute
@@ -140,6 +145,9 @@ func (m *model) apply(e entry.Entry, op operation) modelResult {
 	}
 	if r, known := m.results[id]; known {
 		return r
+	}
+	if m.waits(op) {
+		return wait
 	}
 	m.results[id] = m.run(op)
 	return m.results[id]

@@ -23,8 +23,8 @@ const (
 // Refused with:
 //   - ErrNodeDropped if the node was dropped: it never comes back under this incarnation
 //   - ErrLevelTooLow if it does not know the feature level of the cluster
-//   - ErrNotCleared if the state does not know it and yet records copies on it, as it may after the restore of
-//     a backup: nobody looked after them since, so ClearNode comes first
+//   - ErrNotCleared if the state does not know it and yet records copies on it: nobody looked after
+//     them, so ClearNode comes first
 type NodeStarted struct {
 	Node entry.Node `cbor:"1,keyasint"`
 }

@@ -49,6 +49,11 @@ var (
 	ErrLevelTooEarly = &Refusal{Code: "feature level too early"}
 	ErrTokenExpired  = &Refusal{Code: "token expired"}
 	ErrTokenSpent    = &Refusal{Code: "token spent"}
+	ErrRestoring     = &Refusal{Code: "a backup is being restored"}
+	ErrRestoreOver   = &Refusal{Code: "no such restore is under way"}
+	ErrRestoreStep   = &Refusal{Code: "the restore is not so far"}
+	ErrNotEmpty      = &Refusal{Code: "the cluster is not empty"}
+	ErrStoreUnknown  = &Refusal{Code: "store unknown"}
 
 	// Nodes.
 

@@ -209,35 +209,6 @@ func TestInstallIsRefused(t *testing.T) {
 	})
 }
 
-func TestRestoreOfABackup(t *testing.T) {
-	a := filled(t, 3)
-	do(a, fsm.NodeStarted{Node: entry.Node{Incarnation: node(1), Name: "a", Level: 1}})
-	stream := snapshotOf(t, a)
-	b := openReplica(t, t.TempDir(), node(2))
-	b.view(func(v fsm.View) {
-		if _, restored := v.Restored(); restored {
-			t.Error("a fresh state says that it was restored")
-		}
-	})
-	member := entry.Node{Incarnation: node(2), Name: "b", Level: 1, State: entry.Member}
-	install(t, b, stream, entry.Stamp{Index: 5, Term: 1, Configuration: []byte("one"), ConfigurationIndex: 5, Restored: true, Members: []entry.Node{member}})
-	if p := b.Position(); p.Index != 5 || p.Time != a.time {
-		t.Errorf("position %+v", p)
-	}
-	b.view(func(v fsm.View) {
-		if r, restored := v.Restored(); !restored || r.Number != 5 || r.At != a.time {
-			t.Errorf("restore %+v, %t", r, restored)
-		}
-		if all := v.Nodes(); len(all) != 1 || all[0] != member || v.Members() != 1 {
-			t.Errorf("nodes %+v after the restore, %d members", all, v.Members())
-		}
-	})
-	b.sound()
-	if err := b.Recount(t.Context(), unpaced); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestStageRefuses(t *testing.T) {
 	a := filled(t, 3)
 	whole := snapshotOf(t, a)

@@ -46,7 +46,8 @@ func (s *State) receive(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(copySnapshot(f, r), f.Close()); err != nil {
+	_, err = copySnapshot(f, r)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if err := s.files.Sync(s.stagePath()); err != nil {
@@ -55,30 +56,30 @@ func (s *State) receive(r io.Reader) error {
 	return checkSnapshot(s.stagePath())
 }
 
-// copySnapshot copies the file out of a snapshot's stream, and fails unless the stream is whole.
-func copySnapshot(w io.Writer, r io.Reader) error {
+// copySnapshot copies the file out of a snapshot's stream, and fails unless the stream is whole. It returns the sum
+// that the stream ends with.
+func copySnapshot(w io.Writer, r io.Reader) (id BackupID, err error) {
 	sum := sha256.New()
 	hashed := io.TeeReader(r, sum)
 	length, err := readHeader(hashed)
 	if err != nil {
-		return err
+		return id, err
 	}
 	if _, err := io.CopyN(w, hashed, length); err != nil {
-		return cutShort(err)
+		return id, cutShort(err)
 	}
-	var want [sha256.Size]byte
-	if _, err := io.ReadFull(r, want[:]); err != nil {
-		return cutShort(err)
+	if _, err := io.ReadFull(r, id[:]); err != nil {
+		return id, cutShort(err)
 	}
-	if !bytes.Equal(want[:], sum.Sum(nil)) {
-		return fmt.Errorf("%w: its SHA-256 is another", ErrSnapshotInvalid)
+	if !bytes.Equal(id[:], sum.Sum(nil)) {
+		return id, fmt.Errorf("%w: its SHA-256 is another", ErrSnapshotInvalid)
 	}
 	if n, err := r.Read(make([]byte, 1)); n > 0 || err == nil {
-		return fmt.Errorf("%w: bytes follow its end", ErrSnapshotInvalid)
+		return id, fmt.Errorf("%w: bytes follow its end", ErrSnapshotInvalid)
 	} else if !errors.Is(err, io.EOF) {
-		return err
+		return id, err
 	}
-	return nil
+	return id, nil
 }
 
 func readHeader(r io.Reader) (length int64, err error) {

@@ -105,11 +105,6 @@ type Stamp struct {
 	Term               uint64
 	Configuration      []byte
 	ConfigurationIndex uint64
-
-	// Restored marks the restore of a backup: the state gets a new restore number, and Members in
-	// place of the nodes that it had when it was saved.
-	Restored bool
-	Members  []Node
 }
 
 // envelopeVersion is the first byte of every log entry. A new layout gets a new number, and a node

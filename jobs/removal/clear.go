@@ -37,7 +37,7 @@ func (c *clearer) clear(ctx context.Context, i blobstore.Incarnation) error {
 	var all fsm.NodeCleared
 	for all.Left = true; all.Left; {
 		done, err := fsm.Do(ctx, c.Proposer, fsm.ClearNode{Incarnation: [16]byte(i)})
-		if errors.Is(err, fsm.ErrNodeNotDropped) { // known again since: a backup was restored
+		if errors.Is(err, fsm.ErrNodeNotDropped) { // known again since
 			return nil
 		}
 		if err != nil {

@@ -287,20 +287,25 @@ func (s *shelf) has(id blobstore.CopyID) bool {
 	return false
 }
 
-// restore puts a backup in the place of the state, as if it had been saved when stream was.
+// restore puts a backup in the place of the state, as if it had been saved when stream was, and as if the files of the
+// cluster into which it is restored were still there.
 func (w *world) restore(stream []byte) {
 	w.t.Helper()
-	at := w.state.Position()
-	err := w.state.Stage(bytes.NewReader(stream))
-	if err == nil {
-		err = w.state.Install(entry.Stamp{
-			Index: at.Index + 1, Term: 1, Configuration: []byte("one"), ConfigurationIndex: at.Index + 1, Restored: true,
-			Members: []entry.Node{{Incarnation: self(), Name: "zot-0", Level: 1, State: entry.Member}},
-		})
-	}
+	saved, err := fsm.OpenSaved(w.t.TempDir(), bytes.NewReader(stream))
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	var at entry.Position
+	err = saved.View(func(v fsm.View) error { at = v.Position(); return nil })
+	if err = errors.Join(err, w.state.Stage(bytes.NewReader(stream)), w.state.Install(entry.Stamp{Index: at.Index, Term: at.Term})); err != nil {
+		w.t.Fatal(err)
+	}
+	begin, err := saved.Begin()
+	if err = errors.Join(err, saved.Close()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.apply(begin)
+	w.apply(fsm.EndRestore{Backup: begin.Backup})
 }
 
 // backup is the state as it is now.

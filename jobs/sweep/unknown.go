@@ -15,8 +15,8 @@ const (
 	maxMarks = 1 << 16
 	// unknownPage is how many copies are looked up in one view, or removed at once.
 	unknownPage = 1000
-	// afterRestore is how long nothing unknown is removed after the restore of a backup: copies pushed
-	// since the backup are unknown, and all that is left of what was acknowledged.
+	// afterRestore is how long nothing unknown is removed after the restore of a backup: a file that nobody
+	// knows may be all that is left of what was acknowledged.
 	afterRestore = 7 * 24 * time.Hour
 )
 
