@@ -218,6 +218,23 @@ func (b *bucket) remove(ctx context.Context, key string) error {
 // list lists the keys that begin with prefix, from the one behind after on, in their order.
 func (b *bucket) list(ctx context.Context, prefix, after string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		for o, err := range b.listed(ctx, prefix, after) {
+			if !yield(o.key, err) {
+				return
+			}
+		}
+	}
+}
+
+// listed is an object as a list has it.
+type listed struct {
+	key  string
+	size int64 // -1 if the list does not say
+}
+
+// listed is list with sizes.
+func (b *bucket) listed(ctx context.Context, prefix, after string) iter.Seq2[listed, error] {
+	return func(yield func(listed, error) bool) {
 		in := &awss3.ListObjectsV2Input{Bucket: b.name, Prefix: aws.String(prefix)}
 		if after != "" {
 			in.StartAfter = aws.String(after)
@@ -225,11 +242,11 @@ func (b *bucket) list(ctx context.Context, prefix, after string) iter.Seq2[strin
 		for {
 			out, err := b.api.ListObjectsV2(ctx, in)
 			if err != nil {
-				yield("", failure(ctx, "list", prefix, err))
+				yield(listed{}, failure(ctx, "list", prefix, err))
 				return
 			}
 			for _, o := range out.Contents {
-				if !yield(aws.ToString(o.Key), nil) {
+				if !yield(listed{aws.ToString(o.Key), lengthOf(o.Size)}, nil) {
 					return
 				}
 			}
@@ -237,7 +254,7 @@ func (b *bucket) list(ctx context.Context, prefix, after string) iter.Seq2[strin
 				return
 			}
 			if aws.ToString(out.NextContinuationToken) == aws.ToString(in.ContinuationToken) {
-				yield("", fmt.Errorf("list %s: %w", prefix, errNoEnd))
+				yield(listed{}, fmt.Errorf("list %s: %w", prefix, errNoEnd))
 				return
 			}
 			in.StartAfter, in.ContinuationToken = nil, out.NextContinuationToken

@@ -89,3 +89,6 @@ func (s *Store) SetOnlyNew(on bool) { s.onlyNew = on }
 func RetryDelay(t Timing, attempt int, err error) (time.Duration, error) {
 	return newRetryer(t).RetryDelay(attempt, err)
 }
+
+// SetPart makes parts smaller than a store would take them, if it looked.
+func (o *Files) SetPart(n int64) { o.part = n }
