@@ -59,10 +59,10 @@ func (g *Registry) getBlob(w *answer, r *http.Request, q request) error {
 const redirectLifetime = 20 * time.Minute
 
 // redirect sends a client elsewhere for the bytes of a blob, if they can be had there. It is for GET alone: what is
-// signed for one method is refused for another.
+// signed for one method is refused for another. Whoever came through the operator's socket may not reach anything else.
 func (g *Registry) redirect(w *answer, r *http.Request, b stored) bool {
 	s, err := g.store(b.store)
-	if err != nil || s.Elsewhere == nil || r.Method != http.MethodGet || b.Size == 0 {
+	if err != nil || s.Elsewhere == nil || w.operator || r.Method != http.MethodGet || b.Size == 0 {
 		return false
 	}
 	to, err := s.Elsewhere.Redirect(r.Context(), b.Blob, redirectLifetime)

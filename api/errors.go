@@ -87,6 +87,7 @@ func meanings() []meaning {
 		{errOwnerSilent, http.StatusServiceUnavailable, codeUnavailable},
 		{errBusy, http.StatusTooManyRequests, codeTooManyRequests},
 		{fsm.ErrOutcomeUnknown, http.StatusServiceUnavailable, codeUnavailable},
+		{fsm.ErrRestoring, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrStampTooOld, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrWrongStore, http.StatusServiceUnavailable, codeUnavailable}, // it has moved meanwhile
 		{fsm.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},

@@ -53,6 +53,9 @@ func TestRedirect(t *testing.T) {
 	if e.asked.Digest != "" {
 		t.Errorf("somebody was sent elsewhere for %s", e.asked.Digest)
 	}
+	if r := send(t, registry.Operator(), get); r.Code != http.StatusOK || r.Body.String() != "layer" {
+		t.Errorf("the operator is sent elsewhere: %d %q", r.Code, r.Body)
+	}
 	e.err = errors.New("no such key")
 	if r := w.must(http.StatusOK, get); r.Body.String() != "layer" || r.Header().Get("Location") != "" {
 		t.Errorf("%q came from here, %v", r.Body, r.Header())
