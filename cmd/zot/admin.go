@@ -116,6 +116,7 @@ func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.S
 		mux.Handle("/registry/", contents{state, o}.handler())
 		mux.Handle("POST /cluster/drain", drains{state, o}.handler())
 		mux.Handle("POST /cluster/read-only", readOnlyHandler(o))
+		mux.Handle("/snapshot/", snapshots{state, o, log.Named("admin")}.handler())
 	}
 	mux.Handle("/import/", registry)
 	server := newServer(below(registry, mux), log.Named("admin"))
