@@ -19,7 +19,7 @@ import (
 // objects in all other repositories; where the bytes are only its cache knew. So all keys are listed first, and a
 // blob is read wherever its digest has bytes.
 type Bucket struct {
-	objects *s3.Objects
+	files *s3.Files
 	root    string // of all keys, with a slash unless it is empty
 	names   []string
 	bytes   map[digest.Digest]stored
@@ -35,32 +35,32 @@ var _ Source = (*Bucket)(nil)
 
 // OpenBucket lists what is below a prefix. The caller closes it.
 func OpenBucket(ctx context.Context, b s3.Bucket, prefix string) (*Bucket, error) {
-	objects, err := s3.OpenObjects(ctx, b)
+	files, err := s3.NewFiles(ctx, b, "", s3.DefaultTiming())
 	if err != nil {
 		return nil, err
 	}
-	s := &Bucket{objects: objects, bytes: map[digest.Digest]stored{}}
+	s := &Bucket{files: files, bytes: map[digest.Digest]stored{}}
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		s.root = prefix + "/"
 	}
 	if err := s.list(ctx); err != nil {
-		return nil, errors.Join(err, objects.Close())
+		return nil, errors.Join(err, files.Close())
 	}
 	return s, nil
 }
 
 // Close ends the use of the bucket.
-func (s *Bucket) Close() error { return s.objects.Close() }
+func (s *Bucket) Close() error { return s.files.Close() }
 
 // list finds repositories and bytes. zot puts its prefix in front of every key, and its S3 driver does so once more:
 // where all lies below the prefix twice, the second is no part of a name.
 func (s *Bucket) list(ctx context.Context) error {
 	files := map[string]int{} // of a repository: how many of oci-layout and index.json
-	for o, err := range s.objects.List(ctx, s.root) {
+	for o, err := range s.files.List(ctx, s.root) {
 		if err != nil {
 			return err
 		}
-		dir, name := path.Split(strings.TrimPrefix(o.Key, s.root))
+		dir, name := path.Split(strings.TrimPrefix(o.Name, s.root))
 		dir = strings.TrimSuffix(dir, "/")
 		if name == v1.ImageLayoutFile || name == v1.ImageIndexFile {
 			files[dir]++
@@ -68,7 +68,7 @@ func (s *Bucket) list(ctx context.Context) error {
 		}
 		d := digest.NewDigestFromEncoded(digest.Algorithm(path.Base(dir)), name)
 		if path.Base(path.Dir(dir)) == v1.ImageBlobsDir && d.Validate() == nil && o.Size > 0 {
-			s.bytes[d] = stored{o.Key, o.Size}
+			s.bytes[d] = stored{o.Name, o.Size}
 		}
 	}
 	twice := s.root != ""
@@ -134,7 +134,7 @@ func (s *Bucket) Blob(ctx context.Context, _ string, d digest.Digest) (io.ReadCl
 	if at.key == "" {
 		return io.NopCloser(strings.NewReader("")), 0, nil
 	}
-	body, err := s.objects.Get(ctx, at.key)
+	body, _, err := s.files.Open(ctx, at.key)
 	return body, at.size, err
 }
 
@@ -151,7 +151,7 @@ func (s *Bucket) find(d digest.Digest) (stored, error) {
 }
 
 func (s *Bucket) read(ctx context.Context, key string, limit int64) ([]byte, error) {
-	body, err := s.objects.Get(ctx, key)
+	body, _, err := s.files.Open(ctx, key)
 	if err != nil {
 		return nil, err
 	}
