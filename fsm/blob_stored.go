@@ -9,14 +9,16 @@ import (
 	"github.com/seed-16d79997/zot/fsm/oci"
 )
 
-// BlobStored records the durable copies of a blob that was uploaded, and makes it visible in its
-// repository: the link's lease starts. All locations on members are recorded, in place of older ones on
+// BlobStored records the durable copies of a blob that was uploaded to a store, and makes it visible in its
+// repository: the link's lease starts, and the link is one to the blob of this store from now on. All locations on members are recorded, in place of older ones on
 // the same node; while more than the replicas count then, an older one is doomed, never one of these, so
 // that a push heals.
 //
 // Stamp is the state time that the uploading node knew, after an index round, before any holder was asked
-// to rename its file. A set of copy ids is proposed under one request id, ever (GC R6). Store is the
-// repository's own, or that of its first write.
+// to rename its file. A set of copy ids is proposed under one request id, ever (GC R6).
+//
+// Store is where the bytes are. It becomes the store of a repository that does not exist yet. One that has been moved
+// to another while the bytes came takes the blob all the same, and moves it like those that it had before.
 //
 // Unsummed says that nobody has hashed the copies yet: they are files of an operator's that were linked into a
 // store (docs/import.md). This is the one exception to DESIGN 4: one location is enough, for the source beside it
@@ -28,7 +30,6 @@ import (
 // Refused with:
 //   - ErrStampTooOld if the stamp is older than the window: the files may be swept
 //   - ErrTooFewCopies if fewer than min(writeAcks, members) locations on members, or in the store's bucket, are left
-//   - ErrWrongStore if the repository is in another store
 //   - ErrBlobSize if the blob is there with another size: one of the two is no size of this digest
 //   - ErrQuotaExceeded or ErrTooManyRepositories, unless the repository has the blob already: a push heals, whatever
 //     is full
@@ -80,27 +81,15 @@ func (c BlobStored) apply(t *tx) (None, error) {
 	if c.Repository == "" || c.Store == "" || c.Digest == "" {
 		return None{}, ErrInvalid
 	}
-	if store := t.storeOf(c.Repository, c.Store); store != c.Store {
-		return None{}, ErrWrongStore.with("repository %s is in store %s, not in %s", c.Repository, store, c.Store)
-	}
-	n, _ := t.storeNumbers(c.Store)
-	if err := t.fresh(c.Stamp, n); err != nil {
+	fresh, err := c.judge(t)
+	if err != nil {
 		return None{}, err
-	}
-	m := t.membership()
-	fresh := c.recordable(t, m)
-	if need := c.need(m, n); len(fresh) < need {
-		return None{}, ErrTooFewCopies.with("%d of %d locations are on members, or in the bucket of the store, %d are needed", len(fresh), len(c.Locations), need)
-	}
-	b, known := t.blob(c.Store, c.Digest)
-	if known && b.Size != c.Size { // what nodes and repositories have was counted by it
-		return None{}, ErrBlobSize.with("%s has %d bytes, not %d", c.Digest, b.Size, c.Size)
 	}
 	if err := t.judgeLink(c.Repository, c.Digest, c.Size); err != nil {
 		return None{}, err
 	}
-	if c.Unsummed && known {
-		if !b.usable(m) {
+	if b, known := t.blob(c.Store, c.Digest); c.Unsummed && known {
+		if !b.usable(t.membership()) {
 			return None{}, ErrBlobDamaged.with("%s has no good copy, and bytes that nobody has hashed do not heal it", c.Digest)
 		}
 		for _, f := range fresh {
@@ -109,9 +98,7 @@ func (c BlobStored) apply(t *tx) (None, error) {
 			}
 		}
 	} else {
-		b.Size, b.Damaged = c.Size, false
-		t.record(c.Store, &b, fresh, n.Replicas, m)
-		t.saveBlob(c.Store, c.Digest, &b)
+		c.save(t, fresh)
 	}
 	t.startLease(c.Store, c.Repository, c.Digest)
 	return None{}, nil
@@ -123,6 +110,32 @@ func (c BlobStored) need(m membership, n Numbers) int {
 		return 1
 	}
 	return m.need(n)
+}
+
+// judge returns the copies that can be recorded, enough of them.
+func (c BlobStored) judge(t *tx) ([]copyRecord, error) {
+	n, _ := t.storeNumbers(c.Store)
+	if err := t.fresh(c.Stamp, n); err != nil {
+		return nil, err
+	}
+	m := t.membership()
+	fresh := c.recordable(t, m)
+	if need := c.need(m, n); len(fresh) < need {
+		return nil, ErrTooFewCopies.with("%d of %d locations are on members, or in the bucket of the store, %d are needed", len(fresh), len(c.Locations), need)
+	}
+	if b, known := t.blob(c.Store, c.Digest); known && b.Size != c.Size { // what nodes and repositories have was counted by it
+		return nil, ErrBlobSize.with("%s has %d bytes, not %d", c.Digest, b.Size, c.Size)
+	}
+	return fresh, nil
+}
+
+// save records what judge returned.
+func (c BlobStored) save(t *tx, fresh []copyRecord) {
+	n, _ := t.storeNumbers(c.Store)
+	b, _ := t.blob(c.Store, c.Digest)
+	b.Size, b.Damaged = c.Size, false
+	t.record(c.Store, &b, fresh, n.Replicas, t.membership())
+	t.saveBlob(c.Store, c.Digest, &b)
 }
 
 // fresh refuses a stamp that is older than the window. One in the future was taken before a backup was

@@ -64,7 +64,7 @@ func (c CollectBlobs) apply(t *tx) (BlobsCollected, error) {
 	left := collectKeys
 	for _, l := range c.Links {
 		if t.expired(c.Store, l, n) && t.afford(&left, c.Store, l.Digest) {
-			t.saveLink(c.Store, l.Repository, l.Digest, nil)
+			t.saveLink(l.Repository, l.Digest, nil)
 			done.Links++
 			t.collect(c.Store, l.Digest, &done)
 		}
@@ -80,8 +80,7 @@ func (c CollectBlobs) apply(t *tx) (BlobsCollected, error) {
 // expired reports whether there is the record of a link in a store that does not exist any more.
 func (t *tx) expired(store string, l LinkName, n Numbers) bool {
 	link, recorded := t.link(l.Repository, l.Digest)
-	repo, _ := t.repository(l.Repository)
-	return recorded && repo.Store == store && !link.exists(n, t.now)
+	return recorded && link.Store == store && !link.exists(n, t.now)
 }
 
 // afford takes what the end of a blob may touch off what is left, if it is enough.

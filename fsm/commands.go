@@ -56,6 +56,8 @@ func commands() []spec {
 		content(define[DeleteTag, None](1)),
 		content(define[RestoreTag, None](1)),
 		define[RecordPulls, None](1),
+		define[MoveRepository, None](1),
+		define[MoveLink, None](1),
 		define[CollectRepositories, RepositoriesCollected](1),
 	}
 }

@@ -50,6 +50,7 @@ func contents() []restoredBucket {
 		{starred, starred, nil},
 		{below, below, restoredBelow},
 		{repositories, repositories, restoredRepository},
+		{moving, repositories, restoredMoving},
 		{catalog, catalog, nil},
 		{vacant, repositories, restoredVacancy},
 	}
@@ -183,18 +184,20 @@ func (r reader) restored(name string, value []byte) repositoryRecord {
 	was := mustDecode[repositoryRecord](value)
 	repo := repositoryRecord{Store: was.Store, Untagged: was.Untagged}
 	for key, value := range r.scan(links, within(name), nil) {
-		if mustDecode[linkRecord](value).Count > 0 {
+		if l := mustDecode[linkRecord](value); l.Count > 0 {
 			_, d := cutName(key)
-			b, _ := r.blob(was.Store, Digest(d))
-			repo.Links++
-			repo.Bytes += b.Size
+			b, _ := r.blob(l.Store, Digest(d))
+			repo.countLink(l.Store, 1, b.Size)
 		}
 	}
 	for _, value := range r.scan(manifests, within(name), nil) {
-		repo.Manifests++
-		repo.Bytes += mustDecode[manifestRecord](value).inState()
+		repo.countManifest(1, mustDecode[manifestRecord](value).inState())
 	}
 	return repo
+}
+
+func restoredMoving(r reader, key, value []byte) (k, v []byte, ok bool) {
+	return key, nil, len(r.restored(string(key), value).Elsewhere) > 0
 }
 
 // restoredBelow counts anew what is below a prefix.

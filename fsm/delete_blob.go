@@ -26,13 +26,12 @@ func (c DeleteBlob) check() error {
 }
 
 func (c DeleteBlob) apply(t *tx) (None, error) {
-	store, _, err := t.visible(c.Repository, c.Digest)
-	if err != nil {
+	if _, err := t.seen(c.Repository, c.Digest); err != nil {
 		return None{}, err
 	}
 	if by, is := t.nameOf(c.Repository, asBlob, c.Digest); is {
 		return None{}, ErrBlobReferenced.with("manifest %s refers to %s", by, c.Digest)
 	}
-	t.saveLink(store, c.Repository, c.Digest, nil)
+	t.saveLink(c.Repository, c.Digest, nil)
 	return None{}, nil
 }

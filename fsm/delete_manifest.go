@@ -86,10 +86,9 @@ func (c DeleteManifest) judgeNeed(t *tx, m manifestRecord, names []string) error
 func (c DeleteManifest) remove(t *tx, m manifestRecord) {
 	key := within(c.Repository, string(c.Digest))
 	refs := t.references(c.Repository, c.Digest)
-	store := t.storeOf(c.Repository, "")
 	for _, d := range refs.Blobs {
 		t.del(namedBy, namedByKey(c.Repository, asBlob, d, c.Digest))
-		t.countReference(store, c.Repository, d, false)
+		t.countReference(c.Repository, d, false)
 	}
 	for _, d := range refs.Manifests {
 		t.del(namedBy, namedByKey(c.Repository, asManifest, d, c.Digest))
@@ -101,8 +100,5 @@ func (c DeleteManifest) remove(t *tx, m manifestRecord) {
 	for _, b := range []bucket{manifests, bodies, references, loose, pulls} {
 		t.del(b, key)
 	}
-	t.changeRepository(c.Repository, store, func(r *repositoryRecord) {
-		r.Manifests--
-		r.Bytes -= m.inState()
-	})
+	t.changeRepository(c.Repository, "", func(r *repositoryRecord) { r.countManifest(-1, -m.inState()) })
 }

@@ -43,6 +43,8 @@ func (g *generator) command() operation {
 		{6, g.deleteTag},
 		{4, g.restoreTag},
 		{2, g.recordPulls},
+		{4, g.moveRepository},
+		{12, g.moveLink},
 		{3, g.collectRepositories},
 		{8, g.aboutPeople},
 	}
@@ -215,6 +217,42 @@ func (g *generator) mount() operation {
 	}
 	c.Store = g.home(c.From)
 	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.mount(c) }))
+}
+
+func (g *generator) moveRepository() operation {
+	c := fsm.MoveRepository{Repository: pick(g.r, g.u.repositories), To: pick(g.r, g.u.stores)}
+	if chance(g.r, 5) {
+		c.To = "unknown"
+	}
+	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.moveRepository(c) }))
+}
+
+func (g *generator) moveLink() operation {
+	name, d := g.linkName()
+	if all := (modelFacts{g.m}).moving(); len(all) > 0 && chance(g.r, 90) {
+		name = pick(g.r, all)
+		d = pick(g.r, sorted(g.m.repos[name].links))
+		if strays := (modelFacts{g.m}).strays(name); len(strays) > 0 && chance(g.r, 90) {
+			d = pick(g.r, strays).Digest
+		}
+	}
+	c := fsm.MoveLink{Repository: name, Digest: d, From: pick(g.r, g.u.stores), To: g.home(name)}
+	if r := g.m.repos[name]; r != nil && r.links[d].store != "" && chance(g.r, 95) {
+		c.From = r.links[d].store
+	}
+	for c.From == c.To {
+		c.To = pick(g.r, g.u.stores)
+	}
+	if b := g.m.blobs[fsm.BlobName{Store: c.To, Digest: d}]; b == nil && chance(g.r, 90) || chance(g.r, 30) {
+		c.Size, c.Stamp = int64(d[1]), g.stamp()
+		if chance(g.r, 3) {
+			c.Size++
+		}
+		for range between(g.r, 1, 4) {
+			c.Locations = append(c.Locations, g.location(c.To, b))
+		}
+	}
+	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.moveLink(c) }))
 }
 
 // linkName is a link that is recorded, if one is.

@@ -43,6 +43,8 @@ func operationOf[R any](cmd fsm.CommandOf[R], predict func(m *model) (R, *fsm.Re
 		op.leaseStore = c.Store
 	case fsm.RenewLease:
 		op.leaseStore = c.Store
+	case fsm.MoveLink:
+		op.leaseStore = c.To
 	}
 	return op, nil
 }
@@ -267,11 +269,17 @@ func (m *model) clearNode(c fsm.ClearNode) (done fsm.NodeCleared, _ *fsm.Refusal
 }
 
 func (m *model) blobStored(c fsm.BlobStored) (fsm.None, *fsm.Refusal) {
-	if r := m.repos[c.Repository]; r != nil && r.store != c.Store {
-		return fsm.None{}, fsm.ErrWrongStore
+	if refusal := m.copiesCome(c); refusal != nil {
+		return fsm.None{}, refusal
 	}
+	m.lease(c.Repository, c.Store, c.Digest)
+	return fsm.None{}, nil
+}
+
+// copiesCome records the copies of an upload, or says why not.
+func (m *model) copiesCome(c fsm.BlobStored) *fsm.Refusal {
 	if !m.fresh(c.Stamp, c.Store) {
-		return fsm.None{}, fsm.ErrStampTooOld
+		return fsm.ErrStampTooOld
 	}
 	var good []fsm.Location
 	for _, l := range c.Locations {
@@ -285,27 +293,26 @@ func (m *model) blobStored(c fsm.BlobStored) (fsm.None, *fsm.Refusal) {
 		need, vouched = 1, max(m.retirements, 1)-1
 	}
 	if len(good) < need {
-		return fsm.None{}, fsm.ErrTooFewCopies
+		return fsm.ErrTooFewCopies
 	}
 	name := fsm.BlobName{Store: c.Store, Digest: c.Digest}
 	b := m.blobs[name]
 	if b != nil && b.size != c.Size {
-		return fsm.None{}, fsm.ErrBlobSize
+		return fsm.ErrBlobSize
 	}
-	if refusal := m.fitsBlob(c.Repository, c.Digest, c.Size); refusal != nil {
-		return fsm.None{}, refusal
+	if refusal := m.fitsBlob(c.Repository, c.Digest, c.Size); c.Repository != "" && refusal != nil {
+		return refusal
 	}
 	if c.Unsummed && b != nil {
 		if m.broken(b) {
-			return fsm.None{}, fsm.ErrBlobDamaged
+			return fsm.ErrBlobDamaged
 		}
 		for _, l := range good {
 			if b.find(l) < 0 {
 				m.doom(c.Store, l)
 			}
 		}
-		m.stored(c)
-		return fsm.None{}, nil
+		return nil
 	}
 	if b == nil {
 		b = &modelBlob{}
@@ -330,12 +337,49 @@ func (m *model) blobStored(c fsm.BlobStored) (fsm.None, *fsm.Refusal) {
 	for _, l := range good {
 		b.copies = append(b.copies, modelLocation{l, vouched})
 	}
-	m.stored(c)
+	return nil
+}
+
+func (m *model) moveRepository(c fsm.MoveRepository) (fsm.None, *fsm.Refusal) {
+	switch {
+	case m.repos[c.Repository] == nil:
+		return fsm.None{}, fsm.ErrRepositoryUnknown
+	case m.stores[c.To] == nil:
+		return fsm.None{}, fsm.ErrStoreUnknown
+	}
+	m.repos[c.Repository].store = c.To
 	return fsm.None{}, nil
 }
 
-// stored starts the lease of what was stored.
-func (m *model) stored(c fsm.BlobStored) { m.repo(c.Repository, c.Store).links[c.Digest] = m.now }
+func (m *model) moveLink(c fsm.MoveLink) (fsm.None, *fsm.Refusal) {
+	r := m.repos[c.Repository]
+	if r == nil || r.links[c.Digest].store == "" {
+		return fsm.None{}, fsm.ErrBlobUnknown
+	}
+	if r.store != c.To || r.links[c.Digest].store != c.From {
+		return fsm.None{}, fsm.ErrWrongStore
+	}
+	if !m.linkExists(c.Repository, c.Digest) {
+		delete(r.links, c.Digest)
+		return fsm.None{}, nil
+	}
+	b, size := m.blobs[fsm.BlobName{Store: c.To, Digest: c.Digest}], m.blobOf(c.Repository, c.Digest).size
+	switch {
+	case len(c.Locations) > 0 && c.Size != size, len(c.Locations) == 0 && b != nil && b.size != size:
+		return fsm.None{}, fsm.ErrBlobSize
+	case len(c.Locations) > 0:
+		refusal := m.copiesCome(fsm.BlobStored{Store: c.To, Digest: c.Digest, Size: c.Size, Locations: c.Locations, Stamp: c.Stamp})
+		if refusal != nil {
+			return fsm.None{}, refusal
+		}
+	case b == nil:
+		return fsm.None{}, fsm.ErrBlobUnknown
+	case b.damaged || m.counting(b) < m.need(c.To):
+		return fsm.None{}, fsm.ErrTooFewCopies
+	}
+	m.linkTo(c.Repository, c.Digest, modelLink{c.To, r.links[c.Digest].since})
+	return fsm.None{}, nil
+}
 
 func (m *model) addCopy(c fsm.AddCopy) (done fsm.CopyAdded, _ *fsm.Refusal) {
 	b := m.blobs[fsm.BlobName{Store: c.Store, Digest: c.Digest}]
@@ -394,9 +438,19 @@ func (m *model) copyRemoved(c fsm.CopyRemoved) (fsm.None, *fsm.Refusal) {
 	return fsm.None{}, nil
 }
 
-// lease starts the lease of a link that nothing refers to; links[d] of others does not matter.
+// lease starts the lease of a link that nothing refers to; when that of others began does not matter.
 func (m *model) lease(repository, store string, d fsm.Digest) {
-	m.repo(repository, store).links[d] = m.now
+	m.linkTo(repository, d, modelLink{store, m.now})
+}
+
+// linkTo makes a link what it is to be. One that comes from another store keeps the lease that it had there.
+func (m *model) linkTo(repository string, d fsm.Digest, l modelLink) {
+	r := m.repo(repository, l.store)
+	if from := r.links[d].store; m.linkExists(repository, d) && from != l.store {
+		highest, _ := m.delays(from)
+		m.stretch(l.store, highest)
+	}
+	r.links[d] = l
 }
 
 func (m *model) mount(c fsm.Mount) (fsm.None, *fsm.Refusal) {
@@ -404,7 +458,7 @@ func (m *model) mount(c fsm.Mount) (fsm.None, *fsm.Refusal) {
 		return fsm.None{}, refusal
 	}
 	to := m.repos[c.To]
-	if m.repos[c.From].store != c.Store || to != nil && to.store != c.Store {
+	if m.repos[c.From].links[c.Digest].store != c.Store || to != nil && to.store != c.Store {
 		return fsm.None{}, fsm.ErrWrongStore
 	}
 	if refusal := m.fitsBlob(c.To, c.Digest, m.blobOf(c.From, c.Digest).size); refusal != nil {
@@ -418,10 +472,7 @@ func (m *model) renewLease(c fsm.RenewLease) (fsm.None, *fsm.Refusal) {
 	if refusal := m.usable(c.Repository, c.Digest); refusal != nil {
 		return fsm.None{}, refusal
 	}
-	if m.repos[c.Repository].store != c.Store {
-		return fsm.None{}, fsm.ErrWrongStore
-	}
-	m.lease(c.Repository, c.Store, c.Digest)
+	m.lease(c.Repository, m.repos[c.Repository].links[c.Digest].store, c.Digest)
 	return fsm.None{}, nil
 }
 
@@ -441,10 +492,10 @@ func (m *model) collectBlobs(c fsm.CollectBlobs) (done fsm.BlobsCollected, _ *fs
 	digests := slices.Clone(c.Digests)
 	for _, l := range c.Links {
 		r := m.repos[l.Repository]
-		if r == nil || r.store != c.Store || m.linkExists(l.Repository, l.Digest) {
+		if r == nil || m.linkExists(l.Repository, l.Digest) {
 			continue
 		}
-		if _, recorded := r.links[l.Digest]; recorded {
+		if link, recorded := r.links[l.Digest]; recorded && link.store == c.Store {
 			delete(r.links, l.Digest)
 			done.Links++
 			digests = append(digests, l.Digest)

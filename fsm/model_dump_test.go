@@ -30,6 +30,8 @@ type facts interface {
 	linkedIn(store string, d fsm.Digest) []string
 	catalog() []string
 	vacant() []string
+	moving() []string
+	strays(name string) []fsm.Stray
 	repository(name string) string
 	link(name string, d fsm.Digest) string
 	tags(name string) []fsm.Tag
@@ -63,9 +65,9 @@ func describe(f facts, u *universe) []string {
 	for _, prefix := range u.prefixes {
 		add("used", prefix, f.used(prefix))
 	}
-	add("catalog", f.catalog(), "vacant", f.vacant())
+	add("catalog", f.catalog(), "vacant", f.vacant(), "moving", f.moving())
 	for _, name := range u.repositories {
-		add("repository", name, f.repository(name), f.tags(name), "deleted", f.deletedTags(name), "loose", f.loose(name))
+		add("repository", name, f.repository(name), f.tags(name), "deleted", f.deletedTags(name), "loose", f.loose(name), "strays", f.strays(name))
 		for _, tag := range u.tags {
 			add("history", name, tag, f.history(name, tag))
 		}
@@ -154,6 +156,22 @@ func (f viewFacts) linkedIn(store string, d fsm.Digest) []string {
 func (f viewFacts) catalog() []string { return pages(f.v.Catalog) }
 
 func (f viewFacts) vacant() []string { return pages(f.v.Vacant) }
+
+func (f viewFacts) moving() []string { return pages(f.v.Moving) }
+
+func (f viewFacts) strays(name string) (all []fsm.Stray) {
+	for after, more := fsm.Digest(""), true; more; more = after != "" {
+		var page []fsm.Stray
+		page, after = f.v.Strays(name, after, 3)
+		for _, s := range page {
+			if one, is := f.v.Stray(name, s.Digest); !is || one != s {
+				s.Store = "is another"
+			}
+			all = append(all, s)
+		}
+	}
+	return all
+}
 
 func (f viewFacts) repository(name string) string {
 	r, err := f.v.Repository(name)
@@ -305,9 +323,9 @@ func (f modelFacts) expired(store string) []fsm.LinkName {
 	}
 	var all []old
 	for name, r := range f.repos {
-		for d, since := range r.links {
-			if r.store == store && !f.linkExists(name, d) {
-				all = append(all, old{fsm.LinkName{Repository: name, Digest: d}, since})
+		for d, l := range r.links {
+			if l.store == store && !f.linkExists(name, d) {
+				all = append(all, old{fsm.LinkName{Repository: name, Digest: d}, l.since})
 			}
 		}
 	}
@@ -377,12 +395,32 @@ func (f modelFacts) vacant() []string {
 	})
 }
 
+func (f modelFacts) moving() []string {
+	return slices.DeleteFunc(sorted(f.repos), func(name string) bool { return len(f.elsewhere(name)) == 0 })
+}
+
+func (f modelFacts) strays(name string) (all []fsm.Stray) {
+	r := f.repos[name]
+	if r == nil {
+		return nil
+	}
+	for _, d := range sorted(r.links) {
+		if l := r.links[d]; l.store != r.store {
+			all = append(all, fsm.Stray{Digest: d, Store: l.store, Size: f.blobOf(name, d).size, Expired: !f.linkExists(name, d)})
+		}
+	}
+	return all
+}
+
 func (f modelFacts) repository(name string) string {
 	r := f.repos[name]
 	if r == nil {
 		return fmt.Sprint(fsm.Repository{}, false)
 	}
-	return fmt.Sprint(fsm.Repository{Name: name, Store: r.store, Manifests: uint64(len(r.manifests)), Bytes: f.bytesOf(name)}, true)
+	return fmt.Sprint(fsm.Repository{
+		Name: name, Store: r.store, Manifests: uint64(len(r.manifests)), Bytes: f.bytesOf(name),
+		Links: f.linksTo(name, ""), Elsewhere: f.elsewhere(name),
+	}, true)
 }
 
 func (f modelFacts) link(name string, d fsm.Digest) string {
@@ -391,10 +429,10 @@ func (f modelFacts) link(name string, d fsm.Digest) string {
 	}
 	r := f.repos[name]
 	b := f.blobOf(name, d)
-	l := fsm.Link{Store: r.store, Size: b.size, Damaged: f.broken(b), References: r.referencesTo(d)}
-	if highest, lowest := f.delays(r.store); l.References == 0 {
-		l.Left = r.links[d].Add(highest).Sub(f.now)
-		l.Renew = l.Left < lowest/2+time.Duration(f.tick())
+	l := fsm.Link{Store: r.links[d].store, Size: b.size, Damaged: f.broken(b), References: r.referencesTo(d)}
+	if highest, lowest := f.delays(l.Store); l.References == 0 {
+		l.Left = r.links[d].since.Add(highest).Sub(f.now)
+		l.Renew = r.links[d].since.Add(lowest).Sub(f.now) < lowest/2+time.Duration(f.tick())
 	}
 	return fmt.Sprint(l, true)
 }

@@ -138,7 +138,7 @@ func (m *model) deleteManifest(c fsm.DeleteManifest) (fsm.None, *fsm.Refusal) {
 	delete(r.pulls, c.Digest)
 	for d := range blobs {
 		if r.referencesTo(d) == 0 {
-			r.links[d] = m.now
+			r.links[d] = modelLink{r.links[d].store, m.now}
 		}
 	}
 	return fsm.None{}, nil

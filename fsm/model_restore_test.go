@@ -107,12 +107,12 @@ func (m *model) restore(from model) {
 	m.restoring = false
 	m.keys, m.marks, m.repos = from.keys, from.marks, from.repos
 	for _, repo := range m.repos {
-		for d := range repo.links {
+		for d, l := range repo.links {
 			if repo.referencesTo(d) == 0 {
 				delete(repo.links, d)
 				continue
 			}
-			name := fsm.BlobName{Store: repo.store, Digest: d}
+			name := fsm.BlobName{Store: l.store, Digest: d}
 			m.blobs[name] = &modelBlob{size: from.blobs[name].size, damaged: true}
 		}
 		for _, man := range repo.manifests {

@@ -1,6 +1,7 @@
 package fsm_test
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -47,10 +48,15 @@ type modelStore struct {
 type modelRepo struct {
 	store     string
 	manifests map[fsm.Digest]*modelManifest
-	links     map[fsm.Digest]entry.Time // when its lease began, if it has no references
+	links     map[fsm.Digest]modelLink
 	tags      map[string]modelTag
 	past      map[string]*modelHistory
 	pulls     map[fsm.Digest]modelPulls
+}
+
+type modelLink struct {
+	store string
+	since entry.Time // when its lease began, if it has no references
 }
 
 type modelManifest struct {
@@ -244,6 +250,16 @@ func (m *model) setStore(c fsm.SetStore) {
 	s.delay, s.replicas, s.acks = c.GCDelay, c.Replicas, c.WriteAcks
 }
 
+// stretch has the leases of a store last as long as one of another, from which a link comes.
+func (m *model) stretch(store string, lease time.Duration) {
+	s := m.stores[store]
+	if max(s.delay, 5*time.Second) >= lease {
+		return
+	}
+	highest, lowest := m.delays(store)
+	s.highest, s.lowest, s.until = max(highest, lease), lowest, max(s.until, m.now.Add(lease))
+}
+
 func (m *model) fresh(stamp entry.Time, store string) bool {
 	_, lowest := m.delays(store)
 	return stamp <= m.now && m.now.Sub(stamp) <= window(lowest)
@@ -281,7 +297,7 @@ func (m *model) need(store string) int {
 func (m *model) repo(name, store string) *modelRepo {
 	if m.repos[name] == nil {
 		m.repos[name] = &modelRepo{
-			store: store, manifests: map[fsm.Digest]*modelManifest{}, links: map[fsm.Digest]entry.Time{},
+			store: store, manifests: map[fsm.Digest]*modelManifest{}, links: map[fsm.Digest]modelLink{},
 			tags: map[string]modelTag{}, past: map[string]*modelHistory{}, pulls: map[fsm.Digest]modelPulls{},
 		}
 		if m.stores[store] == nil {
@@ -307,16 +323,39 @@ func (m *model) linkExists(name string, d fsm.Digest) bool {
 	if r == nil {
 		return false
 	}
-	since, recorded := r.links[d]
-	highest, _ := m.delays(r.store)
-	return r.referencesTo(d) > 0 || recorded && m.now < since.Add(highest)
+	l, recorded := r.links[d]
+	highest, _ := m.delays(l.store)
+	return r.referencesTo(d) > 0 || recorded && m.now < l.since.Add(highest)
+}
+
+// linksTo is the links of a repository to blobs of a store, its own if it is "".
+func (m *model) linksTo(name, store string) fsm.LinksIn {
+	r := m.repos[name]
+	in := fsm.LinksIn{Store: cmp.Or(store, r.store)}
+	for d, l := range r.links {
+		if l.store == in.Store {
+			in.Links++
+			in.Bytes += m.blobOf(name, d).size
+		}
+	}
+	return in
+}
+
+// elsewhere is those to blobs of other stores.
+func (m *model) elsewhere(name string) (all []fsm.LinksIn) {
+	for _, store := range sorted(m.stores) {
+		if in := m.linksTo(name, store); store != m.repos[name].store && in.Links > 0 {
+			all = append(all, in)
+		}
+	}
+	return all
 }
 
 // linksOf is the repositories of a store with a link record, expired ones too.
 func (m *model) linksOf(b fsm.BlobName) []string {
 	var names []string
 	for name, r := range m.repos {
-		if _, recorded := r.links[b.Digest]; recorded && r.store == b.Store {
+		if l, recorded := r.links[b.Digest]; recorded && l.store == b.Store {
 			names = append(names, name)
 		}
 	}
@@ -325,7 +364,7 @@ func (m *model) linksOf(b fsm.BlobName) []string {
 }
 
 func (m *model) blobOf(name string, d fsm.Digest) *modelBlob {
-	return m.blobs[fsm.BlobName{Store: m.repos[name].store, Digest: d}]
+	return m.blobs[fsm.BlobName{Store: m.repos[name].links[d].store, Digest: d}]
 }
 
 // usable is nil if a repository may rely on a blob.

@@ -7,12 +7,12 @@ import (
 )
 
 // Mount makes a blob of one repository visible in another: the lease of the other's link starts. Store
-// is the store of both, the one of To's first write if To does not exist yet.
+// is where the blob of From is, and that of To; of its first write if To does not exist yet.
 //
 // Refused with (the client is told to upload):
 //   - ErrBlobUnknown if the link of From does not exist now
 //   - ErrBlobDamaged
-//   - ErrWrongStore if From or To is in another store: there the bytes are not
+//   - ErrWrongStore if the blob of From is in another store, or To is: there the bytes are not
 //   - ErrQuotaExceeded or ErrTooManyRepositories, unless To has the blob already
 //
 // GC R7, R9. Invariant 2.
@@ -35,17 +35,17 @@ func (c Mount) apply(t *tx) (None, error) {
 	if c.To == "" || c.Store == "" {
 		return None{}, ErrInvalid
 	}
-	store, err := t.usable(c.From, c.Digest)
+	link, err := t.usable(c.From, c.Digest)
 	if err != nil {
 		return None{}, err
 	}
-	if to := t.storeOf(c.To, c.Store); to != store || c.Store != store {
-		return None{}, ErrWrongStore.with("repository %s is in store %s, %s in %s, not in %s", c.From, store, c.To, to, c.Store)
+	if to := t.storeOf(c.To, c.Store); to != c.Store || link.Store != c.Store {
+		return None{}, ErrWrongStore.with("%s of repository %s is in store %s, %s in %s, not in %s", c.Digest, c.From, link.Store, c.To, to, c.Store)
 	}
-	b, _ := t.blob(store, c.Digest)
+	b, _ := t.blob(c.Store, c.Digest)
 	if err := t.judgeLink(c.To, c.Digest, b.Size); err != nil {
 		return None{}, err
 	}
-	t.startLease(store, c.To, c.Digest)
+	t.startLease(c.Store, c.To, c.Digest)
 	return None{}, nil
 }

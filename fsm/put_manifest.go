@@ -204,10 +204,9 @@ func (c PutManifest) insert(t *tx, refs referencesRecord) {
 		t.put(bodies, key, c.Body)
 	}
 	t.save(references, key, refs)
-	store := t.storeOf(c.Repository, c.Store)
 	for _, d := range refs.Blobs {
 		t.put(namedBy, namedByKey(c.Repository, asBlob, d, c.Digest), nil)
-		t.countReference(store, c.Repository, d, true)
+		t.countReference(c.Repository, d, true)
 	}
 	for _, d := range refs.Manifests {
 		t.put(namedBy, namedByKey(c.Repository, asManifest, d, c.Digest), nil)
@@ -219,8 +218,7 @@ func (c PutManifest) insert(t *tx, refs referencesRecord) {
 			ArtifactType: c.ArtifactType, Annotations: c.Annotations, InBody: c.InBody,
 		})
 	}
-	t.changeRepository(c.Repository, store, func(r *repositoryRecord) {
-		r.Manifests++
-		r.Bytes += int64(len(c.Body)) // a large one is counted by its link
+	t.changeRepository(c.Repository, c.Store, func(r *repositoryRecord) {
+		r.countManifest(1, int64(len(c.Body))) // a large one is counted by its link
 	})
 }

@@ -34,6 +34,7 @@ func TestRaces(t *testing.T) {
 		"R9/damaged-visible":       raceDamagedVisible,
 		"R16/head-no-margin":       raceHeadNoMargin,
 		"R16/head-unconfirmed":     raceHeadUnconfirmed,
+		"R16/head-by-old-delay":    raceHeadByOldDelay,
 		"R17/retire-checked":       raceRetireChecked,
 		"R18/drop-at-once":         raceDropAtOnce,
 		"R18/no-vouch":             raceNoVouch,
@@ -43,6 +44,17 @@ func TestRaces(t *testing.T) {
 		"R19/lost-refused":         raceLostRefused,
 		"R19/clear-later":          raceClearLater,
 		"R20/bucket-two-locations": raceBucketTwoLocations,
+		"move/collected-meanwhile": raceMoveCollected,
+		"move/deleted-meanwhile":   raceMoveDeleted,
+		"move/target-collected":    raceMoveTargetCollected,
+		"move/push":                racePushWhileMoving,
+		"move/old-upload":          raceOldUploadWhileMoving,
+		"move/two-movers":          raceTwoMovers,
+		"move/new-id":              raceMoveNewID,
+		"move/no-window":           raceMoveNoWindow,
+		"move/short-lease":         raceMoveShortLease,
+		"move/short-lease-at-zero": raceMoveShortLeaseAtZero,
+		"move/short-lease-by-push": raceMoveShortLeaseByPush,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); race(t) })
 	}
@@ -301,6 +313,21 @@ func raceHeadUnconfirmed(t *testing.T) {
 	refused(r, fsm.ErrBlobUnknown, fsm.RenewLease{Repository: "a", Digest: dig("x"), Store: "default"})
 }
 
+// The delay was shortened. HEAD says 200 a moment before the old one is forgotten, of a lease that has long been over
+// by the new.
+func raceHeadByOldDelay(t *testing.T) {
+	r := newCluster(t, 2)
+	do(r, fsm.SetStore{Name: "default", GCDelay: 24 * time.Hour, Replicas: 2, WriteAcks: 2})
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, fsm.SetStore{Name: "default", GCDelay: time.Hour, Replicas: 2, WriteAcks: 2})
+	r.wait(22 * time.Hour)
+	do(r, r.upload("a", "x", loc(1, 3), loc(2, 4)))
+	r.wait(2*time.Hour - 10*time.Second)
+	if l, err := r.link("a", "x"); err != nil || !l.Renew {
+		t.Errorf("HEAD sees %+v, %v", l, err)
+	}
+}
+
 // A node with sole copies retires: only then are they copied away.
 func raceRetireChecked(t *testing.T) {
 	r := newCluster(t, 2)
@@ -425,4 +452,177 @@ func vouch(r *replica, n, id byte) {
 func drop(r *replica, n byte) fsm.CopiesDropped {
 	r.t.Helper()
 	return do(r, fsm.DropCopies{Incarnation: node(n), Store: "default", Digests: []fsm.Digest{dig("x")}})
+}
+
+// The bytes are on their way, and nobody wants them any more: nothing is recorded, and the files are swept.
+func raceMoveCollected(t *testing.T) {
+	r := newStores(t, time.Hour)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, toNew("a"))
+	r.wait(time.Hour)
+	move := r.bring("x", loc(1, 3), loc(2, 4))
+	r.collectOld()
+	refused(r, fsm.ErrBlobUnknown, move)
+	r.expectUnknown(loc(1, 3), loc(2, 4))
+}
+
+func raceMoveDeleted(t *testing.T) {
+	r := newStores(t, time.Hour)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, toNew("a"))
+	move := r.bring("x", loc(1, 3), loc(2, 4))
+	do(r, fsm.DeleteBlob{Repository: "a", Digest: dig("x")})
+	refused(r, fsm.ErrBlobUnknown, move)
+	r.expectUnknown(loc(1, 3), loc(2, 4))
+	r.expectLeft("a", "new")
+}
+
+// The target has the blob, as garbage, and it goes before the link comes.
+func raceMoveTargetCollected(t *testing.T) {
+	r := newStores(t, time.Hour)
+	do(r, r.uploadNew("b", "x", loc(1, 1), loc(2, 2)))
+	do(r, fsm.DeleteBlob{Repository: "b", Digest: dig("x")})
+	do(r, r.upload("a", "x", loc(1, 3), loc(2, 4)))
+	do(r, toNew("a"))
+	do(r, fsm.CollectBlobs{Store: "new", Digests: []fsm.Digest{dig("x")}})
+	refused(r, fsm.ErrBlobUnknown, r.bring("x"))
+	r.expectStore("a", "default")
+
+	do(r, r.uploadNew("b", "x", loc(1, 5), loc(2, 6)))
+	do(r, fsm.DeleteBlob{Repository: "b", Digest: dig("x")})
+	do(r, r.bring("x")) // and the other way round
+	do(r, fsm.CollectBlobs{Store: "new", Digests: []fsm.Digest{dig("x")}})
+	r.expectStore("a", "new")
+	r.expectLeft("a", "new")
+}
+
+// Somebody pushes the blob while its bytes are being brought. The copies of the push stay, the others are swept.
+func racePushWhileMoving(t *testing.T) {
+	r := newStores(t, time.Hour)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, put("a", "m", "x"))
+	do(r, toNew("a"))
+	move := r.bring("x", loc(1, 3), loc(2, 4))
+	do(r, r.uploadNew("a", "x", loc(1, 5), loc(2, 6)))
+	refused(r, fsm.ErrWrongStore, move)
+	r.expectUnknown(loc(1, 3), loc(2, 4))
+	r.expectStore("a", "new")
+	if l, _ := r.link("a", "x"); l.References != 1 {
+		t.Errorf("%+v", l)
+	}
+	r.expectLeft("a", "new")
+}
+
+// An upload began in the old store, and ends when the move has. It is no fault of its client, who is answered 201.
+func raceOldUploadWhileMoving(t *testing.T) {
+	r := newStores(t, time.Hour)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	old := r.upload("a", "y", loc(1, 3), loc(2, 4))
+	do(r, toNew("a"))
+	do(r, r.bring("x", loc(1, 5), loc(2, 6)))
+	r.expectLeft("a", "new")
+	do(r, old)
+	do(r, put("a", "m", "x", "y"))
+	r.expectLeft("a", "new", fsm.LinksIn{Store: "default", Links: 1, Bytes: 1})
+	do(r, r.bring("y", loc(1, 7), loc(2, 8)))
+	r.expectLeft("a", "new")
+}
+
+// A deposed leader's bytes come beside those of the next; then somebody moves the repository back.
+func raceTwoMovers(t *testing.T) {
+	r := newStores(t, time.Hour)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, r.upload("a", "y", loc(1, 3), loc(2, 4)))
+	do(r, toNew("a"))
+	one, two := r.bring("x", loc(1, 5), loc(2, 6)), r.bring("x", loc(1, 7), loc(2, 8))
+	late := r.bring("y", loc(1, 9), loc(2, 10))
+	do(r, two)
+	refused(r, fsm.ErrWrongStore, one)
+	r.expectUnknown(loc(1, 5), loc(2, 6))
+	do(r, fsm.MoveRepository{Repository: "a", To: "default"})
+	refused(r, fsm.ErrWrongStore, late)
+	r.expectUnknown(loc(1, 9), loc(2, 10))
+	r.expectLeft("a", "default", fsm.LinksIn{Store: "new", Links: 1, Bytes: 1})
+}
+
+// The answer is lost. By the time of the retry the repository has moved back, what it had in the new store was
+// collected and its files are gone, and it is to move there once more: those copies must not be recorded again.
+func raceMoveNewID(t *testing.T) {
+	r := newStores(t, time.Hour)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, toNew("a"))
+	e := r.next(payloadOf(t, r.bring("x", loc(1, 3), loc(2, 4))))
+	r.apply(e)
+	do(r, fsm.MoveRepository{Repository: "a", To: "default"})
+	do(r, fsm.MoveLink{Repository: "a", Digest: dig("x"), From: "new", To: "default"})
+	do(r, fsm.CollectBlobs{Store: "new", Digests: []fsm.Digest{dig("x")}})
+	do(r, toNew("a"))
+	again := r.next(e.Payload)
+	refused(r, fsm.ErrTooFewCopies, r.bring("x", loc(1, 3), loc(2, 4))) // as long as they are doomed
+	for _, n := range []byte{1, 2} {
+		do(r, fsm.CopyRemoved{Incarnation: node(n), Store: "new", Copies: []fsm.CopyID{{n + 2}}})
+	}
+	again.Index, again.Envelope = r.index+1, e.Envelope
+	r.index++
+	r.apply(again)
+	r.expectStore("a", "default")
+	r.expectUnknown(loc(1, 3), loc(2, 4))
+}
+
+func raceMoveNoWindow(t *testing.T) {
+	r := newStores(t, 4*time.Minute) // its window is a minute
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, toNew("a"))
+	late := r.bring("x", loc(1, 3), loc(2, 4))
+	r.wait(2 * time.Minute)
+	refused(r, fsm.ErrStampTooOld, late)
+}
+
+// HEAD has promised half an hour by the numbers of the old store. The lease of the new one is a minute.
+func raceMoveShortLease(t *testing.T) {
+	r := newStores(t, time.Minute)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, toNew("a"))
+	r.wait(25 * time.Minute)
+	do(r, r.bring("x", loc(1, 3), loc(2, 4)))
+	r.wait(30 * time.Minute)
+	do(r, put("a", "m", "x"))
+}
+
+// It has promised so of a blob that a manifest names, and the manifest goes.
+func raceMoveShortLeaseAtZero(t *testing.T) {
+	r := newStores(t, time.Minute)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, put("a", "m", "x"))
+	do(r, toNew("a"))
+	do(r, r.bring("x", loc(1, 3), loc(2, 4)))
+	do(r, fsm.DeleteManifest{Repository: "a", Digest: dig("m")})
+	r.wait(30 * time.Minute)
+	do(r, put("a", "n", "x"))
+	r.wait(2 * time.Hour)
+	do(r, fsm.DeleteManifest{Repository: "a", Digest: dig("n")})
+	r.wait(2 * time.Minute)
+	refused(r, fsm.ErrManifestBlobUnknown, put("a", "m", "x")) // nobody was promised more by then
+}
+
+// It has promised so, and a push brings the blob over.
+func raceMoveShortLeaseByPush(t *testing.T) {
+	r := newStores(t, time.Minute)
+	do(r, r.upload("a", "x", loc(1, 1), loc(2, 2)))
+	do(r, toNew("a"))
+	do(r, r.uploadNew("a", "x", loc(1, 3), loc(2, 4)))
+	r.wait(30 * time.Minute)
+	do(r, put("a", "m", "x"))
+}
+
+// expectUnknown fails for copies in the new store that are recorded or doomed.
+func (r *replica) expectUnknown(all ...fsm.Location) {
+	r.t.Helper()
+	r.view(func(v fsm.View) {
+		for _, l := range all {
+			if state, of := v.Copy("new", l); state != fsm.CopyUnknown {
+				r.t.Errorf("copy %s on %s is %d, of %s", l.Copy, l.Incarnation.Short(), state, of)
+			}
+		}
+	})
 }

@@ -10,14 +10,13 @@ import (
 // proposes it when less than half of the lease and a tick is left (GC R16). A link that is referred to
 // needs no lease and is left alone.
 //
-// Refused with ErrBlobUnknown, ErrBlobDamaged or ErrWrongStore: the answer is then 404, and the client
-// uploads.
+// Refused with ErrBlobUnknown or ErrBlobDamaged: the answer is then 404, and the client uploads.
 //
 // GC R7, R9. Invariant 2.
 type RenewLease struct {
 	Repository string `cbor:"1,keyasint"`
 	Digest     Digest `cbor:"2,keyasint"`
-	Store      string `cbor:"3,keyasint"` // of the repository
+	Store      string `cbor:"3,keyasint"` // of the link, as the proposer saw it; it may have moved since
 }
 
 func (RenewLease) wire() kind { return kind{"renew-lease", 1} }
@@ -29,13 +28,10 @@ func (c RenewLease) check() error {
 func (c RenewLease) leaseStore() string { return c.Store }
 
 func (c RenewLease) apply(t *tx) (None, error) {
-	store, err := t.usable(c.Repository, c.Digest)
+	link, err := t.usable(c.Repository, c.Digest)
 	if err != nil {
 		return None{}, err
 	}
-	if store != c.Store {
-		return None{}, ErrWrongStore.with("repository %s is in store %s, not in %s", c.Repository, store, c.Store)
-	}
-	t.startLease(store, c.Repository, c.Digest)
+	t.startLease(link.Store, c.Repository, c.Digest)
 	return None{}, nil
 }

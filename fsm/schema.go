@@ -20,6 +20,7 @@ const (
 	repositories bucket = "repositories" // <repository> -> repositoryRecord
 	catalog      bucket = "catalog"      // <repository> -> nothing; those with a manifest
 	vacant       bucket = "vacant"       // <repository> -> nothing; those with neither manifest nor link
+	moving       bucket = "moving"       // <repository> -> nothing; those with links to blobs of another store than theirs
 	manifests    bucket = "manifests"    // <repository> 0 <digest> -> manifestRecord
 	bodies       bucket = "bodies"       // <repository> 0 <digest> -> the body, unless it is a blob
 	references   bucket = "references"   // <repository> 0 <digest> -> referencesRecord
@@ -64,7 +65,7 @@ const (
 func replicated() []bucket {
 	return []bucket{
 		meta, nodes, stores, requests, expiries,
-		repositories, catalog, vacant, manifests, bodies, references, namedBy, loose, referrers,
+		repositories, catalog, vacant, moving, manifests, bodies, references, namedBy, loose, referrers,
 		tags, tagged, history, untagged, pulls, links, below, quotas,
 		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed, held,
 		sessions, sessionsOf, sessionsUntil, apiKeys, apiKeysOf, apiKeysUntil, preferences, starred, jobs,

@@ -121,6 +121,19 @@ func (t *tx) useStore(name string) {
 	}
 }
 
+// stretchLeases has the leases of a store, for the time of one of another, last as long as that at least: a link with
+// such a lease comes over. It is as if the store's own gcDelay had been the longer one until now (DESIGN 2, "Stores and
+// numbers"), and holds for what was promised of a link that is referred to, too: its count may fall to zero.
+func (t *tx) stretchLeases(name string, lease time.Duration) {
+	s, _ := t.store(name)
+	if max(s.GCDelay, minLease) >= lease {
+		return
+	}
+	longest, shortest := s.delays(t.now)
+	s.Longest, s.Shortest, s.Until = max(longest, lease), shortest, max(s.Until, t.now.Add(lease))
+	t.save(stores, storeKey(name), s)
+}
+
 func storeKey(name string) []byte { return []byte(name) }
 
 // tickAt is how long a leader may append nothing, at a state time: that of the store with the

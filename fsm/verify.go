@@ -113,11 +113,10 @@ func (c *checker) links() {
 		name, raw := cutName(key)
 		d := Digest(raw)
 		of := fmt.Sprintf("link %s of %s", d, name)
-		r, exists := c.v.repository(name)
-		if !exists {
+		if _, exists := c.v.repository(name); !exists {
 			c.found("%s: there is no such repository", of)
 		}
-		if _, known := c.v.blob(r.Store, d); !known {
+		if _, known := c.v.blob(l.Store, d); !known {
 			c.found("%s: the blob has no record", of)
 		}
 		if n := c.size(namedBy, namedByKey(name, asBlob, d, "")); n != l.Count {
@@ -126,7 +125,7 @@ func (c *checker) links() {
 		if l.Since > c.v.Time() || l.Count > 0 && l.Since != 0 {
 			c.found("%s: its lease began at %d", of, l.Since)
 		}
-		c.expectAll(of, l.indexes(r.Store, name, d))
+		c.expectAll(of, l.indexes(name, d))
 	}
 }
 
@@ -289,7 +288,7 @@ func (c *checker) requests() {
 // indexes finds what stands in an index without a record.
 func (c *checker) indexes() {
 	for _, b := range []bucket{
-		catalog, vacant, bodies, references, namedBy, loose, referrers, tagged, untagged,
+		catalog, vacant, moving, bodies, references, namedBy, loose, referrers, tagged, untagged,
 		idle, linked, unlinked, damaged, copies, recorded, on, sole, held, requests, below, quotas,
 		sessionsOf, sessionsUntil, apiKeysOf, apiKeysUntil, starred,
 	} {

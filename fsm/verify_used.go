@@ -8,24 +8,29 @@ import (
 
 // CheckUsed compares what a repository is said to have with what is in it, a line for what does not fit. It reads all
 // links and manifests of the repository: as Check, it is for no request.
-func (v View) CheckUsed(repository string) []string {
+func (v View) CheckUsed(repository string) (all []string) {
 	r, exists := v.repository(repository)
 	if !exists {
 		return nil
 	}
-	var bytes int64
-	for key := range v.scan(links, within(repository), nil) {
+	want := repositoryRecord{Store: r.Store}
+	for key, value := range v.scan(links, within(repository), nil) {
+		l := mustDecode[linkRecord](value)
 		_, d := cutName(key)
-		b, _ := v.blob(r.Store, Digest(d))
-		bytes += b.Size
+		b, _ := v.blob(l.Store, Digest(d))
+		want.countLink(l.Store, 1, b.Size)
 	}
 	for _, value := range v.scan(manifests, within(repository), nil) {
-		bytes += mustDecode[manifestRecord](value).inState()
+		want.countManifest(1, mustDecode[manifestRecord](value).inState())
 	}
-	if bytes != r.Bytes {
-		return []string{fmt.Sprintf("repository %s is said to have %d bytes and has %d", repository, r.Bytes, bytes)}
+	if want.Bytes != r.Bytes || want.InState != r.InState {
+		all = append(all, fmt.Sprintf("repository %s is said to have %d bytes, %d of them in manifests, and has %d and %d",
+			repository, r.Bytes, r.InState, want.Bytes, want.InState))
 	}
-	return nil
+	if !slices.Equal(want.Elsewhere, r.Elsewhere) {
+		all = append(all, fmt.Sprintf("repository %s is said to have in other stores %+v and has %+v", repository, r.Elsewhere, want.Elsewhere))
+	}
+	return all
 }
 
 // CheckUsedBelow compares what is said of the prefixes of names with what their repositories are said to have, a line

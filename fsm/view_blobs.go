@@ -74,7 +74,7 @@ func (v View) Copy(store string, l Location) (CopyState, Digest) {
 
 // Link is what a repository may know of a blob that it may see.
 type Link struct {
-	Store      string
+	Store      string // where the blob is: not always that of the repository, which may be moving
 	Size       int64
 	Damaged    bool          // as in Blob
 	References uint64        // manifests of the repository that name it
@@ -86,18 +86,19 @@ type Link struct {
 //
 // It fails with ErrBlobUnknown if there is none now.
 func (v View) Link(repository string, d Digest) (Link, error) {
-	repo, exists := v.repository(repository)
 	link, recorded := v.link(repository, d)
 	now := v.Time()
-	n, _ := v.storeNumbersAt(repo.Store, now)
-	if !exists || !recorded || !link.exists(n, now) {
+	n, _ := v.storeNumbersAt(link.Store, now)
+	if !recorded || !link.exists(n, now) {
 		return Link{}, ErrBlobUnknown.with("%s is not in repository %s", d, repository)
 	}
-	b, _ := v.blob(repo.Store, d)
-	left := time.Duration(link.left(n, now))
+	b, _ := v.blob(link.Store, d)
+	// By the shorter delay, if it has been changed: what the longer one leaves ends when that is forgotten.
+	certain := time.Duration(link.Since.Add(n.ShortLease) - now)
 	return Link{
-		Store: repo.Store, Size: b.Size, Damaged: !b.usable(v.membership()), References: link.Count, Left: left,
-		Renew: link.Count == 0 && left < n.ShortLease/2+time.Duration(v.tickAt(now)),
+		Store: link.Store, Size: b.Size, Damaged: !b.usable(v.membership()), References: link.Count,
+		Left:  time.Duration(link.left(n, now)),
+		Renew: link.Count == 0 && certain < n.ShortLease/2+time.Duration(v.tickAt(now)),
 	}, nil
 }
 

@@ -1,13 +1,18 @@
 package fsm
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // Repository is a repository that exists.
 type Repository struct {
 	Name      string
-	Store     string
+	Store     string // of new blobs
 	Manifests uint64
-	Bytes     int64 // as in Used, of it alone
+	Bytes     int64     // as in Used, of it alone
+	Links     LinksIn   // to blobs of its store, expired ones too
+	Elsewhere []LinksIn // to those of others, by store: it is moving while there are any
 }
 
 // Repository returns a repository.
@@ -18,7 +23,58 @@ func (v View) Repository(name string) (Repository, error) {
 	if !exists {
 		return Repository{}, ErrRepositoryUnknown.with("%s", name)
 	}
-	return Repository{Name: name, Store: r.Store, Manifests: r.Manifests, Bytes: r.Bytes}, nil
+	return r.export(name), nil
+}
+
+func (r repositoryRecord) export(name string) Repository {
+	return Repository{Name: name, Store: r.Store, Manifests: r.Manifests, Bytes: r.Bytes, Links: r.home(), Elsewhere: r.Elsewhere}
+}
+
+// Moving returns repositories with links to blobs of another store than theirs, from the one behind last on, n at most.
+func (v View) Moving(last string, n int) []string { return v.rest(moving, nil, last, n) }
+
+// Stray is a link to a blob of another store than the repository's.
+type Stray struct {
+	Digest  Digest
+	Store   string // where the blob is
+	Size    int64  // of the blob
+	Expired bool   // its lease has run out: it does not exist any more
+}
+
+// Stray returns a link of a repository, if it is one to a blob of another store than its own.
+func (v View) Stray(repository string, d Digest) (Stray, bool) {
+	repo, _ := v.repository(repository)
+	l, recorded := v.link(repository, d)
+	return v.stray(l, d), recorded && l.Store != repo.Store
+}
+
+// Strays looks at links of a repository, from the one behind after on, n at most, and returns those that are to blobs
+// of another store than its own. Last is that of the link that was looked at last, "" if there are no more.
+func (v View) Strays(repository string, after Digest, n int) (strays []Stray, last Digest) {
+	repo, _ := v.repository(repository)
+	prefix := within(repository)
+	start := prefix
+	if after != "" {
+		start = beyond(within(repository, string(after)))
+	}
+	for key, value := range v.scan(links, prefix, start) {
+		if n == 0 {
+			return strays, last
+		}
+		n--
+		last = Digest(bytes.Clone(key[len(prefix):]))
+		if l := mustDecode[linkRecord](value); l.Store != repo.Store {
+			strays = append(strays, v.stray(l, last))
+		}
+	}
+	return strays, ""
+}
+
+func (v View) stray(l linkRecord, d Digest) Stray {
+	now := v.Time()
+	n, _ := v.storeNumbersAt(l.Store, now)
+	b, _ := v.blob(l.Store, d)
+	return Stray{Digest: d, Store: l.Store, Size: b.Size, Expired: !l.exists(n, now)}
 }
 
 // Repositories returns the names of all repositories, also of those with no manifest, from the one behind last on, n
