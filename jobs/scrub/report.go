@@ -103,11 +103,27 @@ func (r *report) in(d fsm.Digest, why string) error {
 	return nil
 }
 
-// repository reports the images of one repository: its tags, then what has none.
+// repository reports the images of one repository: its tags, then what has none. Of one of another store, which is being
+// moved there, it reports what needs a bad blob of this one.
 func (r *report) repository(ctx context.Context, name string) error {
-	wrong, untagged, err := r.manifests(ctx, name)
-	if err != nil || wrong == nil {
+	mine := false
+	err := r.View(func(v fsm.View) error {
+		repository, gone := v.Repository(name)
+		mine = gone == nil && repository.Store == r.store
+		return nil
+	})
+	if err != nil || !mine && r.bad[name] == nil {
 		return err
+	}
+	wrong, untagged, err := r.manifests(ctx, name)
+	if err != nil {
+		return err
+	}
+	each := func(i Image) error {
+		if !mine && i.Error == "" {
+			return nil
+		}
+		return r.each(i)
 	}
 	for last, more := "", true; more; {
 		var page []fsm.Tag
@@ -119,7 +135,7 @@ func (r *report) repository(ctx context.Context, name string) error {
 			return err
 		}
 		for _, t := range page {
-			if err := r.each(Image{name, t.Name, wrong[t.Digest]}); err != nil {
+			if err := each(Image{name, t.Name, wrong[t.Digest]}); err != nil {
 				return err
 			}
 			last = t.Name
@@ -127,7 +143,7 @@ func (r *report) repository(ctx context.Context, name string) error {
 		more = len(page) == pageSize
 	}
 	for _, d := range untagged {
-		if err := r.each(Image{name, d.String(), wrong[d]}); err != nil {
+		if err := each(Image{name, d.String(), wrong[d]}); err != nil {
 			return err
 		}
 	}
@@ -135,17 +151,8 @@ func (r *report) repository(ctx context.Context, name string) error {
 }
 
 // manifests returns what is wrong with manifests of a repository, and those that neither a tag nor an index
-// names. Both are nil for a repository of another store.
+// names.
 func (r *report) manifests(ctx context.Context, name string) (wrong Bad, untagged []fsm.Digest, err error) {
-	mine := false
-	err = r.View(func(v fsm.View) error {
-		repository, gone := v.Repository(name)
-		mine = gone == nil && repository.Store == r.store
-		return nil
-	})
-	if err != nil || !mine {
-		return nil, nil, err
-	}
 	wrong = Bad{}
 	for after, more := fsm.Digest(""), true; more; {
 		var page []fsm.Manifest

@@ -107,6 +107,24 @@ func TestImagesWithDamagedBlobs(t *testing.T) {
 	}
 }
 
+// Of a repository that is moved to another store, what is still here and bad is reported here.
+func TestImagesOfARepositoryThatMoves(t *testing.T) {
+	t.Parallel()
+	w := imageWorld(t)
+	apply(w, fsm.MoveRepository{Repository: "z", To: "another"})
+	apply(w, fsm.MoveRepository{Repository: "a/b", To: "another"})
+	var got []string
+	for _, line := range reported(w, scrub.Bad{packed("top"): "rot"}) {
+		if !strings.HasPrefix(line, "a:") {
+			name, _, _ := strings.Cut(line, " ")
+			got = append(got, name)
+		}
+	}
+	if want := []string{"a/b:deep", "a/b:latest", "a/b:v1", "z:v1"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 // There may be more of everything than a view looks at.
 func TestManyImages(t *testing.T) {
 	t.Parallel()
