@@ -89,7 +89,6 @@ func meanings() []meaning {
 		{fsm.ErrOutcomeUnknown, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrRestoring, http.StatusServiceUnavailable, codeUnavailable},
 		{fsm.ErrStampTooOld, http.StatusServiceUnavailable, codeUnavailable},
-		{fsm.ErrWrongStore, http.StatusServiceUnavailable, codeUnavailable}, // it has moved meanwhile
 		{fsm.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrTooFewCopies, http.StatusServiceUnavailable, codeUnavailable},
 		{blobstore.ErrUnreachable, http.StatusServiceUnavailable, codeUnavailable},

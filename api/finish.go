@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -23,12 +22,7 @@ func (g *Registry) finishUpload(w *answer, r *http.Request, q request, u upload)
 	if err != nil {
 		return err
 	}
-	err = g.finish(w, r, q, u, d)
-	if errors.Is(err, fsm.ErrWrongStore) { // the repository has come to be in another one since: there the client begins anew
-		g.removeUpload(r.Context(), u)
-		return fmt.Errorf("%w: its repository is in another store now", errUploadID)
-	}
-	return err
+	return g.finish(w, r, q, u, d)
 }
 
 // finish takes the body of a request and makes a blob of an upload. A PUT that is repeated, because its answer

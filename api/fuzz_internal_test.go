@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/fsm/oci"
 )
 
@@ -104,7 +105,9 @@ func FuzzParseContentRange(f *testing.F) {
 // Nobody but a holder of the key makes an id, and one that was made is good for its repository alone.
 func FuzzUploadID(f *testing.F) {
 	s := signer{[][]byte{[]byte("a key of this test"), []byte("an older key of this test")}}
-	u := upload{id: [16]byte{1, 2, 3}, owner: [16]byte{4, 5}, begun: 1234, algorithm: digest.SHA512, offset: 1 << 40} // the same in all workers
+	u := upload{ // the same in all workers
+		id: [16]byte{1, 2, 3}, owner: [16]byte{4, 5}, begun: 1234, algorithm: digest.SHA512, offset: 1 << 40, store: Store{Name: "/a"},
+	}
 	f.Add("a/b", s.sign("a/b", u))
 	f.Add("a/b", "")
 	f.Add("a/b", strings.Repeat("A", 88))
@@ -114,6 +117,10 @@ func FuzzUploadID(f *testing.F) {
 	f.Add("a/b", forged.sign("a/b", stolen))
 	f.Add("a/b", s.sign("a/b", upload{})[:50]+s.sign("a/b", u)[50:])
 	f.Add("x/y", s.sign("a/b", u))
+	f.Add("b", s.sign("", u)) // of store "/a"
+	long := u
+	long.store.Name += "a/b"
+	f.Add("", s.sign("a/b", long))
 	f.Fuzz(func(t *testing.T, repository, text string) {
 		if got, err := s.verify(repository, text); err == nil && (repository != "a/b" || got != u) {
 			t.Errorf("%q is taken for %+v of %q", text, got, repository)
@@ -121,6 +128,7 @@ func FuzzUploadID(f *testing.F) {
 			t.Error(err)
 		}
 		fresh := newUpload(u.begun, digest.SHA256)
+		fresh.store.Name = fsm.DefaultStore
 		for _, one := range []upload{u, fresh, stolen} {
 			if got, err := s.verify(repository, s.sign(repository, one)); err != nil || got != one {
 				t.Errorf("%+v, %v", got, err)

@@ -27,7 +27,7 @@ func (g *Registry) atOwner(h uploadHandler) handler {
 			}
 			defer leave()
 		}
-		if u.store, err = g.storeFor(q.repository); err != nil {
+		if u.store, err = g.store(u.store.Name); err != nil {
 			return err
 		}
 		owner, err := g.ownerOf(w, r, u)

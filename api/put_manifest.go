@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -73,33 +72,22 @@ func (g *Registry) putManifest(w *answer, r *http.Request, q request) error {
 // It fails with blobstore.ErrNoSpace if this node's disk is full: the state grows on it too.
 func (g *Registry) record(w *answer, r *http.Request, cmd fsm.PutManifest, d digest.Digest, content []byte) error {
 	_, err := alive(w, r, func(ctx context.Context) (struct{}, error) {
-		err := g.recordOnce(ctx, cmd, d, content)
-		if errors.Is(err, fsm.ErrWrongStore) { // the repository has begun in another one meanwhile, and is known now
-			err = g.recordOnce(ctx, cmd, d, content)
+		s, err := g.storeFor(cmd.Repository)
+		if err != nil {
+			return struct{}{}, err
 		}
+		if err := g.room(ctx, s); err != nil {
+			return struct{}{}, err
+		}
+		cmd.Store = s.Name
+		if len(content) <= maxInline {
+			cmd.Body = content
+		} else if err := g.storeBody(ctx, s, cmd.Repository, d, content); err != nil {
+			return struct{}{}, err
+		}
+		_, err = do(ctx, g.proposer, cmd)
 		return struct{}{}, judged(w.caller, r, cmd.Repository, err)
 	})
-	return err
-}
-
-// recordOnce puts it into the store that the repository is in now.
-//
-// It fails with fsm.ErrWrongStore if that is another one when the state decides.
-func (g *Registry) recordOnce(ctx context.Context, cmd fsm.PutManifest, d digest.Digest, content []byte) error {
-	s, err := g.storeFor(cmd.Repository)
-	if err != nil {
-		return err
-	}
-	if err := g.room(ctx, s); err != nil {
-		return err
-	}
-	cmd.Store = s.Name
-	if len(content) <= maxInline {
-		cmd.Body = content
-	} else if err := g.storeBody(ctx, s, cmd.Repository, d, content); err != nil {
-		return err
-	}
-	_, err = do(ctx, g.proposer, cmd)
 	return err
 }
 

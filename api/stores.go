@@ -59,9 +59,9 @@ func (g *Registry) store(name string) (Store, error) {
 	return s, nil
 }
 
-// storeFor returns the store of a repository, or the one in which it begins. A request takes it once: where it has put
-// bytes, there it says that they are, or the state would have copies in a store that does not have them. If it is the
-// wrong one by then, the state refuses what it proposes.
+// storeFor returns the store of a repository, or the one in which it begins. An upload keeps to it: where its bytes have
+// been put, there it says that they are, or the state would have copies in a store that does not have them. If the
+// repository has been moved to another one by then, they are brought there.
 //
 // It fails as store does.
 func (g *Registry) storeFor(repository string) (s Store, err error) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -208,24 +209,10 @@ func (l *late) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore.
 	return l.Store.Publish(ctx, id)
 }
 
-// While a push is under way its repository begins in another store, as with a node whose configuration differs. What was
-// pushed is never recorded where it is not: the client begins that blob again, and has it in the right store.
-func TestRepositoryBeginsInAnotherStoreMeanwhile(t *testing.T) {
+// While a push is under way its repository comes to be in another store: it is moved, or begins there at a node whose
+// configuration differs. The push goes on where it began, and is recorded there; what has come so is moved on (jobs/move).
+func TestRepositoryIsInAnotherStoreMeanwhile(t *testing.T) {
 	t.Parallel()
-	moves := func(s *shelves) { s.begins("a/x", fsm.DefaultStore) }
-	open := func(t *testing.T, early bool) *shelves {
-		t.Helper()
-		s := newShelves(t)
-		l := &late{Store: s.memory["/a"]}
-		if early {
-			l.finish = func() { moves(s) }
-		} else {
-			l.publish = func() { moves(s) }
-		}
-		s.stores["/a"] = api.Store{Name: "/a", Blobs: l}
-		s.restart()
-		return s
-	}
 	put := func(at, text string) call {
 		return call{method: http.MethodPut, path: at + "?digest=" + digest.FromString(text).String()}
 	}
@@ -233,62 +220,98 @@ func TestRepositoryBeginsInAnotherStoreMeanwhile(t *testing.T) {
 		at := s.must(http.StatusAccepted, call{method: http.MethodPost, path: "/v2/a/x/blobs/uploads/"}).Header().Get("Location")
 		return s.must(http.StatusAccepted, call{method: http.MethodPatch, path: at, body: text}).Header().Get("Location")
 	}
-	unknown := func(s *shelves, c call) {
-		s.t.Helper()
-		if r := s.must(http.StatusNotFound, c); !strings.Contains(r.Body.String(), "BLOB_UPLOAD_UNKNOWN") {
-			s.t.Errorf("%s", r.Body)
-		}
-	}
-	none := func(s *shelves) {
-		s.t.Helper()
-		for u, err := range s.memory["/a"].Uploads(s.t.Context(), blobstore.UploadID{}) {
-			s.t.Errorf("an upload is left: %+v, %v", u, err)
-		}
-	}
-	for name, early := range map[string]bool{"while it is verified": true, "while it is recorded": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := open(t, early)
+	large := `{"schemaVersion":2,"mediaType":"` + typeIndex + `","manifests":[],"annotations":{"large":"` + strings.Repeat("x", 60<<10) + `"}}`
+	for name, push := range map[string]func(s *shelves, elsewhere func()) (text string){
+		"while it is recorded": func(s *shelves, elsewhere func()) string {
 			at := upload(s, "layer")
-			unknown(s, put(at, "layer"))
-			s.expectIn("layer")
-			none(s)
-			unknown(s, put(at, "layer")) // as often as it is repeated
-			s.must(http.StatusCreated, put(upload(s, "layer"), "layer"))
-			s.expectIn("layer", fsm.DefaultStore)
-		})
-	}
-	t.Run("while its bytes arrive", func(t *testing.T) {
-		t.Parallel()
-		s := newShelves(t)
-		at := upload(s, "layer")
-		moves(s)
-		unknown(s, put(at, "layer"))
-		unknown(s, call{method: http.MethodPatch, path: at, body: "more"})
-		unknown(s, call{method: http.MethodGet, path: at})
-		s.must(http.StatusCreated, put(upload(s, "layer"), "layer"))
-		s.expectIn("layer", fsm.DefaultStore)
-	})
-	t.Run("in one request", func(t *testing.T) {
-		t.Parallel()
-		s := open(t, true)
-		c := call{method: http.MethodPost, path: "/v2/a/x/blobs/uploads/?digest=" + digest.FromString("layer").String(), body: "layer"}
-		if r := s.must(http.StatusServiceUnavailable, c); r.Header().Get("Retry-After") == "" {
-			t.Error("it does not say when to come again")
+			s.publishing("/a", elsewhere)
+			s.must(http.StatusCreated, put(at, "layer"))
+			s.must(http.StatusCreated, put(at, "layer"))
+			return "layer"
+		},
+		"while it is verified": func(s *shelves, elsewhere func()) string {
+			at := upload(s, "layer")
+			s.stores["/a"] = api.Store{Name: "/a", Blobs: &late{Store: s.memory["/a"], finish: elsewhere}}
+			s.restart()
+			s.must(http.StatusCreated, put(at, "layer"))
+			return "layer"
+		},
+		"while its bytes arrive": func(s *shelves, elsewhere func()) string {
+			at := upload(s, "lay")
+			elsewhere()
+			s.must(http.StatusNoContent, call{method: http.MethodGet, path: at})
+			at = s.must(http.StatusAccepted, call{method: http.MethodPatch, path: at, body: "er"}).Header().Get("Location")
+			s.must(http.StatusCreated, put(at, "layer"))
+			return "layer"
+		},
+		"before the first of them": func(s *shelves, elsewhere func()) string {
+			at := s.must(http.StatusAccepted, call{method: http.MethodPost, path: "/v2/a/x/blobs/uploads/"}).Header().Get("Location")
+			elsewhere()
+			c := put(at, "layer")
+			c.body = "layer"
+			s.must(http.StatusCreated, c)
+			return "layer"
+		},
+		"in one request": func(s *shelves, elsewhere func()) string {
+			s.publishing("/a", elsewhere)
+			c := call{method: http.MethodPost, path: "/v2/a/x/blobs/uploads/?digest=" + digest.FromString("layer").String(), body: "layer"}
+			s.must(http.StatusCreated, c)
+			return "layer"
+		},
+		"a large manifest": func(s *shelves, elsewhere func()) string {
+			s.publishing("/a", elsewhere)
+			s.must(http.StatusCreated, call{method: http.MethodPut, path: "/v2/a/x/manifests/v1", header: []string{"Content-Type: " + typeIndex}, body: large})
+			return large
+		},
+	} {
+		for how, elsewhere := range map[string]func(s *shelves){
+			"begins there": func(s *shelves) { s.begins("a/x", fsm.DefaultStore) },
+			"is moved": func(s *shelves) {
+				propose(s.world, fsm.MoveRepository{Repository: "a/x", To: fsm.DefaultStore})
+			},
+		} {
+			t.Run(name+", it "+how, func(t *testing.T) {
+				t.Parallel()
+				s := newShelves(t)
+				propose(s.world, fsm.SetStore{Name: fsm.DefaultStore, GCDelay: time.Hour, Replicas: 1, WriteAcks: 1})
+				if how == "is moved" {
+					s.begins("a/x", "/a")
+					propose(s.world, fsm.DeleteBlob{Repository: "a/x", Digest: packed("a/x")})
+				}
+				text := push(s, func() { elsewhere(s) })
+				s.expectIn(text, "/a")
+				s.must(http.StatusOK, call{method: http.MethodHead, path: "/v2/a/x/blobs/" + digest.FromString(text).String()})
+				if got := s.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/x/blobs/" + digest.FromString(text).String()}).Body.String(); got != text {
+					t.Errorf("%q", got)
+				}
+				s.expectMoving("a/x", fsm.DefaultStore, "/a")
+				s.must(http.StatusCreated, put(upload(s, "next"), "next"))
+				s.expectIn("next", fsm.DefaultStore)
+			})
 		}
-		none(s)
-		s.must(http.StatusCreated, c)
-		s.expectIn("layer", fsm.DefaultStore)
+	}
+}
+
+// publishing has something happen before the next copies are made in a store.
+func (s *shelves) publishing(store string, first func()) {
+	s.t.Helper()
+	s.stores[store] = api.Store{Name: store, Blobs: &late{Store: s.memory[store], publish: first}}
+	s.restart()
+}
+
+// expectMoving fails unless all that is elsewhere of a repository is in one store.
+func (s *shelves) expectMoving(repository, to, from string) {
+	s.t.Helper()
+	err := s.state.View(func(v fsm.View) error {
+		r, err := v.Repository(repository)
+		if r.Store != to || len(r.Elsewhere) != 1 || r.Elsewhere[0].Store != from {
+			s.t.Errorf("it is %+v", r)
+		}
+		return err
 	})
-	t.Run("a large manifest", func(t *testing.T) {
-		t.Parallel()
-		s := open(t, true)
-		body := `{"schemaVersion":2,"mediaType":"` + typeIndex + `","manifests":[],"annotations":{"large":"` + strings.Repeat("x", 60<<10) + `"}}`
-		c := call{method: http.MethodPut, path: "/v2/a/x/manifests/v1", header: []string{"Content-Type: " + typeIndex}, body: body}
-		s.must(http.StatusCreated, c)
-		s.expectIn(body, fsm.DefaultStore)
-		none(s)
-	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // A node without the store of a repository leaves it to others, and serves all else.

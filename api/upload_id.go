@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/fsm"
 )
 
 // upload is what stands in the Location of an upload. It is in the path, because some clients drop a query.
@@ -23,14 +24,16 @@ type upload struct {
 	algorithm digest.Algorithm
 	offset    int64 // how many bytes were there. If there were some, an upload that its owner does not know is lost, not new
 
-	store Store // of the repository, as the request finds it; it does not stand in the Location
+	// store is that of the repository when the upload began, where its bytes are whatever becomes of the repository. Only
+	// its name stands in the Location.
+	store Store
 }
 
-// The layout of an id: version, flags, upload id, owner, state time, offset, MAC; in base64 for URLs.
+// The layout of an id: version, flags, upload id, owner, state time, offset, length of the store's name, that name, MAC;
+// in base64 for URLs. The default store has no name in it.
 const (
 	uploadVersion = 1
-	uploadHead    = 2 + len(blobstore.UploadID{}) + len(blobstore.Incarnation{}) + 8 + 8
-	uploadSize    = uploadHead + macSize
+	uploadHead    = 2 + len(blobstore.UploadID{}) + len(blobstore.Incarnation{}) + 8 + 8 + 1
 	macSize       = 16
 
 	flagSHA512 = 1 << 0
@@ -74,20 +77,27 @@ func newUpload(begun int64, algorithm digest.Algorithm) upload {
 
 // sign returns u as it stands in a path.
 func (s signer) sign(repository string, u upload) string {
-	b := make([]byte, 0, uploadSize)
+	name := u.store.Name
+	if name == fsm.DefaultStore {
+		name = ""
+	}
+	b := make([]byte, 0, uploadHead+len(name)+macSize)
 	b = append(b, uploadVersion, u.flags())
 	b = append(b, u.id[:]...)
 	b = append(b, u.owner[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(u.begun))  //nolint:gosec // two's complement there and back
 	b = binary.BigEndian.AppendUint64(b, uint64(u.offset)) //nolint:gosec // never negative
+	b = append(b, byte(len(name)))                         //nolint:gosec // as fsm has it
+	b = append(b, name...)
 	b = append(b, mac(s.keys[0], repository, b)...)
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// verify is the inverse of sign. It fails with errUploadID for what no node has signed for the repository.
+// verify is the inverse of sign, but for the store, of which it returns the name alone. It fails with errUploadID for what
+// no node has signed for the repository.
 func (s signer) verify(repository, text string) (upload, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) != uploadSize || b[0] != uploadVersion || b[1]&^flagsKnown != 0 || !s.signed(repository, b) {
+	if err != nil || len(b) < uploadHead+macSize || b[0] != uploadVersion || b[1]&^flagsKnown != 0 || !s.signed(repository, b) {
 		return upload{}, fmt.Errorf("%w: its id is not one of this registry, or of another repository", errUploadID)
 	}
 	u := upload{algorithm: digest.SHA256}
@@ -99,12 +109,19 @@ func (s signer) verify(repository, text string) (upload, error) {
 	rest = rest[copy(u.owner[:], rest):]
 	u.begun = int64(binary.BigEndian.Uint64(rest))      //nolint:gosec // as in sign
 	u.offset = int64(binary.BigEndian.Uint64(rest[8:])) //nolint:gosec // as in sign
+	if u.store.Name = string(b[uploadHead : len(b)-macSize]); u.store.Name == "" {
+		u.store.Name = fsm.DefaultStore
+	}
 	return u, nil
 }
 
 func (s signer) signed(repository string, b []byte) bool {
+	end := len(b) - macSize
+	if end != uploadHead+int(b[uploadHead-1]) {
+		return false
+	}
 	for _, key := range s.keys {
-		if hmac.Equal(mac(key, repository, b[:uploadHead]), b[uploadHead:]) {
+		if hmac.Equal(mac(key, repository, b[:end]), b[end:]) {
 			return true
 		}
 	}
@@ -118,7 +135,7 @@ func (u upload) flags() (f byte) {
 	return f
 }
 
-// mac covers the head, whose length is fixed, and then the repository.
+// mac covers the head, which says how long it is, and then the repository.
 func mac(key []byte, repository string, head []byte) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write(head)
