@@ -89,6 +89,7 @@ type (
 		Waiting string         `json:"waiting,omitempty"` // why the asked node is not part of the cluster yet
 
 		Emptying []emptying `json:"emptying,omitempty"` // nodes whose copies go to others
+		Moving   []moving   `json:"moving,omitempty"`   // repositories that go to another store
 		Usage    usage      `json:"usage"`
 	}
 	removeRequest struct {
@@ -109,7 +110,7 @@ type (
 )
 
 // serveAdmin answers the operator until ctx ends. He may push and pull too, without being asked who he is.
-func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.State, all surveyed, registry http.Handler, log hclog.Logger) error {
+func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.State, own stores, all surveyed, registry http.Handler, log hclog.Logger) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", adminHandler(node, all))
 	if o, ok := node.(ordering); ok {
@@ -117,6 +118,7 @@ func serveAdmin(ctx context.Context, l net.Listener, node operated, state *fsm.S
 		mux.Handle("POST /cluster/drain", drains{state, o}.handler())
 		mux.Handle("POST /cluster/read-only", readOnlyHandler(o))
 		mux.Handle("/snapshot/", snapshots{state, o, log.Named("admin")}.handler())
+		mux.Handle("POST /cluster/move", moves{state, o, own}.handler())
 	}
 	mux.Handle("/import/", registry)
 	server := newServer(below(registry, mux), log.Named("admin"))
@@ -149,12 +151,16 @@ func adminHandler(node operated, all surveyed) http.Handler {
 		if err != nil {
 			return nil, err
 		}
+		m, err := all.Moving()
+		if err != nil {
+			return nil, err
+		}
 		u, err := all.Usage()
 		if err != nil {
 			return nil, err
 		}
 		held, err := all.Held()
-		return clusterStatus{s, withReports(s.Members, said, held), b, node.Waiting(), e, u}, err
+		return clusterStatus{s, withReports(s.Members, said, held), b, node.Waiting(), e, m, u}, err
 	})
 	mux.HandleFunc("POST /cluster/verify", func(w http.ResponseWriter, r *http.Request) {
 		answerAudit(r.Context(), w, http.MaxBytesReader(w, r.Body, maxAdminBody), all)

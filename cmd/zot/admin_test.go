@@ -57,6 +57,8 @@ func (v *view) Emptying() ([]emptying, error) { return nil, nil }
 
 func (v *view) Usage() (usage, error) { return usage{}, nil }
 
+func (v *view) Moving() ([]moving, error) { return nil, nil }
+
 func (v *view) Held() (map[entry.Incarnation]heldBy, error) { return nil, nil }
 
 func (v *view) Reports(context.Context) map[entry.Incarnation]nodeReport { return v.reports }

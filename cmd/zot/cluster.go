@@ -24,7 +24,7 @@ func clusterCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	file := configFlag(cmd)
-	cmd.AddCommand(statusCommand(file), auditCommand(file), snapshotCommand(file), tokenCommand(file), joinCommand(file), removeCommand(file), drainCommand(file), readOnlyCommand(file), transferCommand(file))
+	cmd.AddCommand(statusCommand(file), auditCommand(file), snapshotCommand(file), tokenCommand(file), joinCommand(file), removeCommand(file), drainCommand(file), moveCommand(file), readOnlyCommand(file), transferCommand(file))
 	return cmd
 }
 

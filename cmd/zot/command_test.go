@@ -191,6 +191,7 @@ func TestStatusTable(t *testing.T) {
 		Emptying: []emptying{
 			{"zot-0", entry.Incarnation{1}, false, 1}, {"zot-1", entry.Incarnation{2}, false, 0}, {"zot-2", entry.Incarnation{3}, true, 100_000},
 		},
+		Moving: []moving{{"team/app", "/fast", fsm.LinksIn{Store: "/fast", Links: 7, Bytes: 3 << 20}, []fsm.LinksIn{{Store: "/old", Links: 1, Bytes: 1 << 20}, {Store: "default", Links: 2, Bytes: 1 << 10}}}},
 	}
 	var b bytes.Buffer
 	for _, all := range []bool{false, true} {

@@ -130,7 +130,7 @@ func run(ctx context.Context, s setting) (err error) {
 	}
 	p.add(ctx, "admin", func(ctx context.Context) error {
 		in := intake{state, node, proposals{node}.Once, registry.stores}
-		return serveAdmin(ctx, admin, newHost(node, others), state, newSurvey(asked, registry, node), below(registry.first(registry.Operator()), in.handler()), log)
+		return serveAdmin(ctx, admin, newHost(node, others), state, registry.stores, newSurvey(asked, registry, node), below(registry.first(registry.Operator()), in.handler()), log)
 	})
 	p.add(ctx, "node", node.Run)
 	if others != nil {

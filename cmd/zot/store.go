@@ -205,6 +205,14 @@ func (all stores) Store(name string) (api.Store, bool) {
 	return found, true
 }
 
+// names are those of all.
+func (all stores) names() (names []string) {
+	for _, s := range all {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 // Route is the sub-path with the most components that a repository is below, or the default store. One that is named as a
 // sub-path is not below it: for zot that is a path alone.
 func (all stores) Route(repository string) string {

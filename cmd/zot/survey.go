@@ -18,6 +18,7 @@ type surveyed interface {
 	Blobs() (blobHealth, error)
 	Emptying() ([]emptying, error)
 	Usage() (usage, error)
+	Moving() ([]moving, error)
 	// Held is what is recorded on each node, in all stores and in each; nodes with nothing are left out.
 	Held() (map[entry.Incarnation]heldBy, error)
 	// Reports are what the nodes say of themselves; those that do not answer are left out.
@@ -47,6 +48,8 @@ func (s survey) Blobs() (blobHealth, error) { return blobsOf(s.state) }
 func (s survey) Emptying() ([]emptying, error) { return emptyingOf(s.state) }
 
 func (s survey) Usage() (usage, error) { return usageOf(s.state) }
+
+func (s survey) Moving() ([]moving, error) { return allMoving(s.state) }
 
 // heldBy is what is recorded on a node.
 type heldBy struct {

@@ -26,6 +26,9 @@ func printStatus(out io.Writer, s clusterStatus, allJobs bool, now time.Time) er
 	for _, e := range s.Emptying {
 		fmt.Fprintln(&b, e)
 	}
+	for _, m := range s.Moving {
+		fmt.Fprintln(&b, m)
+	}
 	b.WriteString("\n")
 	rows := [][]string{{"", "NODE", "STATE", "VOTER", "APPLIED", "LAG", "LAST CONTACT", "COPIES", "DISK USED", "VERSION", "LEVEL", "ADDRESS", "INCARNATION"}}
 	for _, m := range s.Members {

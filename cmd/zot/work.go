@@ -10,6 +10,7 @@ import (
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
+	"github.com/seed-16d79997/zot/jobs/move"
 	"github.com/seed-16d79997/zot/jobs/removal"
 	"github.com/seed-16d79997/zot/jobs/repair"
 	"github.com/seed-16d79997/zot/jobs/scrub"
@@ -101,7 +102,13 @@ func (t tasks) tenure(own *askedNode, p fsm.Proposer) ([]jobs.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []jobs.Job{cleared, small, setStores(t.state, storesOf(t.config), p, t.log), setLimits(t.state, limitsOf(t.config), p, t.log)}
+	brought, err := move.New(move.Deps{
+		State: t.state, Consistency: t.node, Proposer: p, Stores: moves{stores: t.stores}, Pace: t.pace.Wait, Logger: t.log.Named("move"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := []jobs.Job{cleared, small, brought, setStores(t.state, storesOf(t.config), p, t.log), setLimits(t.state, limitsOf(t.config), p, t.log)}
 	for _, s := range t.stores {
 		more, err := t.storeTenure(s, p)
 		if err != nil {
