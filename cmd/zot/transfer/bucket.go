@@ -20,9 +20,9 @@ import (
 // blob is read wherever its digest has bytes.
 type Bucket struct {
 	files *s3.Files
-	root    string // of all keys, with a slash unless it is empty
-	names   []string
-	bytes   map[digest.Digest]stored
+	root  string // of all keys, with a slash unless it is empty
+	names []string
+	bytes map[digest.Digest]stored
 }
 
 // stored is an object that has bytes.
