@@ -80,6 +80,7 @@ func meanings() []meaning {
 
 		{auth.ErrCredentials, http.StatusUnauthorized, codeUnauthorized},
 		{auth.ErrDenied, http.StatusForbidden, codeDenied},
+		{auth.ErrTooMany, http.StatusTooManyRequests, codeTooManyRequests},
 
 		// Not now. These come first: what else the error is was not decided.
 		{errUnavailable, http.StatusServiceUnavailable, codeUnavailable},
@@ -196,7 +197,11 @@ func (g *Registry) fail(w *answer, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	g.challenge(w, r, m.status)
-	w.refuse(m, err, g.config.RetryAfter.Seconds())
+	retryAfter := g.config.RetryAfter.Seconds()
+	if wait, ok := errors.AsType[*auth.TooMany](err); ok {
+		retryAfter = float64(wait.Seconds())
+	}
+	w.refuse(m, err, retryAfter)
 }
 
 // refuse is the one writer of error bodies.

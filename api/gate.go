@@ -15,7 +15,7 @@ const headerCaller = "X-Zot-Caller"
 
 // identify finds out who sends a request. Of one that another node has sent on, that node has.
 //
-// It fails with auth.ErrCredentials, or errUnavailable if it cannot be told now.
+// It fails with auth.ErrCredentials or auth.ErrTooMany, or errUnavailable if it cannot be told now.
 func (g *Registry) identify(w *answer, r *http.Request) (err error) {
 	if w.operator {
 		return nil
@@ -25,7 +25,7 @@ func (g *Registry) identify(w *answer, r *http.Request) (err error) {
 		return err
 	}
 	w.caller, err = g.gate.Identify(r)
-	if err != nil && !errors.Is(err, auth.ErrCredentials) {
+	if err != nil && !errors.Is(err, auth.ErrCredentials) && !errors.Is(err, auth.ErrTooMany) {
 		return unavailable(err)
 	}
 	return err

@@ -1,4 +1,4 @@
-// Package auth finds out who asks. Each method of doing so is a package or file of its own: auth/htpasswd. What
+// Package auth finds out who asks. Each method of doing so is a package or file of its own: auth/htpasswd, auth/ldap. What
 // somebody may do is decided by auth/access.
 //
 // It may not know what a registry has, nor where its nodes are: a name and a password in a request mean the same on
@@ -13,7 +13,10 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/auth/remember"
 )
 
 var (
@@ -37,6 +40,12 @@ type Method interface {
 	Verify(ctx context.Context, name, password string) (groups []string, err error)
 }
 
+// Recaller is a Method that knows for a while who was right, and says so at no cost.
+type Recaller interface {
+	// Recall returns the groups of a name that has had the password a moment ago, and whether it has.
+	Recall(name, password string) (groups []string, ok bool)
+}
+
 // Config says who is let in.
 type Config struct {
 	Realm   string   // names what a password is for, to people
@@ -45,13 +54,19 @@ type Config struct {
 	// name, where no credentials do.
 	Certificates bool
 	Rules        *access.Rules // nil: whoever is let in may do everything
+	Proxies      Proxies       // whom to believe for whom they send a request
 	// FailDelay is how long whoever gave credentials waits for a no.
 	FailDelay time.Duration
 }
 
 // Gate says who asks, and what they may do. It starts nothing, and may be used concurrently. Nil lets everybody do
 // everything.
-type Gate struct{ config Config }
+type Gate struct {
+	config Config
+	tries  *tries
+	keys   *remember.Keys
+	asking singleflight.Group // of passwords that are being verified
+}
 
 // defaultRealm is what zot calls it.
 const defaultRealm = "Authorization Required"
@@ -61,7 +76,7 @@ func New(c Config) *Gate {
 	if c.Realm == "" {
 		c.Realm = defaultRealm
 	}
-	return &Gate{c}
+	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys()}
 }
 
 // Caller is who asks. That of a node that acts for a client which was let in elsewhere may do everything, as may
@@ -132,6 +147,7 @@ func (g *Gate) asks() bool { return len(g.config.Methods) > 0 }
 
 // Identify returns who sends a request. Whoever sends credentials is never taken for nobody.
 //   - ErrCredentials if they do not hold, or if there are none and everybody has to have some
+//   - a TooMany if wrong ones were given too often, whatever these are
 //   - another error if it cannot be told now
 func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	if g == nil {
@@ -143,7 +159,7 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	case given && name == "" && password == "": // so some clients say that they have none
 	case !g.asks():
 	case given:
-		return g.basic(r.Context(), name, password)
+		return g.basic(r, name, password)
 	case r.Header.Get("Authorization") != "":
 		return Caller{}, ErrCredentials
 	}
@@ -167,22 +183,83 @@ func (g *Gate) certified(r *http.Request) string {
 	return r.TLS.VerifiedChains[0][0].Subject.CommonName // that of the client itself, not of who has signed it
 }
 
-// basic asks the methods for a name.
-func (g *Gate) basic(ctx context.Context, name, password string) (Caller, error) {
+// basic lets in who has a name and its password. Who has to wait is not even told what is remembered: otherwise a guess
+// that is right would show at once.
+func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
+	if name == "" {
+		return Caller{}, ErrCredentials
+	}
+	who := pairOf(name, g.config.Proxies.Client(r))
+	if err := g.tries.may(who); err != nil {
+		return Caller{}, err
+	}
+	if groups, ok := g.recall(name, password); ok {
+		g.tries.was(who)
+		return Caller{g, access.Identity{Name: name, Groups: groups}}, nil
+	}
+	// Clients send many requests at once, and with the first of them their password: it is one try, and of use to those
+	// who wait also when the first has gone.
+	ctx := context.WithoutCancel(r.Context())
+	key := g.keys.Of(name, password)
+	done := g.asking.DoChan(string(key[:]), func() (any, error) { return g.try(ctx, who, name, password) })
+	select {
+	case answer := <-done:
+		groups, _ := answer.Val.([]string)
+		if answer.Err != nil {
+			return Caller{}, answer.Err
+		}
+		g.tries.was(who) // it may be another that has tried
+		return Caller{g, access.Identity{Name: name, Groups: groups}}, nil
+	case <-r.Context().Done():
+		return Caller{}, r.Context().Err()
+	}
+}
+
+func (g *Gate) recall(name, password string) (groups []string, ok bool) {
+	for _, m := range g.config.Methods {
+		if m, remembers := m.(Recaller); remembers {
+			if groups, ok = m.Recall(name, password); ok {
+				return groups, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// try asks the methods, and keeps count.
+func (g *Gate) try(ctx context.Context, who pair, name, password string) ([]string, error) {
+	if err := g.tries.begin(who); err != nil {
+		return nil, err
+	}
+	groups, err := g.ask(ctx, name, password)
+	switch {
+	case err == nil:
+		g.tries.end(who, correct)
+	case errors.Is(err, ErrCredentials):
+		g.tries.end(who, wrong)
+	default:
+		g.tries.end(who, undecided)
+	}
+	return groups, err
+}
+
+// ask asks the methods for a name, one after the other. If one of them could not be asked and no other lets the name in,
+// nobody knows whether it would have: that is no wrong password, for which a client would forget the one it has.
+func (g *Gate) ask(ctx context.Context, name, password string) ([]string, error) {
 	var failed error
 	for _, m := range g.config.Methods {
 		groups, err := m.Verify(ctx, name, password)
 		switch {
-		case err == nil && name != "":
-			return Caller{g, access.Identity{Name: name, Groups: groups}}, nil
-		case err != nil && !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrWrong):
+		case err == nil:
+			return groups, nil
+		case !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrWrong):
 			failed = errors.Join(failed, err)
 		}
 	}
 	if failed != nil {
-		return Caller{}, fmt.Errorf("find out who asks: %w", failed)
+		return nil, fmt.Errorf("find out who asks: %w", failed)
 	}
-	return Caller{}, ErrCredentials
+	return nil, ErrCredentials
 }
 
 // Greets reports whether a client may be told that it needs no credentials: on the base endpoint it learns, for all

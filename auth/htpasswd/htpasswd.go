@@ -1,17 +1,12 @@
 // Package htpasswd knows names and passwords from a file of lines "name:hash", as Apache's htpasswd makes them.
 //
 // Hashes are those of bcrypt and of SHA-crypt ("$5$", "$6$"). They are slow on purpose; so what was right is
-// remembered for a minute, as a hash under a key of this process alone, and who asks for the same meanwhile costs
-// nothing. Names that are not in the file cost as much as those that are.
+// remembered for a minute, and who asks for the same meanwhile costs nothing (auth/remember). Names that are not in the file cost as much as those that are.
 package htpasswd
 
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -19,21 +14,18 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
 	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/sync/semaphore"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/remember"
 )
 
 const (
-	remembered  = time.Minute // how long a password that was right is not hashed again
-	maxRemember = 10_000      // passwords
-	maxFile     = 64 << 20    // bytes; larger ones are no htpasswd files
-	dummyCost   = 10          // of the hash that an unknown name is compared with, if the file has none to go by
+	maxFile   = 64 << 20 // bytes; larger ones are no htpasswd files
+	dummyCost = 10       // of the hash that an unknown name is compared with, if the file has none to go by
 )
 
 // hash is one that passwords are compared with.
@@ -51,19 +43,20 @@ type table struct {
 
 // File is a file of names. Its methods may be called concurrently; it starts nothing.
 type File struct {
-	path   string
-	key    [32]byte
-	slots  *semaphore.Weighted // hashing takes a core each, and leaves one to the rest
-	flight singleflight.Group
+	path  string
+	slots *semaphore.Weighted // hashing takes a core each, and leaves one to the rest
+	right *remember.Memory[struct{}]
 
 	current atomic.Pointer[table]
 
-	mu    sync.Mutex
-	used  []byte // what current was made of
-	right map[[32]byte]time.Time
+	mu   sync.Mutex
+	used []byte // what current was made of
 }
 
-var _ auth.Method = (*File)(nil)
+var (
+	_ auth.Method   = (*File)(nil)
+	_ auth.Recaller = (*File)(nil)
+)
 
 // Note is what is wrong with a line of a file that is of use all the same. It has no hash in it.
 type Note struct {
@@ -73,8 +66,7 @@ type Note struct {
 
 // Open reads a file. Lines that nobody can log in by are left out, and noted.
 func Open(path string) (*File, []Note, error) {
-	f := &File{path: path, slots: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)-1))), right: map[[32]byte]time.Time{}}
-	_, _ = rand.Read(f.key[:]) // never fails: it ends the process instead
+	f := &File{path: path, slots: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)-1))), right: remember.New[struct{}]()}
 	_, notes, err := f.Reload()
 	if err != nil {
 		return nil, nil, err
@@ -187,11 +179,7 @@ func (f *File) Verify(ctx context.Context, name, password string) ([]string, err
 	if !known {
 		h = t.dummy
 	}
-	key := f.keyOf(name, t.texts[name], password)
-	if known && f.remembers(key) {
-		return nil, nil
-	}
-	right, err := f.compare(ctx, key, h, password)
+	right, err := f.compare(ctx, h, password)
 	switch {
 	case err != nil:
 		return nil, err
@@ -200,54 +188,25 @@ func (f *File) Verify(ctx context.Context, name, password string) ([]string, err
 	case !right:
 		return nil, auth.ErrWrong
 	}
-	f.remember(key)
+	f.right.Keep(f.keyOf(t, name, password), struct{}{})
 	return nil, nil
 }
 
-// compare has one of those who ask for the same at once do the work. It goes on when that one has gone.
-func (f *File) compare(ctx context.Context, key [32]byte, h hash, password string) (bool, error) {
-	done := f.flight.DoChan(string(key[:]), func() (any, error) {
-		if err := f.slots.Acquire(context.WithoutCancel(ctx), 1); err != nil {
-			return false, err
-		}
-		defer f.slots.Release(1)
-		return h.matches(password), nil
-	})
-	select {
-	case r := <-done:
-		right, _ := r.Val.(bool)
-		return right, r.Err
-	case <-ctx.Done():
-		return false, ctx.Err()
+func (f *File) compare(ctx context.Context, h hash, password string) (bool, error) {
+	if err := f.slots.Acquire(ctx, 1); err != nil {
+		return false, err
 	}
+	defer f.slots.Release(1)
+	return h.matches(password), nil
 }
 
-// keyOf is what is kept of a password: nothing that says anything without the key of this process. The hash is part of
-// it, so that a new one in the file holds at once.
-func (f *File) keyOf(name, text, password string) (key [32]byte) {
-	mac := hmac.New(sha256.New, f.key[:])
-	for _, part := range []string{name, text, password} {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		mac.Write(length[:])
-		mac.Write([]byte(part))
-	}
-	mac.Sum(key[:0])
-	return key
+// Recall is as auth.Recaller says.
+func (f *File) Recall(name, password string) ([]string, bool) {
+	_, ok := f.right.Find(f.keyOf(f.current.Load(), name, password))
+	return nil, ok
 }
 
-func (f *File) remembers(key [32]byte) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	until, ok := f.right[key]
-	return ok && time.Now().Before(until)
-}
-
-func (f *File) remember(key [32]byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.right) >= maxRemember {
-		clear(f.right) // rare, and costs no more than a hash for each of those who come again
-	}
-	f.right[key] = time.Now().Add(remembered)
+// keyOf has the hash in it, so that a new one in the file holds at once.
+func (f *File) keyOf(t *table, name, password string) remember.Key {
+	return f.right.Of(name, t.texts[name], password)
 }
