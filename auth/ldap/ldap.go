@@ -73,7 +73,7 @@ var (
 
 // Open reads the files that a configuration names; it does not ask the server, which may come up later.
 func Open(c Config) (*Server, error) {
-	if err := CheckFilter(c.UserFilter); err != nil {
+	if err := errors.Join(CheckFilter(c.UserFilter), CheckAttribute(c.UserAttribute)); err != nil {
 		return nil, err
 	}
 	if c.Logger == nil {
@@ -113,6 +113,17 @@ func CheckFilter(filter string) error {
 func CheckDN(dn string) error {
 	if _, err := ldap.ParseDN(dn); err != nil {
 		return fmt.Errorf("%q is no distinguished name", dn)
+	}
+	return nil
+}
+
+// CheckAttribute fails for what is no attribute's name or number (RFC 4512, 2.5).
+func CheckAttribute(name string) error {
+	odd := func(c rune) bool {
+		return !strings.ContainsRune("-.;_", c) && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+	}
+	if name == "" || strings.ContainsFunc(name, odd) {
+		return fmt.Errorf("%q is no attribute", name)
 	}
 	return nil
 }

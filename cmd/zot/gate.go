@@ -10,29 +10,38 @@ import (
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/auth/htpasswd"
+	"github.com/seed-16d79997/zot/auth/ldap"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
-// passwordsPoll is how often a changed file of passwords is looked for. Mounted ones change without a signal.
+// passwordsPoll is how often changed files of passwords are looked for. Mounted ones change without a signal.
 const passwordsPoll = 5 * time.Second
 
 // gate is who clients are and what they may do, by this node's configuration.
 type gate struct {
 	*auth.Gate // nil: everybody may do everything
 
-	passwords *htpasswd.File // nil: there is none
-	asked     chan struct{}
-	log       hclog.Logger
+	sources []source
+	close   func() // gives back what the gate holds when nobody asks it any more
+	asked   chan struct{}
+	log     hclog.Logger
+}
+
+// source is a method that is made of files, which may change.
+type source struct {
+	what string
+	// reload reads the files again and reports whether they have changed. If one is unusable what was read before holds.
+	reload func() (changed bool, err error)
 }
 
 // openGate fails if a file cannot be used that the configuration names.
-func openGate(c config.HTTP, log hclog.Logger) (*gate, error) {
-	g := &gate{asked: make(chan struct{}, 1), log: log}
-	a := c.Auth
+func openGate(c config.Config, log hclog.Logger) (*gate, error) {
+	g := &gate{asked: make(chan struct{}, 1), close: func() {}, log: log}
+	a := c.HTTP.Auth
 	if !a.Asks() && a.Access == nil {
 		return g, nil
 	}
-	d := auth.Config{Realm: a.Realm, FailDelay: a.FailDelay, Certificates: c.TLS.ClientCA != ""}
+	d := auth.Config{Realm: a.Realm, FailDelay: a.FailDelay, Certificates: c.HTTP.TLS.ClientCA != "", Proxies: c.Cluster.TrustedProxies}
 	if a.Access != nil {
 		rules, err := access.Compile(*a.Access)
 		if err != nil {
@@ -40,13 +49,26 @@ func openGate(c config.HTTP, log hclog.Logger) (*gate, error) {
 		}
 		d.Rules = rules
 	}
+	if a.LDAP != nil {
+		server, err := ldap.Open(ldapConfig(*a.LDAP, log.Named("ldap")))
+		if err != nil {
+			return nil, fmt.Errorf("http.auth.ldap: %w", err)
+		}
+		g.close = server.Close
+		g.sources = append(g.sources, source{"file of http.auth.ldap", server.Reload})
+		d.Methods = append(d.Methods, server)
+	}
 	if a.Htpasswd != "" {
 		file, notes, err := htpasswd.Open(a.Htpasswd)
 		if err != nil {
 			return nil, fmt.Errorf("http.auth.htpasswd.path: %w", err)
 		}
-		g.passwords = file
 		g.note(notes)
+		g.sources = append(g.sources, source{"htpasswd file", func() (bool, error) {
+			changed, notes, err := file.Reload()
+			g.note(notes)
+			return changed, err
+		}})
 		d.Methods = append(d.Methods, file)
 	}
 	if a.Others {
@@ -54,6 +76,15 @@ func openGate(c config.HTTP, log hclog.Logger) (*gate, error) {
 	}
 	g.Gate = auth.New(d)
 	return g, nil
+}
+
+func ldapConfig(c config.LDAP, log hclog.Logger) ldap.Config {
+	return ldap.Config{
+		Address: c.Address, Port: c.Port, Insecure: c.Insecure, StartTLS: c.StartTLS, SkipVerify: c.SkipVerify, CAFile: c.CACert,
+		Account: ldap.Account{DN: c.BindDN, Password: c.BindPassword}, CredentialsFile: c.CredentialsFile,
+		BaseDN: c.BaseDN, Subtree: c.Subtree, UserAttribute: c.UserAttribute, UserFilter: c.UserFilter, GroupAttribute: c.GroupAttribute,
+		Logger: log,
+	}
 }
 
 // notYet is a method that this version does not have: it must not leave open what it is to close.
@@ -68,37 +99,38 @@ func (g *gate) note(notes []htpasswd.Note) {
 	}
 }
 
-// reload has the file of passwords looked at now.
+// reload has the files of passwords looked at now.
 func (g *gate) reload() { wake(g.asked) }
 
 // watch takes new passwords until ctx ends. What cannot be read changes nothing, and is said once.
 func (g *gate) watch(ctx context.Context) error {
-	if g.passwords == nil {
+	if len(g.sources) == 0 {
 		<-ctx.Done()
 		return nil
 	}
 	poll := time.NewTicker(passwordsPoll)
 	defer poll.Stop()
-	said := ""
+	said := make([]string, len(g.sources))
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-g.asked:
-			said = ""
+			clear(said)
 		case <-poll.C:
 		}
-		changed, notes, err := g.passwords.Reload()
-		switch {
-		case err == nil:
-			said = ""
-		case said != err.Error():
-			said = err.Error()
-			g.log.Warn("htpasswd file is unusable, what was read before holds", "error", err)
-		}
-		if changed {
-			g.log.Info("htpasswd file changed")
-			g.note(notes)
+		for i, s := range g.sources {
+			changed, err := s.reload()
+			switch {
+			case err == nil:
+				said[i] = ""
+			case said[i] != err.Error():
+				said[i] = err.Error()
+				g.log.Warn(s.what+" is unusable, what was read before holds", "error", err)
+			}
+			if changed {
+				g.log.Info(s.what + " changed")
+			}
 		}
 	}
 }

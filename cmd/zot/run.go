@@ -31,9 +31,10 @@ type setting struct {
 // It fails if the node cannot start, or must not go on.
 func run(ctx context.Context, s setting) (err error) {
 	c, log := s.config, s.log
-	if s.gate, err = openGate(c.HTTP, log.Named("auth")); err != nil {
+	if s.gate, err = openGate(c, log.Named("auth")); err != nil {
 		return err
 	}
+	defer s.gate.close()
 
 	// Who this node is, and what it knows.
 	home, err := openHome(c)

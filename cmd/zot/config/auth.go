@@ -14,13 +14,14 @@ import (
 type Auth struct {
 	Realm     string
 	FailDelay time.Duration  // until whoever gave credentials is told no
+	LDAP      *LDAP          // asked first; nil: there is none
 	Htpasswd  string         // a file of names and passwords
 	Others    bool           // there are methods that this version does not have: nobody can log in by them
 	Access    *access.Config // nil: whoever is let in may do everything
 }
 
 // Asks reports whether clients have to say who they are.
-func (a *Auth) Asks() bool { return a.Htpasswd != "" || a.Others }
+func (a *Auth) Asks() bool { return a.LDAP != nil || a.Htpasswd != "" || a.Others }
 
 // maxFailDelay keeps a request of one who has no password from being a connection for ever.
 const maxFailDelay = time.Minute
@@ -32,6 +33,7 @@ func readAuth(s *section, c *Auth) {
 	if c.FailDelay < 0 || c.FailDelay > maxFailDelay {
 		s.problem(s.key("failDelay"), "give seconds, 0 to 60", "%d is none of them", delay)
 	}
+	s.section("ldap", func(s *section) { readLDAP(s, c) })
 	s.section("htpasswd", func(s *section) {
 		if s.text("path", &c.Htpasswd); c.Htpasswd == "" {
 			s.note(s.path, "names no file, so nobody can log in by it")

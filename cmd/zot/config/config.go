@@ -9,6 +9,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 )
@@ -45,7 +46,8 @@ type Cluster struct {
 	WriteAcks       int
 	Reads           string
 	Timing          string
-	Quotas          []Quota // in the order of their prefixes
+	Quotas          []Quota        // in the order of their prefixes
+	TrustedProxies  []netip.Prefix // whom to believe for which clients they send requests
 
 	hashKey string // marks the section of another design, which zot has had since 2.1
 }

@@ -26,6 +26,9 @@ func LoadWithFiles(path string) (Config, []Note, error) {
 	if c.HTTP.Auth.Htpasswd != "" {
 		r.file("http.auth.htpasswd.path", c.HTTP.Auth.Htpasswd)
 	}
+	if c.HTTP.Auth.LDAP != nil {
+		c.HTTP.Auth.LDAP.checkFiles(r)
+	}
 	checkClusterFiles(&c.Cluster, r)
 	return c, r.notes, r.problems.orNil()
 }
@@ -88,6 +91,8 @@ func (r *reader) file(key, name string) []byte {
 	}
 	return data
 }
+
+func holdsCertificate(data []byte) bool { return x509.NewCertPool().AppendCertsFromPEM(data) }
 
 func checkClusterFiles(k *Cluster, r *reader) {
 	if k.Alone {

@@ -159,3 +159,26 @@ func certificate(t *testing.T, from, until time.Time) (cert, key string) {
 	}
 	return write(t, inPEM("CERTIFICATE", der)), write(t, inPEM("PRIVATE KEY", pkcs8))
 }
+
+func TestLDAPFiles(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t, time.Now(), time.Now().Add(time.Hour))
+	good := write(t, `{"bindDN": "cn=zot", "bindPassword": "hunter2"}`)
+	const missing = "/zot-test-no-such-file"
+	for name, test := range map[string]struct{ ca, credentials, want string }{
+		"as they should be":       {cert, good, ""},
+		"no certificate":          {key, good, "http.auth.ldap.cacert: " + key + " holds no certificate; give certificates in PEM"},
+		"missing":                 {missing, missing, "2 problems\n  http.auth.ldap.cacert: open " + missing + ": no such file or directory\n  http.auth.ldap.credentialsFile: open " + missing},
+		"no password":             {cert, write(t, `{"bindDN": "cn=zot"}`), "http.auth.ldap.credentialsFile: "},
+		"a password in the wrong": {cert, write(t, `hunter2`), "http.auth.ldap.credentialsFile: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := config.LoadWithFiles(write(t, fmt.Sprintf(`{"storage": {"rootDirectory": "/x"}, "http": {"auth": {"ldap": {"address": "l", "baseDN": "dc=org",
+				"userAttribute": "uid", "cacert": %q, "credentialsFile": %q}}}}`, test.ca, test.credentials)))
+			if (err == nil) != (test.want == "") || err != nil && (!strings.HasPrefix(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2")) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}

@@ -1,5 +1,10 @@
 package config
 
+import (
+	"slices"
+	"strings"
+)
+
 // Parse is Load for the content of a file of that name, on a machine of that host name.
 func Parse(name string, data []byte, host string) (Config, []Note, error) {
 	c := Default(host)
@@ -25,7 +30,7 @@ func readFile(s *section, c *Config) {
 		s.text("output", &c.Log.Output)
 		s.later([]later{{"audit", "", nil}})
 	})
-	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) }) || saysOnlyQuotas(s)
+	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) }) || saysNothingOfOthers(s)
 	s.later([]later{{"scheduler", "", keys("numWorkers")}})
 	s.section("extensions", func(s *section) { readExtensions(s, &c.Extensions) })
 	s.ignored("goVersion", "commit", "releaseTag", "binaryType")
@@ -50,12 +55,16 @@ func readCluster(s *section, c *Cluster) {
 	s.number("writeAcks", &c.WriteAcks)
 	s.word("reads", &c.Reads)
 	s.word("timing", &c.Timing)
+	readProxies(s, c)
 	s.text("hashKey", &c.hashKey)
 	readQuotas(s, &c.Quotas)
 }
 
-// saysOnlyQuotas reports whether the section "cluster" says nothing of other nodes: a cluster of one may have quotas.
-func saysOnlyQuotas(s *section) bool {
-	of, ok := s.object.find("cluster").(*object)
-	return ok && len(of.members) == 1 && of.find("quotas") != nil
+// saysNothingOfOthers reports whether a section "cluster" is there with keys that a cluster of one may have as well.
+func saysNothingOfOthers(file *section) bool {
+	cluster, ok := file.object.find("cluster").(*object)
+	others := func(m member) bool {
+		return !strings.EqualFold(m.name, "quotas") && !strings.EqualFold(m.name, "trustedProxies")
+	}
+	return ok && len(cluster.members) > 0 && !slices.ContainsFunc(cluster.members, others)
 }

@@ -3,6 +3,7 @@ package config_test
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -197,7 +198,28 @@ func TestParse(t *testing.T) {
 			},
 		},
 		"a way to log in that is not there yet": {
-			minimal(`, "http": {"auth": {"ldap": {"address": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Others = true },
+			minimal(`, "http": {"auth": {"bearer": {"realm": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Others = true },
+		},
+		"LDAP": {
+			minimal(`, "http": {"auth": {"LDAP": {"address": "ldap.example.org", "baseDN": "dc=org", "userAttribute": "uid"}}}`),
+			func(c *config.Config) {
+				c.HTTP.Auth.LDAP = &config.LDAP{Address: "ldap.example.org", BaseDN: "dc=org", UserAttribute: "uid"}
+			},
+		},
+		"every key of LDAP": {
+			minimal(`, "http": {"auth": {"ldap": {"address": "::1", "port": "3389", "insecure": true, "startTLS": "true", "skipVerify": 1, "cacert": "c", "baseDN": "dc=org",
+				"subtreeSearch": true, "userAttribute": "uid", "userFilter": "a=b", "userGroupAttribute": "memberOf", "bindDN": "user@example.org", "bindPassword": "p"}}}`),
+			func(c *config.Config) {
+				c.HTTP.Auth.LDAP = &config.LDAP{
+					Address: "::1", Port: 3389, Insecure: true, StartTLS: true, SkipVerify: true, CACert: "c", BaseDN: "dc=org", Subtree: true,
+					UserAttribute: "uid", UserFilter: "a=b", GroupAttribute: "memberOf", BindDN: "user@example.org", BindPassword: "p",
+				}
+			},
+		},
+		"proxies before a node that is alone": {
+			minimal(`, "cluster": {"trustedProxies": ["10.0.0.7", "10.1.2.3/16", "fd00::/8"]}`), func(c *config.Config) {
+				c.Cluster.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}
+			},
 		},
 		"log":                      {minimal(`, "log": {"level": "warn", "output": "/dev/null"}`), func(c *config.Config) { c.Log = config.Log{Level: "warn", Output: "/dev/null"} }},
 		"keys in any case":         {`{"STORAGE": {"rootdirectory": "/var/lib/zot"}, "Http": {"PORT": "1"}}`, func(c *config.Config) { c.HTTP.Port = "1" }},
@@ -369,6 +391,17 @@ func TestProblems(t *testing.T) {
 		{"only the CA of http.tls", minimal(`, "http": {"tls": {"cacert": "c"}}`)},
 		{"kinds of http.tls", minimal(`, "http": {"tls": {"cert": ["c"], "keyFile": "k"}}`)},
 		{"scrub", minimal(`, "extensions": {"scrub": {"interval": "10m", "intervall": 1}}`)},
+		{"LDAP without anything", minimal(`, "http": {"auth": {"ldap": {}}}`)},
+		{"LDAP without an address", minimal(`, "http": {"auth": {"ldap": {"baseDN": "dc=org", "userAttribute": "uid"}}}`)},
+		{"LDAP without a baseDN", minimal(`, "http": {"auth": {"ldap": {"address": "l", "userAttribute": "uid"}}}`)},
+		{"LDAP without a userAttribute", minimal(`, "http": {"auth": {"ldap": {"address": "l", "baseDN": "dc=org"}}}`)},
+		{"LDAP with slips", minimal(`, "http": {"auth": {"ldap": {"address": "ldap://l:389", "port": 65536, "baseDN": "Users", "userAttribute": "(uid=", "userGroupAttribute": "member of",
+			"userFilter": "(a=b", "bindDn": "cn=a", "bindPasword": "hunter2", "bind": 1}}}`)},
+		{"LDAP with a password of nobody's", minimal(`, "http": {"auth": {"ldap": {"address": "l", "baseDN": "dc=org", "userAttribute": "uid", "bindPassword": "hunter2"}}}`)},
+		{"LDAP with two accounts", minimal(`, "http": {"auth": {"ldap": {"address": "l", "baseDN": "dc=org", "userAttribute": "uid", "bindDN": "cn=a", "bindPassword": "hunter2", "credentialsFile": "f"}}}`)},
+		{"LDAP in the clear", minimal(`, "http": {"auth": {"ldap": {"address": "l", "baseDN": "dc=org", "userAttribute": "uid", "insecure": true, "skipVerify": true}}}`)},
+		{"LDAP as in zot's page", minimal(`, "http": {"auth": {"ldap": {"address": "l", "port": 389, "startTLS": true, "baseDN": "dc=org", "userAttribute": "uid", "skipVerify": true}}}`)},
+		{"proxies", minimal(`, "cluster": {"trustedProxies": ["10.0.0.0/33", "haproxy", "::1"]}`)},
 		{"notes on values", minimal(`, "http": {"port": "1", "port": "2"}, "cluster": {"replicas": 3.5}`)},
 	} {
 		_, notes, err := config.Parse("config.json", []byte(test.file), "zot-0")

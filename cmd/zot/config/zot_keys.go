@@ -28,11 +28,8 @@ type laterAuth struct {
 
 func laterInAuth() []laterAuth {
 	const closed = "nobody can log in by it"
-	ldap := keys("address", "port", "baseDN", "userAttribute", "bindDN", "bindPassword", "credentialsFile", "userGroupAttribute",
-		"insecure", "startTLS", "skipVerify", "cacert", "subtreeSearch", "userFilter")
 	provider := keys("issuer", "clientid", "clientsecret", "keypath", "scopes", "credentialsFile", "name", "authurl", "tokenurl", "claimMapping")
 	return []laterAuth{
-		{later{"ldap", closed, ldap}, true},
 		{later{"bearer", closed, nil}, true},
 		{later{"openid", closed, keys("callbackAllowOrigins").with(shape{"providers": {"*": provider}})}, true},
 		{later{"apikey", "", nil}, false},
