@@ -176,7 +176,7 @@ func newLedger[K comparable](p patience) *ledger[K] {
 // find is nil for one that nothing is known of.
 func (l *ledger[K]) find(key K) *record {
 	if e := l.lines[key]; e != nil {
-		return &e.Value.(*line[K]).record //nolint:forcetypeassert,errcheck // nothing else is in it
+		return &e.Value.(*line[K]).record
 	}
 	return nil
 }
@@ -189,7 +189,7 @@ func (l *ledger[K]) of(key K) *record {
 	}
 	if l.order.Len() >= l.patience.most {
 		oldest := l.order.Back()
-		delete(l.lines, oldest.Value.(*line[K]).key) //nolint:forcetypeassert,errcheck // nothing else is in it
+		delete(l.lines, oldest.Value.(*line[K]).key)
 		l.order.Remove(oldest)
 	}
 	l.lines[key] = l.order.PushFront(&line[K]{key: key})

@@ -69,7 +69,7 @@ func (d *directory) starts(implicit bool) int {
 		d.hangUp()
 		all.Wait()
 	})
-	return l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert,errcheck // it is one
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // hangUp closes all connections, as a server does with idle ones.
