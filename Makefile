@@ -88,7 +88,7 @@ conformance: build $(BIN)/conformance-$(CONFORMANCE_VERSION) $(BIN)/versitygw-$(
 	ZOT=$(BIN)/zot CONFORMANCE=$(BIN)/conformance-$(CONFORMANCE_VERSION) VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) RESULTS=$(RESULTS) $(GO) test -count 1 -timeout $(TEST_TIMEOUT) ./test/conformance
 
 .PHONY: e2e-deps
-e2e-deps: $(BIN)/crane-$(CRANE_VERSION) ## install what e2e needs: haproxy, skopeo and the Docker engine with apt, crane with Go
+e2e-deps: $(BIN)/crane-$(CRANE_VERSION) ## install what e2e needs: haproxy, skopeo, OpenLDAP and the Docker engine with apt, crane with Go
 	@test/e2e/deps.sh install
 
 .PHONY: e2e

@@ -29,8 +29,8 @@ type Node struct {
 
 // Plan is how a node differs from the others of its cluster.
 type Plan struct {
-	Cluster, Storage map[string]any // more keys of these sections of its configuration
-	Disk             int64          // how many bytes its own file system has, which needs root; 0: it has none
+	Cluster, Storage, HTTP map[string]any // more keys of these sections of its configuration
+	Disk                   int64          // how many bytes its own file system has, which needs root; 0: it has none
 }
 
 // URL is where the node serves a path.
@@ -167,7 +167,7 @@ func (n *Node) prepare(t testing.TB, cluster map[string]any, p Plan) {
 	if cluster != nil {
 		maps.Copy(cluster, p.Cluster)
 	}
-	writeConfig(t, n.file, n.Root, n.Address, cluster, p.Storage)
+	writeConfig(t, n.file, n.Root, n.Address, cluster, p)
 	if p.Disk > 0 {
 		MountDisk(t, n.Root, p.Disk)
 	}
@@ -176,21 +176,23 @@ func (n *Node) prepare(t testing.TB, cluster map[string]any, p Plan) {
 // WriteConfig writes a node's configuration file. Without a section "cluster" the node has no others.
 func WriteConfig(t testing.TB, file, root, address string, cluster map[string]any) {
 	t.Helper()
-	writeConfig(t, file, root, address, cluster, nil)
+	writeConfig(t, file, root, address, cluster, Plan{})
 }
 
-func writeConfig(t testing.TB, file, root, address string, cluster, more map[string]any) {
+func writeConfig(t testing.TB, file, root, address string, cluster map[string]any, p Plan) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	storage := map[string]any{"rootDirectory": root}
-	maps.Copy(storage, more)
+	maps.Copy(storage, p.Storage)
+	http := map[string]any{"address": host, "port": port}
+	maps.Copy(http, p.HTTP)
 	c := map[string]any{
 		"distSpecVersion": "1.1.1",
 		"storage":         storage,
-		"http":            map[string]any{"address": host, "port": port},
+		"http":            http,
 	}
 	if cluster != nil {
 		c["cluster"] = cluster
