@@ -24,7 +24,7 @@ const (
 	admins   = "cn=admins,ou=Groups,dc=example"
 )
 
-func people(t *testing.T) *directory {
+func people(t testing.TB) *directory {
 	t.Helper()
 	return &directory{t: t, account: [2]string{searcher, "of the searcher"}, entries: map[string]entry{
 		"uid=alice,ou=Users,dc=example": {"secret", map[string][]string{"uid": {"alice", "al"}, "memberof": {admins, "devs"}}},
@@ -36,7 +36,7 @@ func people(t *testing.T) *directory {
 	}}
 }
 
-func opened(t *testing.T, port int, change func(*ldap.Config)) *ldap.Server {
+func opened(t testing.TB, port int, change func(*ldap.Config)) *ldap.Server {
 	t.Helper()
 	c := ldap.Config{
 		Address: "127.0.0.1", Port: port, Insecure: true, Account: ldap.Account{DN: searcher, Password: "of the searcher"},

@@ -25,7 +25,7 @@ import (
 
 // directory is a server that knows as much of LDAP as the tests ask for: what no real one does when it is told to.
 type directory struct {
-	t       *testing.T
+	t       testing.TB
 	tls     *tls.Config // nil: there is none
 	entries map[string]entry
 	account [2]string // who alone may search; zero: everybody

@@ -1,6 +1,7 @@
 package ldap_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -40,4 +41,22 @@ func TestServerFallsSilent(t *testing.T) {
 		}
 	}
 	wants(t, s, "bob", "B", auth.ErrWrong)
+}
+
+// BenchmarkVerify compares what a wrong password of a name that is there costs with a name that is not.
+func BenchmarkVerify(b *testing.B) {
+	d := people(b)
+	s := opened(b, d.starts(false), same)
+	for _, test := range []struct {
+		what, name string
+		want       error
+	}{{"known", "bob", auth.ErrWrong}, {"unknown", "nob", auth.ErrUnknown}} {
+		b.Run(test.what, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Verify(b.Context(), test.name, "wrong"); !errors.Is(err, test.want) {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

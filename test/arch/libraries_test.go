@@ -30,6 +30,8 @@ func confinedLibraries() []confined {
 		{"github.com/BurntSushi/toml", []string{"cmd/zot"}, "files that people write are the configuration's, and that stays in cmd"},
 		{"github.com/oklog/run", []string{"cmd/zot"}, "the order of actors is the order of shutdown; it stands in one place"},
 		{"github.com/aws", []string{"blobstore"}, "who speaks to a bucket besides the store could write where only copies are written"},
+		{"github.com/go-ldap/ldap", []string{"auth"}, "who else speaks LDAP binds without what keeps a slow server from holding requests"},
+		{"github.com/go-asn1-ber/asn1-ber", nil, "the answers of an LDAP server for tests"},
 		{"github.com/johannesboyne/gofakes3", nil, "a bucket for tests"},
 		{"github.com/anishathalye/porcupine", nil, "checks histories in tests"},
 		{"pgregory.net/rapid", nil, "draws inputs for tests"},

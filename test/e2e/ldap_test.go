@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -104,9 +105,7 @@ func directoryOf(port int, more map[string]any) map[string]any {
 		"address": "127.0.0.1", "port": port, "baseDN": "ou=Users," + harness.DirectoryBase, "userAttribute": "uid", "userGroupAttribute": "memberOf",
 		"userFilter": "(!(employeeType=gone))", "bindDN": harness.DirectoryAccount, "bindPassword": harness.DirectoryPassword,
 	}
-	for key, value := range more {
-		section[key] = value
-	}
+	maps.Copy(section, more)
 	return section
 }
 
