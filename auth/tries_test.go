@@ -189,6 +189,31 @@ func TestAtOnce(t *testing.T) {
 	})
 }
 
+// What is remembered is no way to find out a password for who has to wait.
+func TestWaitsForWhatIsRemembered(t *testing.T) {
+	in(t, func(g guard) {
+		g.Gate = auth.New(auth.Config{Methods: []auth.Method{g.method, recalling("alice")}})
+		g.times(1, "alice", "alice", "192.0.2.1", nil)
+		g.times(5, "alice", "x", "192.0.2.2", auth.ErrCredentials)
+		g.waits("alice", "192.0.2.2", time.Second)
+		g.times(1, "alice", "alice", "192.0.2.1", nil)
+		if n := g.method.asked.Load(); n != 5 {
+			t.Errorf("%d were verified", n)
+		}
+	})
+}
+
+// recalling remembers one name that is its own password.
+type recalling string
+
+func (r recalling) Verify(context.Context, string, string) ([]string, error) {
+	return nil, auth.ErrUnknown
+}
+
+func (r recalling) Recall(name, password string) ([]string, bool) {
+	return nil, name == string(r) && password == name
+}
+
 // A flood of names does not free the one that floods: it is stopped before it pushes its own record out.
 func TestFlood(t *testing.T) {
 	in(t, func(g guard) {

@@ -112,6 +112,14 @@ func directoryOf(port int, more map[string]any) map[string]any {
 // guarded is a node whose users are in LDAP, and carol in a file.
 func guarded(t *testing.T, section map[string]any) harness.Plan {
 	t.Helper()
+	p := withPasswords(t)
+	p.HTTP["auth"].(map[string]any)["ldap"] = section
+	return p
+}
+
+// withPasswords is a node that knows carol.
+func withPasswords(t *testing.T) harness.Plan {
+	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("of carol"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +129,7 @@ func guarded(t *testing.T, section map[string]any) harness.Plan {
 		t.Fatal(err)
 	}
 	return harness.Plan{HTTP: map[string]any{
-		"auth": map[string]any{"ldap": section, "htpasswd": map[string]any{"path": passwords}},
+		"auth": map[string]any{"htpasswd": map[string]any{"path": passwords}},
 		"accessControl": map[string]any{"repositories": map[string]any{"**": map[string]any{
 			"policies": []any{map[string]any{
 				"groups": []string{"cn=devs,ou=Groups," + harness.DirectoryBase}, "actions": []string{"read", "create", "update"},

@@ -1,0 +1,54 @@
+package e2e_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/seed-16d79997/zot/test/e2e/harness"
+)
+
+// TestGuesses has somebody guess at all nodes, through HAProxy, which says from where. Somebody else who comes through it
+// is not held up.
+func TestGuesses(t *testing.T) {
+	p := withPasswords(t)
+	p.Cluster = map[string]any{"trustedProxies": []string{"127.0.0.1"}}
+	nodes := harness.StartEach(t, slices.Repeat([]harness.Plan{p}, 3)...)
+	balancer := harness.Balance(t, ours, nodes...)
+	from := func(address, password, lie string) int {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+balancer.Address+"/v2/", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("carol", password)
+		if lie != "" {
+			r.Header.Set("X-Forwarded-For", lie)
+		}
+		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		once := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, to string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, to)
+		}}}
+		answer, err := once.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close() //nolint:errcheck // it is not read
+		return answer.StatusCode
+	}
+	for n := range 3 * 5 {
+		if got := from("127.0.0.2", "guess", ""); got != http.StatusUnauthorized {
+			t.Fatalf("guess %d: %d", n+1, got)
+		}
+	}
+	for range nodes {
+		if got := from("127.0.0.2", "of carol", "127.0.0.3"); got != http.StatusTooManyRequests {
+			t.Errorf("who guessed, and lies from where: %d", got)
+		}
+		if got := from("127.0.0.3", "of carol", "127.0.0.2"); got != http.StatusOK {
+			t.Errorf("another: %d", got)
+		}
+	}
+}
