@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -34,6 +35,7 @@ func (w *world) gated(c auth.Config) *api.Registry {
 	w.t.Helper()
 	config := api.DefaultConfig()
 	config.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
+	config.RetryAfter = 7 * time.Second // of what is not said otherwise
 	g, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(w.blobs, nil), Gate: auth.New(c)})
 	if err != nil {
 		w.t.Fatal(err)
@@ -236,7 +238,7 @@ func TestGuesses(t *testing.T) {
 	g := w.gated(auth.Config{Methods: []auth.Method{passwords{"alice": nil}}})
 	for _, want := range []int{401, 401, 401, 401, 401, 429} {
 		answer := send(t, g, call{method: http.MethodGet, path: "/v2/", header: []string{as("alice:wrong")}})
-		if answer.Code != want || (want == 429) != (answer.Header().Get("Retry-After") == "1" && strings.Contains(answer.Body.String(), "TOOMANYREQUESTS")) {
+		if answer.Code != want || (want == 429) != (answer.Header().Get("Retry-After") == "1" && strings.Contains(answer.Body.String(), `"TOOMANYREQUESTS","message":"too many failed logins`)) {
 			t.Fatalf("%d, Retry-After %q, %s; want %d", answer.Code, answer.Header().Get("Retry-After"), answer.Body, want)
 		}
 	}

@@ -209,6 +209,14 @@ func TestServerHangsUp(t *testing.T) {
 	}
 	d.hangUp()
 	wants(t, s, "bob", "b", nil)
+	d.mu.Lock()
+	d.drops = 1 // it shows only when something is asked
+	d.mu.Unlock()
+	wants(t, s, "bob", "b", nil)
+	d.mu.Lock()
+	d.drops = 10
+	d.mu.Unlock()
+	fails(t, s, "bob", "of bob", "search below") // one that is new is not tried again
 }
 
 func TestServerIsGone(t *testing.T) {
@@ -311,7 +319,11 @@ func TestOpen(t *testing.T) {
 		"no CA file":         {CAFile: empty + "x"},
 		"nothing in it":      {CAFile: empty},
 		"no credentialsFile": {CredentialsFile: empty + "x"},
+		"no attribute":       {UserAttribute: "u)(d"},
 	} {
+		if c.UserAttribute == "" {
+			c.UserAttribute = "uid"
+		}
 		if _, err := ldap.Open(c); err == nil {
 			t.Errorf("%s: opened", name)
 		}

@@ -34,6 +34,7 @@ type directory struct {
 	said     []string // what was asked, a line each
 	answer   uint16   // instead of all others, if it is no success
 	stalls   bool     // nothing is answered
+	drops    int      // how many searches end their connection
 	open     map[net.Conn]bool
 	searched []string // filters
 }
@@ -110,6 +111,8 @@ func (d *directory) serve(raw net.Conn, implicit bool) {
 			}
 			bound = name
 			write(c, p, ldap.ApplicationBindResponse, code)
+		case op.Tag == ldap.ApplicationSearchRequest && d.drop():
+			return
 		case op.Tag == ldap.ApplicationSearchRequest:
 			d.search(c, p, op, bound)
 		case op.Tag == ldap.ApplicationExtendedRequest:
@@ -119,6 +122,13 @@ func (d *directory) serve(raw net.Conn, implicit bool) {
 			r = bufio.NewReader(c)
 		}
 	}
+}
+
+func (d *directory) drop() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drops--
+	return d.drops >= 0
 }
 
 func (d *directory) note(text string) {

@@ -2,6 +2,7 @@ package remember_test
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ func TestKeys(t *testing.T) {
 	if k.Of("ab", "c") != first {
 		t.Error("a key is another the second time")
 	}
-	for _, other := range [][]string{{"a", "bc"}, {"abc"}, {"ab", "c", ""}, {"c", "ab"}} {
+	for _, other := range [][]string{{"a", "bc"}, {"abc"}, {"ab", "c", ""}, {"c", "ab"}, {"ab" + strings.Repeat("\x00", 8) + "c"}} {
 		if k.Of("ab", "c") == k.Of(other...) {
 			t.Errorf("%q has the key of another", other)
 		}

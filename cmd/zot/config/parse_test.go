@@ -258,12 +258,14 @@ func TestParse(t *testing.T) {
 		},
 		"every key of cluster": {
 			minimal(`, "cluster": {"name": "prod", "node": "n", "zone": "a", "listen": "127.0.0.1:0", "advertise": "n:1", "members": "n:1",
-				"bootstrapExpect": 1, "secretFile": "s", "tls": {"cert": "c", "key": "k", "ca": "a"}, "replicas": 5, "writeAcks": 4, "reads": "strict", "timing": "slow-disk"}`),
+				"bootstrapExpect": 1, "secretFile": "s", "tls": {"cert": "c", "key": "k", "ca": "a"}, "replicas": 5, "writeAcks": 4, "reads": "strict", "timing": "slow-disk",
+				"trustedProxies": "10.0.0.7"}`),
 			inCluster(func(c *config.Config) {
 				c.Cluster = config.Cluster{
 					Name: "prod", Node: "n", Zone: "a", Listen: "127.0.0.1:0", Advertise: "n:1", Members: []string{"n:1"},
 					BootstrapExpect: 1, SecretFile: "s", TLS: config.TLS{Cert: "c", Key: "k", CA: "a"},
 					Replicas: 5, WriteAcks: 4, Reads: "strict", Timing: "slow-disk",
+					TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32")},
 				}
 			}),
 		},
