@@ -3,7 +3,10 @@ package auth_test
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/seed-16d79997/zot/auth"
 )
@@ -39,6 +42,28 @@ func TestClient(t *testing.T) {
 		}
 		if got := auth.Proxies(nil).Client(r); proxies.Client(&http.Request{RemoteAddr: test.remote}) != got {
 			t.Errorf("%s: without proxies it is %s", name, got)
+		}
+	}
+}
+
+// Whoever has forgotten to name a proxy is told, once.
+func TestUnnamedProxy(t *testing.T) {
+	t.Parallel()
+	var said strings.Builder
+	proxies := auth.Proxies{netip.MustParsePrefix("10.0.0.0/8")}
+	g := auth.New(auth.Config{Methods: []auth.Method{&method{}}, Proxies: proxies, Logger: hclog.New(&hclog.LoggerOptions{Output: &said})})
+	for _, test := range []struct {
+		remote, forwarded string
+		lines             int
+	}{{"192.0.2.1:1", "", 0}, {"10.0.0.1:1", "192.0.2.1", 0}, {"192.0.2.1:1", "192.0.2.2", 1}, {"192.0.2.1:1", "192.0.2.2", 1}} {
+		r := (&http.Request{RemoteAddr: test.remote, Header: http.Header{}}).WithContext(t.Context())
+		r.Header.Set("X-Forwarded-For", test.forwarded)
+		r.SetBasicAuth("alice", "alice")
+		if _, err := g.Identify(r); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(said.String(), "cluster.trustedProxies"); got != test.lines {
+			t.Errorf("after a request from %s for %q: %d lines, want %d", test.remote, test.forwarded, got, test.lines)
 		}
 	}
 }

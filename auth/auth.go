@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/seed-16d79997/zot/auth/access"
@@ -57,6 +59,7 @@ type Config struct {
 	Proxies      Proxies       // whom to believe for whom they send a request
 	// FailDelay is how long whoever gave credentials waits for a no.
 	FailDelay time.Duration
+	Logger    hclog.Logger // nil: nothing is logged
 }
 
 // Gate says who asks, and what they may do. It starts nothing, and may be used concurrently. Nil lets everybody do
@@ -66,6 +69,7 @@ type Gate struct {
 	tries  *tries
 	keys   *remember.Keys
 	asking singleflight.Group // of passwords that are being verified
+	hint   sync.Once
 }
 
 // defaultRealm is what zot calls it.
@@ -75,6 +79,9 @@ const defaultRealm = "Authorization Required"
 func New(c Config) *Gate {
 	if c.Realm == "" {
 		c.Realm = defaultRealm
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
 	}
 	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys()}
 }
@@ -189,7 +196,13 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 	if name == "" {
 		return Caller{}, ErrCredentials
 	}
-	who := pairOf(name, g.config.Proxies.Client(r))
+	client := g.config.Proxies.Client(r)
+	if r.Header.Get("X-Forwarded-For") != "" && !g.config.Proxies.has(parseAddress(r.RemoteAddr)) {
+		g.hint.Do(func() { // all that come through it are one to the rest of this
+			g.config.Logger.Warn("X-Forwarded-For is not believed, name the proxy in cluster.trustedProxies if it is yours", "address", client.String())
+		})
+	}
+	who := pairOf(name, client)
 	if err := g.tries.may(who); err != nil {
 		return Caller{}, err
 	}

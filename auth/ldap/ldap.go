@@ -66,10 +66,7 @@ var (
 	_ auth.Recaller = (*Server)(nil)
 )
 
-var (
-	errBusy      = errors.New("too many logins are under way")
-	errAmbiguous = errors.New("several entries have the name")
-)
+var errBusy = errors.New("too many logins are under way")
 
 // Open reads the files that a configuration names; it does not ask the server, which may come up later.
 func Open(c Config) (*Server, error) {
@@ -169,8 +166,7 @@ func (s *Server) Verify(ctx context.Context, name, password string) ([]string, e
 		return nil, err
 	}
 	groups, err := s.verify(ctx, name, password)
-	known := err == nil || errors.Is(err, auth.ErrUnknown) || errors.Is(err, auth.ErrWrong)
-	if known || errors.Is(err, errAmbiguous) {
+	if err == nil || errors.Is(err, auth.ErrUnknown) || errors.Is(err, auth.ErrWrong) {
 		s.breaker.end(nil)
 	} else {
 		err = fmt.Errorf("ask LDAP server %s: %w", s.address(), err)
@@ -205,9 +201,8 @@ func (s *Server) verify(ctx context.Context, name, password string) ([]string, e
 	return entry.GetEqualFoldAttributeValues(s.config.GroupAttribute), nil
 }
 
-// find looks for the entry of a name.
-//   - auth.ErrUnknown if there is none
-//   - errAmbiguous
+// find looks for the one entry of a name.
+//   - auth.ErrUnknown if there is none, or several
 //   - another error if the server does not say
 func (s *Server) find(ctx context.Context, name string) (*ldap.Entry, error) {
 	found, err := s.pool.search(ctx, s.request(name))
@@ -220,7 +215,7 @@ func (s *Server) find(ctx context.Context, name string) (*ldap.Entry, error) {
 	}
 	if len(found.Entries) != 1 || err != nil {
 		s.config.Logger.Warn("several LDAP entries have one name, so nobody can log in by it", "user", name, "attribute", s.config.UserAttribute)
-		return nil, errAmbiguous
+		return nil, auth.ErrUnknown
 	}
 	entry := found.Entries[0]
 	if entry.DN == "" { // to bind as it would be to bind as nobody, which succeeds

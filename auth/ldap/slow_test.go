@@ -2,6 +2,7 @@ package ldap_test
 
 import (
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -41,6 +42,25 @@ func TestServerFallsSilent(t *testing.T) {
 		}
 	}
 	wants(t, s, "bob", "B", auth.ErrWrong)
+}
+
+// A server that takes connections and says nothing from the first is given up at each first step.
+func TestServerSaysNothing(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is there at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // nobody accepts
+	for what, change := range map[string]func(*ldap.Config){
+		"TLS":       func(c *ldap.Config) { c.Insecure = false },
+		"StartTLS":  func(c *ldap.Config) { c.StartTLS = true },
+		"bind as":   same,
+		"search be": func(c *ldap.Config) { c.Account = ldap.Account{} },
+	} {
+		s := opened(t, l.Addr().(*net.TCPAddr).Port, func(c *ldap.Config) { c.Patience = 100 * time.Millisecond; change(c) })
+		fails(t, s, "alice", "secret-of-hers", what)
+	}
 }
 
 // BenchmarkVerify compares what a wrong password of a name that is there costs with a name that is not.

@@ -41,7 +41,7 @@ func openGate(c config.Config, log hclog.Logger) (*gate, error) {
 	if !a.Asks() && a.Access == nil {
 		return g, nil
 	}
-	d := auth.Config{Realm: a.Realm, FailDelay: a.FailDelay, Certificates: c.HTTP.TLS.ClientCA != "", Proxies: c.Cluster.TrustedProxies}
+	d := auth.Config{Realm: a.Realm, FailDelay: a.FailDelay, Certificates: c.HTTP.TLS.ClientCA != "", Proxies: c.Cluster.TrustedProxies, Logger: log}
 	if a.Access != nil {
 		rules, err := access.Compile(*a.Access)
 		if err != nil {
