@@ -217,7 +217,7 @@ func TestParse(t *testing.T) {
 			},
 		},
 		"proxies before a node that is alone": {
-			minimal(`, "cluster": {"trustedProxies": ["10.0.0.7", "10.1.2.3/16", "fd00::/8"]}`), func(c *config.Config) {
+			minimal(`, "cluster": {"TrustedProxies": ["10.0.0.7", "10.1.2.3/16", "fd00::/8"], "quotas": {}}`), func(c *config.Config) {
 				c.Cluster.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.7/32"), netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}
 			},
 		},
