@@ -21,14 +21,14 @@ const passwordsPoll = 5 * time.Second
 type gate struct {
 	*auth.Gate // nil: everybody may do everything
 
-	sources []source
+	sources []credentials
 	close   func() // gives back what the gate holds when nobody asks it any more
 	asked   chan struct{}
 	log     hclog.Logger
 }
 
-// source is a method that is made of files, which may change.
-type source struct {
+// credentials is a method that is made of files, which may change.
+type credentials struct {
 	what string
 	// reload reads the files again and reports whether they have changed. If one is unusable what was read before holds.
 	reload func() (changed bool, err error)
@@ -55,7 +55,7 @@ func openGate(c config.Config, log hclog.Logger) (*gate, error) {
 			return nil, fmt.Errorf("http.auth.ldap: %w", err)
 		}
 		g.close = server.Close
-		g.sources = append(g.sources, source{"file of http.auth.ldap", server.Reload})
+		g.sources = append(g.sources, credentials{"file of http.auth.ldap", server.Reload})
 		d.Methods = append(d.Methods, server)
 	}
 	if a.Htpasswd != "" {
@@ -64,7 +64,7 @@ func openGate(c config.Config, log hclog.Logger) (*gate, error) {
 			return nil, fmt.Errorf("http.auth.htpasswd.path: %w", err)
 		}
 		g.note(notes)
-		g.sources = append(g.sources, source{"htpasswd file", func() (bool, error) {
+		g.sources = append(g.sources, credentials{"htpasswd file", func() (bool, error) {
 			changed, notes, err := file.Reload()
 			g.note(notes)
 			return changed, err
