@@ -182,11 +182,11 @@ func (uncounted) Pulled(string, fsm.Digest) {}
 
 // ServeHTTP answers one request. Whatever goes wrong in it, a panic too, ends that request alone.
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.answer(newAnswer(w, g.config, newRequestID()), r)
+	g.answer(newAnswer(w, g.config, newRequestID()), r, g.dispatch)
 }
 
-func (g *Registry) answer(w *answer, r *http.Request) {
-	err := g.serve(w, r)
+func (g *Registry) answer(w *answer, r *http.Request, h func(w *answer, r *http.Request) error) {
+	err := g.serve(w, r, h)
 	w.end(r, err)
 	if err != nil && !errors.Is(err, errAnswered) {
 		g.fail(w, r, err)
@@ -194,8 +194,8 @@ func (g *Registry) answer(w *answer, r *http.Request) {
 	w.wait() // for what is not sent yet
 }
 
-// serve is ServeHTTP without its last resort: a panic has become an error.
-func (g *Registry) serve(w *answer, r *http.Request) (err error) {
+// serve finds out who asks, and has h answer. A panic becomes an error.
+func (g *Registry) serve(w *answer, r *http.Request, h func(w *answer, r *http.Request) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, and nobody wraps it
@@ -207,6 +207,11 @@ func (g *Registry) serve(w *answer, r *http.Request) (err error) {
 	if err := g.identify(w, r); err != nil {
 		return err
 	}
+	return h(w, r)
+}
+
+// dispatch has the handler of its endpoint answer a request, if the caller may ask for it.
+func (g *Registry) dispatch(w *answer, r *http.Request) error {
 	h, q, err := g.route(w, r)
 	if err != nil {
 		return err

@@ -165,6 +165,9 @@ func meanings() []meaning {
 
 // meaningOf returns what err means to a client.
 func meaningOf(err error) meaning {
+	if m, is := refusalOf(err); is {
+		return m
+	}
 	for _, m := range meanings() {
 		if errors.Is(err, m.err) {
 			return m

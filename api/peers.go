@@ -40,7 +40,7 @@ func (g *Registry) Forwarded() http.Handler {
 		}
 		a := newAnswer(w, g.config, id)
 		a.forwarded = true
-		g.answer(a, r)
+		g.answer(a, r, g.dispatch)
 	})
 }
 
@@ -49,7 +49,7 @@ func (g *Registry) Operator() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := newAnswer(w, g.config, newRequestID())
 		a.operator = true
-		g.answer(a, r)
+		g.answer(a, r, g.dispatch)
 	})
 }
 

@@ -7,7 +7,6 @@ package auth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -57,6 +56,7 @@ type Config struct {
 	Certificates bool
 	Rules        *access.Rules // nil: whoever is let in may do everything
 	Proxies      Proxies       // whom to believe for whom they send a request
+	Keys         Keys          // nil: there are none
 	// FailDelay is how long whoever gave credentials waits for a no.
 	FailDelay time.Duration
 	Logger    hclog.Logger // nil: nothing is logged
@@ -86,71 +86,8 @@ func New(c Config) *Gate {
 	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys()}
 }
 
-// Caller is who asks. That of a node that acts for a client which was let in elsewhere may do everything, as may
-// everybody where nothing is configured: it is zero.
-type Caller struct {
-	gate *Gate
-	who  access.Identity
-}
-
-// Name is "" for nobody in particular.
-func (c Caller) Name() string { return c.who.Name }
-
-// May reports whether the caller may do something to a repository.
-func (c Caller) May(do access.Action, repository string) bool {
-	return c.rules().May(c.who, do, repository)
-}
-
-// rules are nil where nothing is configured.
-func (c Caller) rules() *access.Rules {
-	if c.gate == nil {
-		return nil
-	}
-	return c.gate.config.Rules
-}
-
-// Must is nil if the caller may do something to a repository, or any of several things; else it is as Denied says.
-func (c Caller) Must(repository string, do ...access.Action) error {
-	for _, one := range do {
-		if c.May(one, repository) {
-			return nil
-		}
-	}
-	return c.Denied()
-}
-
-// Denied is ErrCredentials for one who gave no name and could, and ErrDenied for all others.
-func (c Caller) Denied() error {
-	if c.who.Name == "" && c.gate != nil && c.gate.asks() {
-		return ErrCredentials
-	}
-	return ErrDenied
-}
-
-// Encode writes down who the caller is, for another node to go by: what they may is decided there by the same rules.
-// It is "" for one who may do everything.
-func (c Caller) Encode() string {
-	if c.gate == nil {
-		return ""
-	}
-	b, _ := json.Marshal(c.who) // strings alone
-	return string(b)
-}
-
-// Decode reads what Encode wrote on another node. It fails for anything else.
-func (g *Gate) Decode(text string) (Caller, error) {
-	if g == nil || text == "" { // one of the two has nothing configured: that node has judged
-		return Caller{}, nil
-	}
-	c := Caller{gate: g}
-	if err := json.Unmarshal([]byte(text), &c.who); err != nil {
-		return Caller{}, fmt.Errorf("read who asks: %w", err)
-	}
-	return c, nil
-}
-
 // asks reports whether somebody can say who they are.
-func (g *Gate) asks() bool { return len(g.config.Methods) > 0 }
+func (g *Gate) asks() bool { return len(g.config.Methods) > 0 || g.config.Keys != nil }
 
 // Identify returns who sends a request. Whoever sends credentials is never taken for nobody.
 //   - ErrCredentials if they do not hold, or if there are none and everybody has to have some
@@ -171,7 +108,7 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 		return Caller{}, ErrCredentials
 	}
 	if name := g.certified(r); name != "" {
-		return Caller{g, access.Identity{Name: name}}, nil
+		return Caller{gate: g, who: access.Identity{Name: name}}, nil
 	}
 	if !g.asks() {
 		return nobody, nil
@@ -196,6 +133,9 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 	if name == "" {
 		return Caller{}, ErrCredentials
 	}
+	if g.config.Keys != nil && isKey(password) { // nobody else is told of it, and nobody guesses one
+		return g.byKey(r.Context(), name, password)
+	}
 	client := g.config.Proxies.Client(r)
 	if r.Header.Get("X-Forwarded-For") != "" && !g.config.Proxies.has(parseAddress(r.RemoteAddr)) {
 		g.hint.Do(func() { // all that come through it are one to the rest of this
@@ -208,7 +148,7 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 	}
 	if groups, ok := g.recall(name, password); ok {
 		g.tries.was(who)
-		return Caller{g, access.Identity{Name: name, Groups: groups}}, nil
+		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}}, nil
 	}
 	// Clients send many requests at once, and with the first of them their password: it is one try, and of use to those
 	// who wait also when the first has gone.
@@ -222,7 +162,7 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 			return Caller{}, answer.Err
 		}
 		g.tries.was(who) // it may be another that has tried
-		return Caller{g, access.Identity{Name: name, Groups: groups}}, nil
+		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}}, nil
 	case <-r.Context().Done():
 		return Caller{}, r.Context().Err()
 	}
@@ -274,10 +214,6 @@ func (g *Gate) ask(ctx context.Context, name, password string) ([]string, error)
 	}
 	return nil, ErrCredentials
 }
-
-// Greets reports whether a client may be told that it needs no credentials: on the base endpoint it learns, for all
-// that follows, whether to send any.
-func (c Caller) Greets() bool { return c.gate == nil || c.who.Name != "" || !c.gate.asks() }
 
 // Everybody reports whether somebody of whom nothing is known may do something to a repository.
 func (g *Gate) Everybody(do access.Action, repository string) bool {

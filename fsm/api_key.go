@@ -28,6 +28,7 @@ type APIKey struct {
 	Created  int64    `cbor:"6,keyasint"`           // Unix milliseconds
 	Expires  int64    `cbor:"7,keyasint,omitempty"` // Unix milliseconds; 0: never
 	LastUsed int64    `cbor:"8,keyasint,omitempty"` // Unix milliseconds; 0: not yet
+	Groups   []string `cbor:"9,keyasint,omitempty"` // of the owner, as they were when it was made
 }
 
 // Expired reports whether the key is over at a date.
@@ -36,6 +37,15 @@ func (k APIKey) Expired(now time.Time) bool { return k.Expires != 0 && k.Expires
 // APIKey returns the key with a hash, also if it is expired.
 func (v View) APIKey(hash SecretHash) (APIKey, bool) {
 	return load[APIKey](v.reader, apiKeys, hash[:])
+}
+
+// APIKeyOf returns the key of an owner with an id, also if it is expired.
+func (v View) APIKeyOf(owner string, id KeyID) (APIKey, bool) {
+	hash := v.get(apiKeysOf, apiKeyOf(owner, id))
+	if hash == nil {
+		return APIKey{}, false
+	}
+	return load[APIKey](v.reader, apiKeys, hash)
 }
 
 // APIKeys returns the keys of an owner, expired ones too, by id.

@@ -2,6 +2,7 @@ package fsm_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func (r *replica) expectKeys(owner string, want ...string) {
 
 func TestAPIKeyEncodings(t *testing.T) {
 	id := fsm.KeyID{1, 2, 3}
-	golden(t, fsm.CreateAPIKey{Hash: fsm.HashSecret("k"), ID: id, Owner: "ann", Label: "ci", Scopes: []string{"team/**"}, Creator: "curl", Expires: 1_790_000_000_000})
+	golden(t, fsm.CreateAPIKey{Hash: fsm.HashSecret("k"), ID: id, Owner: "ann", Label: "ci", Scopes: []string{"team/**"}, Creator: "curl", Expires: 1_790_000_000_000, Groups: []string{"dev"}})
 	golden(t, fsm.RevokeAPIKey{Owner: "ann", ID: id})
 	golden(t, fsm.UseAPIKeys{Uses: []fsm.KeyUse{{Hash: fsm.HashSecret("k"), Date: 1_790_000_000_000}}})
 	golden(t, fsm.ExpireAPIKeys{})
@@ -142,6 +143,7 @@ func TestAPIKeyChecks(t *testing.T) {
 		"empty scope":      fsm.CreateAPIKey{Owner: "a", Scopes: []string{""}},
 		"before 1970":      fsm.CreateAPIKey{Owner: "a", Expires: -1},
 		"many scopes":      fsm.CreateAPIKey{Owner: "a", Scopes: make([]string, 257)},
+		"many groups":      fsm.CreateAPIKey{Owner: "a", Groups: []string{strings.Repeat("g", 32<<10+1)}},
 		"revoke of nobody": fsm.RevokeAPIKey{},
 		"no use":           fsm.UseAPIKeys{},
 		"many uses":        fsm.UseAPIKeys{Uses: make([]fsm.KeyUse, 301)},

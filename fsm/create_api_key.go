@@ -6,7 +6,8 @@ import "fmt"
 const (
 	maxLabel     = 1024 // bytes; of the creator too
 	maxScopes    = 256
-	maxScope     = 512 // bytes
+	maxScope     = 512      // bytes
+	maxKeyGroups = 32 << 10 // bytes: each use of a key writes its record again
 	apiKeysOfOne = 1000
 )
 
@@ -23,6 +24,7 @@ type CreateAPIKey struct {
 	Scopes  []string   `cbor:"5,keyasint,omitempty"`
 	Creator string     `cbor:"6,keyasint,omitempty"`
 	Expires int64      `cbor:"7,keyasint,omitempty"` // Unix milliseconds; 0: never
+	Groups  []string   `cbor:"8,keyasint,omitempty"`
 }
 
 func (CreateAPIKey) wire() kind { return kind{"create-api-key", 1} }
@@ -37,6 +39,9 @@ func (c CreateAPIKey) check() error {
 		return fmt.Errorf("%d scopes are more than %d", len(c.Scopes), maxScopes)
 	case c.Expires < 0:
 		return fmt.Errorf("the expiry is before 1970")
+	}
+	if err := checkGroups(c.Groups, maxKeyGroups); err != nil {
+		return err
 	}
 	for _, s := range c.Scopes {
 		if s == "" || len(s) > maxScope {
@@ -58,6 +63,7 @@ func (c CreateAPIKey) apply(t *tx) (APIKey, error) {
 	}
 	k := APIKey{
 		ID: c.ID, Owner: c.Owner, Label: c.Label, Scopes: c.Scopes, Creator: c.Creator, Created: t.date, Expires: c.Expires,
+		Groups: c.Groups,
 	}
 	t.save(apiKeys, c.Hash[:], k)
 	t.reindex(nil, k.indexes(c.Hash))

@@ -84,6 +84,7 @@ func (m *model) createAPIKey(c fsm.CreateAPIKey) (k fsm.APIKey, _ *fsm.Refusal) 
 	}
 	k = fsm.APIKey{
 		ID: c.ID, Owner: c.Owner, Label: c.Label, Scopes: c.Scopes, Creator: c.Creator, Created: m.date, Expires: c.Expires,
+		Groups: c.Groups,
 	}
 	m.keys[c.Hash] = k
 	return k, nil
@@ -226,7 +227,7 @@ func (g *generator) endOfSessions() operation {
 }
 
 func (g *generator) newKey() operation {
-	c := fsm.CreateAPIKey{Hash: pick(g.r, secrets()), ID: fsm.KeyID{byte(g.r.IntN(4))}, Owner: pick(g.r, users()), Label: "ci"}
+	c := fsm.CreateAPIKey{Hash: pick(g.r, secrets()), ID: fsm.KeyID{byte(g.r.IntN(4))}, Owner: pick(g.r, users()), Label: "ci", Groups: []string{"dev"}}
 	switch g.r.IntN(3) {
 	case 0:
 		c.Expires = g.soon()
@@ -273,6 +274,10 @@ func describePeople(v fsm.View, m *model, u *universe) (have, want []string) {
 	add([]bool{v.ExpiredSessions(now), v.ExpiredAPIKeys(now)}, []bool{sessionsDue, keysDue})
 	for _, user := range users() {
 		add(v.APIKeys(user), m.keysOf(user))
+		for _, want := range m.keysOf(user) {
+			k, known := v.APIKeyOf(user, want.ID)
+			add([]any{k, known}, []any{want, true})
+		}
 		add(v.MarkedBy(user, fsm.Star), m.markedBy(user, fsm.Star))
 		add(v.MarkedBy(user, fsm.Bookmark), m.markedBy(user, fsm.Bookmark))
 	}

@@ -31,12 +31,17 @@ func (c PutSession) check() error {
 	if !isName(c.Subject) || len(c.Provider) > maxSubject {
 		return fmt.Errorf("subject %.20q or provider %.20q is empty, longer than %d bytes or has a zero byte", c.Subject, c.Provider, maxSubject)
 	}
+	return checkGroups(c.Groups, maxAllGroup)
+}
+
+// checkGroups bounds the groups that a record has.
+func checkGroups(groups []string, most int) error {
 	size := 0
-	for _, g := range c.Groups {
+	for _, g := range groups {
 		size += len(g)
 	}
-	if len(c.Groups) > maxGroups || size > maxAllGroup {
-		return fmt.Errorf("%d groups of %d bytes are more than %d of %d", len(c.Groups), size, maxGroups, maxAllGroup)
+	if len(groups) > maxGroups || size > most {
+		return fmt.Errorf("%d groups of %d bytes are more than %d of %d", len(groups), size, maxGroups, most)
 	}
 	return nil
 }

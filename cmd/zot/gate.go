@@ -35,7 +35,7 @@ type credentials struct {
 }
 
 // openGate fails if a file cannot be used that the configuration names.
-func openGate(c config.Config, log hclog.Logger) (*gate, error) {
+func openGate(c config.Config, known *people, log hclog.Logger) (*gate, error) {
 	g := &gate{asked: make(chan struct{}, 1), close: func() {}, log: log}
 	a := c.HTTP.Auth
 	if !a.Asks() && a.Access == nil {
@@ -73,6 +73,9 @@ func openGate(c config.Config, log hclog.Logger) (*gate, error) {
 	}
 	if a.Others {
 		d.Methods = append(d.Methods, notYet{})
+	}
+	if a.APIKeys {
+		d.Keys = known
 	}
 	g.Gate = auth.New(d)
 	return g, nil

@@ -10,9 +10,11 @@ import (
 	"strings"
 
 	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/api/ext"
 	"github.com/seed-16d79997/zot/blobstore/replicated"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/pulls"
@@ -69,6 +71,11 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 		Peers: registries{r.others, node, r.stores}, Pulls: counter, Gate: s.gate.Gate, Logger: s.log.Named("api"),
 	})
 	return err
+}
+
+// extensions are served beside the registry, as a configuration says.
+func extensions(c config.Auth, r *registry, node *cluster.Node, state *fsm.State) (*ext.Extensions, error) {
+	return ext.New(ext.Config{APIKeys: c.APIKeys}, ext.Deps{Registry: r.Registry, Proposer: proposals{node}, Consistency: node, State: state})
 }
 
 // rotate takes new lines of the secret into use.

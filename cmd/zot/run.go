@@ -31,10 +31,6 @@ type setting struct {
 // It fails if the node cannot start, or must not go on.
 func run(ctx context.Context, s setting) (err error) {
 	c, log := s.config, s.log
-	if s.gate, err = openGate(c, log.Named("auth")); err != nil {
-		return err
-	}
-	defer s.gate.close()
 
 	// Who this node is, and what it knows.
 	home, err := openHome(c)
@@ -85,6 +81,14 @@ func run(ctx context.Context, s setting) (err error) {
 		return err
 	}
 	open.add(node.Close)
+	known, err := newPeople(state, node, node, cluster.Reads(c.Cluster.Reads) == cluster.Local)
+	if err != nil {
+		return err
+	}
+	if s.gate, err = openGate(c, known, log.Named("auth")); err != nil {
+		return err
+	}
+	defer s.gate.close()
 	registry, err := openRegistry(ctx, s, home, state, node, others, lines)
 	if err != nil {
 		return err
@@ -94,7 +98,11 @@ func run(ctx context.Context, s setting) (err error) {
 		return fmt.Errorf("make the directory the node's: %w", err)
 	}
 	health := newHealth(node, self{state, home.Incarnation, placesOf(c)}, registry.stores, c)
-	work := tasks{registry, c, state, node, log}
+	extra, err := extensions(c.HTTP.Auth, registry, node, state)
+	if err != nil {
+		return err
+	}
+	work := tasks{registry, c, state, node, known, log}
 	own, err := work.own()
 	if err != nil {
 		return err
@@ -110,7 +118,9 @@ func run(ctx context.Context, s setting) (err error) {
 	p.add(ctx, "signals", func(end context.Context) error {
 		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload(); s.gate.reload() })
 	})
-	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, registry.first(registry), health, s) })
+	p.add(ctx, "http", func(ctx context.Context) error {
+		return serveClients(ctx, web, registry.first(registry), extra, health, s)
+	})
 	p.add(ctx, "passwords", s.gate.watch)
 	p.add(ctx, "place of copies", func(ctx context.Context) error { return watchPlaces(ctx, state, placesOf(c), log) })
 	p.add(ctx, "jobs", func(ctx context.Context) error { return asked.board.Run(ctx, log, own...) })

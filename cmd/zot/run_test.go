@@ -86,11 +86,16 @@ func launched(t *testing.T, file string) (c config.Config, stop func() error, en
 	if err != nil {
 		t.Fatal(err)
 	}
+	log, err := os.OpenFile(file+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended = make(chan error, 1)
 	go func() {
+		defer log.Close() //nolint:errcheck // nothing hangs on the rest of it
 		ended <- run(ctx, setting{
-			config: c, version: "test", log: hclog.NewNullLogger(),
+			config: c, version: "test", log: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug}),
 			failStop: func(err error) { t.Errorf("the node must not go on: %v", err) },
 		})
 	}()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/seed-16d79997/zot/api/ext"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
@@ -91,9 +92,9 @@ func newServer(handler http.Handler, log hclog.Logger) *http.Server {
 
 // serveClients answers on l, by the registry what is its, until ctx ends. If the node was asked to stop it then first says that it is
 // not ready, and goes on until load balancers have noticed; a further signal cuts every wait short.
-func serveClients(ctx context.Context, l *clientListener, registry http.Handler, h *health, s setting) error {
+func serveClients(ctx context.Context, l *clientListener, registry http.Handler, extra *ext.Extensions, h *health, s setting) error {
 	log := s.log.Named("http")
-	server := newServer(below(registry, contained(h.handler(), log)), log)
+	server := newServer(extra.Before(below(registry, contained(h.handler(), log))), log)
 	served := make(chan error, 1)
 	go func() { served <- l.serve(context.WithoutCancel(ctx), server, log) }() // waited for below; it ends with the server
 	select {

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/move"
+	peoples "github.com/seed-16d79997/zot/jobs/people"
 	"github.com/seed-16d79997/zot/jobs/removal"
 	"github.com/seed-16d79997/zot/jobs/repair"
 	"github.com/seed-16d79997/zot/jobs/scrub"
@@ -23,12 +24,13 @@ type tasks struct {
 	config config.Config
 	state  *fsm.State
 	node   *cluster.Node
+	people *people
 	log    hclog.Logger
 }
 
 // own are what every node does for itself, whoever leads.
 func (t tasks) own() ([]jobs.Job, error) {
-	all := []jobs.Job{t.recorder, recountState(t.state.Recount, t.pace), compareStores(t.state, storesOf(t.config), t.node.Leads, t.log), compareLimits(t.state, limitsOf(t.config), t.node.Leads, t.log)}
+	all := []jobs.Job{t.recorder, t.people.note, recountState(t.state.Recount, t.pace), compareStores(t.state, storesOf(t.config), t.node.Leads, t.log), compareLimits(t.state, limitsOf(t.config), t.node.Leads, t.log)}
 	for _, s := range t.stores {
 		swept, err := t.ownSweep(s)
 		if err != nil {
@@ -108,7 +110,10 @@ func (t tasks) tenure(own *askedNode, p fsm.Proposer) ([]jobs.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []jobs.Job{cleared, small, brought, setStores(t.state, storesOf(t.config), p, t.log), setLimits(t.state, limitsOf(t.config), p, t.log)}
+	all := []jobs.Job{
+		cleared, small, brought, peoples.Expire(t.state, p),
+		setStores(t.state, storesOf(t.config), p, t.log), setLimits(t.state, limitsOf(t.config), p, t.log),
+	}
 	for _, s := range t.stores {
 		more, err := t.storeTenure(s, p)
 		if err != nil {

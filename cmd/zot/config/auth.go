@@ -17,6 +17,7 @@ type Auth struct {
 	LDAP      *LDAP          // asked first; nil: there is none
 	Htpasswd  string         // a file of names and passwords
 	Others    bool           // there are methods that this version does not have: nobody can log in by them
+	APIKeys   bool           // who has a name may make API keys, and use them
 	Access    *access.Config // nil: whoever is let in may do everything
 }
 
@@ -39,6 +40,8 @@ func readAuth(s *section, c *Auth) {
 			s.note(s.path, "names no file, so nobody can log in by it")
 		}
 	})
+	c.APIKeys = s.object.find("openid") != nil // as for zot
+	s.boolean("apikey", &c.APIKeys)
 	for _, l := range laterInAuth() {
 		c.Others = c.Others || (l.logsIn && s.object.find(l.name) != nil)
 	}
@@ -120,6 +123,16 @@ func (s *section) actions(name string) (all access.Action) {
 		all |= a
 	}
 	return all
+}
+
+// completeAuth has API keys where either section asks for them, and somebody can log in who would make one.
+func completeAuth(c *Config, r *reader) {
+	a := &c.HTTP.Auth
+	a.APIKeys = a.APIKeys || c.Extensions.APIKeys
+	if a.APIKeys && !a.Asks() && c.HTTP.TLS.ClientCA == "" {
+		a.APIKeys = false
+		r.note("http.auth.apikey", "says nothing: nobody can log in, and so nobody can make an API key")
+	}
 }
 
 // checkAuth refuses what nobody could use: policies for names where nobody can have one.

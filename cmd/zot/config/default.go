@@ -37,6 +37,7 @@ const (
 
 // complete fills in what follows from other keys.
 func complete(c *Config, r *reader) {
+	completeAuth(c, r)
 	k := &c.Cluster
 	if k.hashKey != "" {
 		takeOverHashed(k, r)

@@ -4,7 +4,8 @@ import "time"
 
 // Extensions is what zot counts as beyond the core.
 type Extensions struct {
-	Scrub Scrub
+	Scrub   Scrub
+	APIKeys bool // as Auth.APIKeys; the older place for it
 }
 
 // Scrub says how often a node hashes its copies of blobs again.
@@ -20,6 +21,10 @@ const (
 
 func readExtensions(s *section, c *Extensions) {
 	s.section("scrub", func(s *section) { readScrub(s, &c.Scrub) })
+	s.section("apikey", func(s *section) {
+		c.APIKeys = true
+		s.boolean("enable", &c.APIKeys)
+	})
 	s.later(laterInExtensions())
 }
 

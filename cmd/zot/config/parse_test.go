@@ -404,6 +404,8 @@ func TestProblems(t *testing.T) {
 		{"LDAP in the clear", minimal(`, "http": {"auth": {"ldap": {"address": "l", "baseDN": "dc=org", "userAttribute": "uid", "insecure": true, "skipVerify": true}}}`)},
 		{"LDAP as in zot's page", minimal(`, "http": {"auth": {"ldap": {"address": "l", "port": 389, "startTLS": true, "baseDN": "dc=org", "userAttribute": "uid", "skipVerify": true}}}`)},
 		{"proxies", minimal(`, "cluster": {"trustedProxies": ["10.0.0.0/33", "haproxy", "::1"]}`)},
+		{"API keys that nobody can make", minimal(`, "http": {"auth": {"apikey": true}}, "extensions": {"apikey": {"enabled": true}}`)},
+		{"API keys", minimal(`, "http": {"auth": {"htpasswd": {"path": "p"}, "apikey": "yes"}}, "extensions": {"apikey": {}}`)},
 		{"notes on values", minimal(`, "http": {"port": "1", "port": "2"}, "cluster": {"replicas": 3.5}`)},
 	} {
 		_, notes, err := config.Parse("config.json", []byte(test.file), "zot-0")

@@ -32,7 +32,6 @@ func laterInAuth() []laterAuth {
 	return []laterAuth{
 		{later{"bearer", closed, nil}, true},
 		{later{"openid", closed, keys("callbackAllowOrigins").with(shape{"providers": {"*": provider}})}, true},
-		{later{"apikey", "", nil}, false},
 		{later{"sessionKeysFile", "", nil}, false},
 		{later{"sessionDriver", "", nil}, false},
 		{later{"secureSession", "", nil}, false},
@@ -48,7 +47,6 @@ func laterInExtensions() []later {
 		{"search", "", keys(enable).with(shape{"cve": keys("updateInterval", "trivy", "vulnSeveritySources", "sbom")})},
 		{"ui", "", keys(enable)},
 		{"mgmt", "", keys(enable)},
-		{"apikey", "", keys(enable)},
 		{"userprefs", "", keys(enable)},
 		{"lint", "manifests are taken with and without annotations", keys(enable, "mandatoryAnnotations")},
 		{"trust", "", keys(enable, "cosign", "notation")},

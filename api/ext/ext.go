@@ -1,0 +1,144 @@
+// Package ext is what zot serves beside the distribution specification: the API keys of a caller.
+//
+// It may not know how a caller has proved who they are; what package api does for each request, it does for these too.
+// Start with New, which has a line for each path.
+package ext
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// maxBody bounds what is read of a request, in bytes.
+const maxBody = 8 << 10
+
+// The codes of refusals, of the specification where it has one.
+const (
+	codeDenied      = "DENIED"
+	codeUnsupported = "UNSUPPORTED"
+	codeUnknown     = "UNKNOWN"
+)
+
+// Config says what is served.
+type Config struct {
+	APIKeys bool
+}
+
+// Deps is what the extensions work with.
+type Deps struct {
+	Registry    *api.Registry // finds out who asks
+	Proposer    fsm.Proposer  // an error of it that is fsm.ErrNotAdmitted is our fault, any other nobody's
+	Consistency api.Consistency
+	State       api.State
+}
+
+// Extensions answers requests for certain paths. It starts nothing, and may serve any number of them at once.
+type Extensions struct {
+	deps  Deps
+	paths map[string]http.Handler
+}
+
+// New returns Extensions. It fails if something is missing.
+func New(c Config, d Deps) (*Extensions, error) {
+	if d.Registry == nil || d.Proposer == nil || d.Consistency == nil || d.State == nil {
+		return nil, errors.New("extensions need a registry, a proposer, a consistency and a state")
+	}
+	e := &Extensions{deps: d, paths: map[string]http.Handler{}}
+	if c.APIKeys {
+		keys := e.resource(map[string]api.Extension{http.MethodGet: e.listAPIKeys, http.MethodPost: e.createAPIKey, http.MethodDelete: e.revokeAPIKey})
+		e.paths["/v2/_zot/ext/apikey"] = keys
+		e.paths["/zot/auth/apikey"] = keys
+	}
+	return e, nil
+}
+
+// Before answers what is for the extensions, and has rest answer all else. It looks at the path as it came.
+func (e *Extensions) Before(rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h, ours := e.paths[r.URL.Path]; ours {
+			h.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
+}
+
+// resource answers by the method of a request. A browser that another site has sent changes nothing: it would do so with
+// credentials that it keeps by itself.
+func (e *Extensions) resource(methods map[string]api.Extension) http.Handler {
+	var browsers http.CrossOriginProtection
+	allowed := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+	return e.deps.Registry.Extend(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
+		h, known := methods[r.Method]
+		if !known {
+			w.Header().Set("Allow", allowed)
+			return api.Refuse(http.StatusMethodNotAllowed, codeUnsupported, "method %s is not allowed here", r.Method)
+		}
+		if err := browsers.Check(r); err != nil {
+			return api.Refuse(http.StatusForbidden, codeDenied, "%v", err)
+		}
+		w.Header().Set("Cache-Control", "no-store") // what is answered is for this caller alone
+		return h(w, r, caller)
+	})
+}
+
+// do proposes a command. It fails with a *fsm.Refusal, or api.ErrUnavailable.
+func do[R any](ctx context.Context, p fsm.Proposer, cmd fsm.CommandOf[R]) (R, error) {
+	result, err := fsm.Do(ctx, p, cmd)
+	if err != nil && !errors.Is(err, fsm.ErrNotAdmitted) && !errors.As(err, new(*fsm.Refusal)) {
+		err = fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+	}
+	return result, err
+}
+
+// read calls look with a state that is as new as the request, or an older one, which the answer says.
+func (e *Extensions) read(w http.ResponseWriter, r *http.Request, look func(v fsm.View) error) error {
+	stale, err := e.deps.Consistency.Read(r.Context())
+	if err != nil {
+		return fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+	}
+	if stale {
+		w.Header().Set("X-Zot-Consistency", "stale")
+	}
+	return e.deps.State.View(look)
+}
+
+// bodyOf reads a body of JSON.
+func bodyOf(r *http.Request, into any) error {
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return err
+	case len(b) > maxBody:
+		return api.Refuse(http.StatusRequestEntityTooLarge, codeUnsupported, "the body has more than %d bytes", maxBody)
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is not as it should be: %v", err)
+	}
+	return nil
+}
+
+// answer writes a value.
+func answer(w http.ResponseWriter, status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // a client that has gone needs no answer
+	return nil
+}

@@ -1,0 +1,59 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/seed-16d79997/zot/auth"
+)
+
+// ErrUnavailable is what an extension's error is when it is nobody's fault and over soon.
+var ErrUnavailable = errUnavailable
+
+// Refusal is an error of an extension, with what it means to a client.
+type Refusal struct {
+	Status  int
+	Code    string // of the specification where it has one
+	Message string
+}
+
+// Error is the message.
+func (r *Refusal) Error() string { return r.Message }
+
+// Extension answers a request of somebody who is known by then. An error that it returns becomes the answer.
+type Extension func(w http.ResponseWriter, r *http.Request, caller auth.Caller) error
+
+// Extend has an extension answer as the registry does: it finds out who asks, cuts off who is silent in the middle of a
+// body, and turns errors, and panics, into answers.
+func (g *Registry) Extend(h Extension) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.answer(newAnswer(w, g.config, newRequestID()), r, func(w *answer, r *http.Request) error {
+			if r.Body != nil {
+				r.Body = extensionBody{bodyOf(w, r), r.Body}
+			}
+			return h(w, r, w.caller)
+		})
+	})
+}
+
+// extensionBody is a body that an extension reads.
+type extensionBody struct {
+	body
+	io.Closer
+}
+
+// refusalOf is what a Refusal means.
+func refusalOf(err error) (meaning, bool) {
+	var r *Refusal
+	if !errors.As(err, &r) {
+		return meaning{}, false
+	}
+	return meaning{err: err, status: r.Status, code: r.Code}, true
+}
+
+// Refuse is a Refusal with a message about the case at hand.
+func Refuse(status int, code, format string, args ...any) error {
+	return &Refusal{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,112 @@
+package auth
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"github.com/seed-16d79997/zot/auth/access"
+)
+
+// Caller is who asks. That of a node that acts for a client which was let in elsewhere may do everything, as may
+// everybody where nothing is configured: it is zero.
+type Caller struct {
+	gate   *Gate
+	who    access.Identity
+	limits limits
+}
+
+// limits narrow what somebody may. Zero narrows nothing.
+type limits struct {
+	Scopes []string `json:",omitempty"` // of an API key: globs of the repositories that it is for; none: all
+	Lent   bool     `json:",omitempty"` // by a name to something that acts for it
+}
+
+// allow reports whether something to a repository is within the limits.
+func (l limits) allow(repository string) bool {
+	if len(l.Scopes) == 0 {
+		return true
+	}
+	for _, glob := range l.Scopes {
+		if doublestar.MatchUnvalidated(glob, repository) {
+			return true
+		}
+	}
+	return false
+}
+
+// Name is "" for nobody in particular.
+func (c Caller) Name() string { return c.who.Name }
+
+// Groups are those that the caller was found in, beside those of the rules.
+func (c Caller) Groups() []string { return c.who.Groups }
+
+// Lent reports whether it is an API key that asks, for its owner. What it can do ends with it: it can make no other.
+func (c Caller) Lent() bool { return c.limits.Lent }
+
+// May reports whether the caller may do something to a repository.
+func (c Caller) May(do access.Action, repository string) bool {
+	return c.limits.allow(repository) && c.rules().May(c.who, do, repository)
+}
+
+// rules are nil where nothing is configured.
+func (c Caller) rules() *access.Rules {
+	if c.gate == nil {
+		return nil
+	}
+	return c.gate.config.Rules
+}
+
+// Must is nil if the caller may do something to a repository, or any of several things; else it is as Denied says.
+func (c Caller) Must(repository string, do ...access.Action) error {
+	for _, one := range do {
+		if c.May(one, repository) {
+			return nil
+		}
+	}
+	return c.Denied()
+}
+
+// Denied is ErrCredentials for one who gave no name and could, and ErrDenied for all others.
+func (c Caller) Denied() error {
+	if c.who.Name == "" && c.gate != nil && c.gate.asks() {
+		return ErrCredentials
+	}
+	return ErrDenied
+}
+
+// Greets reports whether a client may be told that it needs no credentials: on the base endpoint it learns, for all
+// that follows, whether to send any.
+func (c Caller) Greets() bool { return c.gate == nil || c.who.Name != "" || !c.gate.asks() }
+
+// passedOn is a Caller as nodes write it down for each other.
+type passedOn struct {
+	access.Identity
+	limits
+}
+
+// Encode writes down who the caller is, for another node to go by: what they may is decided there by the same rules.
+// It is "" for one who may do everything.
+func (c Caller) Encode() string {
+	if c.gate == nil {
+		return ""
+	}
+	b, _ := json.Marshal(passedOn{c.who, c.limits}) // strings alone
+	return string(b)
+}
+
+// Decode reads what Encode wrote on another node. It fails for anything else.
+func (g *Gate) Decode(text string) (Caller, error) {
+	if text == "" { // that node has nothing configured, and has judged
+		return Caller{}, nil
+	}
+	var p passedOn
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return Caller{}, fmt.Errorf("read who asks: %w", err)
+	}
+	if g == nil { // what only the other node has rules for, that has judged
+		return Caller{limits: p.limits}, nil
+	}
+	return Caller{gate: g, who: p.Identity, limits: p.limits}, nil
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/jobs"
+	peoples "github.com/seed-16d79997/zot/jobs/people"
+)
+
+// people is what the replicated state knows of those who log in. Each question joins a round, which others who ask at
+// the moment share: so what was made on any node holds at once, and what was revoked on any holds no more.
+type people struct {
+	state       *fsm.State
+	consistency api.Consistency
+	local       bool // the configuration has no newer state asked for
+	uses        *peoples.Uses
+	note        jobs.Job // notes the uses of API keys
+}
+
+var _ auth.Keys = (*people)(nil)
+
+func newPeople(state *fsm.State, consistency api.Consistency, proposer fsm.Proposer, local bool) (*people, error) {
+	uses, note, err := peoples.New(proposer)
+	return &people{state, consistency, local, uses, note}, err
+}
+
+// errMaybeNew is for a secret that is not known here, while nobody can tell whether it is elsewhere.
+var errMaybeNew = errors.New("it is not known here, and there is no quorum to ask")
+
+// newest calls find with a state that is as new as the call, or, without a quorum, with what is here; what that does
+// not find, may be there.
+//
+// It fails with auth.ErrUnknown, or another error if it cannot be told now.
+func (p *people) newest(ctx context.Context, find func(v fsm.View) bool) error {
+	stale, err := p.consistency.Read(ctx)
+	if err != nil {
+		return err
+	}
+	found := false
+	if err := p.state.View(func(v fsm.View) error { found = find(v); return nil }); err != nil {
+		return err
+	}
+	switch {
+	case found:
+		return nil
+	case stale && !p.local:
+		return errMaybeNew
+	}
+	return auth.ErrUnknown
+}
+
+// Key is as auth.Keys says.
+func (p *people) Key(ctx context.Context, secret string) (auth.Key, error) {
+	hash, now := fsm.HashSecret(secret), time.Now()
+	var k fsm.APIKey
+	err := p.newest(ctx, func(v fsm.View) (known bool) {
+		k, known = v.APIKey(hash)
+		return known
+	})
+	if err != nil {
+		return auth.Key{}, err
+	}
+	if k.Expired(now) {
+		return auth.Key{}, fmt.Errorf("%w: the API key is over", auth.ErrUnknown)
+	}
+	p.uses.Used(hash, now)
+	return auth.Key{Owner: k.Owner, Groups: k.Groups, Scopes: k.Scopes}, nil
+}

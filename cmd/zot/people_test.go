@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// wish is a request of somebody.
+type wish struct {
+	method, url, name, password, body string
+
+	header []string // "Name: value"
+}
+
+// heard is the answer to it.
+type heard struct {
+	status  int
+	header  http.Header
+	cookies []*http.Cookie
+	body    string
+}
+
+// ask sends it.
+func (w wish) ask(t *testing.T) heard {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), w.method, w.url, strings.NewReader(w.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.name != "" {
+		r.SetBasicAuth(w.name, w.password)
+	}
+	for _, line := range w.header {
+		name, value, _ := strings.Cut(line, ": ")
+		r.Header.Add(name, value)
+	}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := once.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // it is only read
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return heard{status: answer.StatusCode, header: answer.Header, cookies: answer.Cookies(), body: string(body)}
+}
+
+// must is ask of what must be answered with a status.
+func (w wish) must(t *testing.T, status int) heard {
+	t.Helper()
+	answer := w.ask(t)
+	if answer.status != status {
+		t.Fatalf("%s %s as %q: %d %s, want %d", w.method, w.url, w.name, answer.status, answer.body, status)
+	}
+	return answer
+}
+
+// logged sees to it that no node of the test has logged a secret.
+func logged(t *testing.T, secrets ...string) {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(filepath.Dir(t.TempDir()), "*", "config.json.log"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("there are no logs: %v", err)
+	}
+	for _, name := range logs {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) == 0 {
+			t.Errorf("%s is empty", name)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(string(text), secret) {
+				t.Errorf("%s has the secret %s", name, secret)
+			}
+		}
+	}
+}
+
+// madeKey is what whoever makes an API key is shown.
+type madeKey struct{ UUID, APIKey string }
+
+// newAPIKey has alice make an API key at a node.
+func newAPIKey(t *testing.T, node, wanted string) (k madeKey) {
+	t.Helper()
+	body := wish{method: "POST", url: node + "/v2/_zot/ext/apikey", name: "alice", password: "alice", body: wanted}.must(t, 201).body
+	if err := json.Unmarshal([]byte(body), &k); err != nil || k.APIKey == "" {
+		t.Fatalf("%s: %v", body, err)
+	}
+	return k
+}
+
+// What is made on one node is good on each at once, and what is revoked on one is good on none.
+func TestAPIKeysOnThreeNodes(t *testing.T) {
+	t.Parallel()
+	passwords := filepath.Join(t.TempDir(), "htpasswd")
+	put(t, passwords, htpasswdLine(t, "alice")+htpasswdLine(t, "bob"))
+	at, _, stop, start := threeWith(t, fmt.Sprintf(`, "auth": {"htpasswd": {"path": %q}, "apikey": true}, "accessControl": {
+		"repositories": {"**": {"policies": [{"users": ["alice"], "actions": ["read", "create"]}], "defaultPolicy": ["read"]}}}`, passwords))
+	const empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	push := func(node, repository, name, password string) wish {
+		return wish{method: "POST", url: node + "/v2/" + repository + "/blobs/uploads/?digest=" + empty, name: name, password: password}
+	}
+	pull := func(node, repository, name, password string) wish {
+		return wish{method: "GET", url: node + "/v2/" + repository + "/blobs/" + empty, name: name, password: password}
+	}
+	var all []madeKey
+	for n := range at { // at each node in turn, and used at all others at once
+		k := newAPIKey(t, at[n], `{"label": "ci"}`)
+		all = append(all, k)
+		for m := range at {
+			push(at[(n+m+1)%3], "team/app", "alice", k.APIKey).must(t, 201)
+			push(at[m], "team/app", "bob", k.APIKey).must(t, 401)
+		}
+	}
+	scoped := newAPIKey(t, at[0], `{"label": "some", "scopes": ["team/*"], "expirationDate": "`+time.Now().Add(time.Hour).Format(time.RFC3339)+`"}`)
+	over := newAPIKey(t, at[0], `{"expirationDate": "`+time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)+`"}`)
+	for n := range at {
+		push(at[n], "team/other", "alice", scoped.APIKey).must(t, 201)
+		push(at[n], "else", "alice", scoped.APIKey).must(t, 403)
+		pull(at[n], "else", "alice", scoped.APIKey).must(t, 403)
+		wish{method: "GET", url: at[n] + "/zot/auth/apikey", name: "alice", password: scoped.APIKey}.must(t, 403)
+		list := wish{method: "GET", url: at[n] + "/zot/auth/apikey", name: "alice", password: "alice"}.must(t, 200).body
+		if strings.Contains(list, "zak_") || strings.Count(list, `"uuid"`) != 5 || !strings.Contains(list, scoped.UUID) {
+			t.Errorf("the list is %s", list)
+		}
+		if list := (wish{method: "GET", url: at[n] + "/v2/_zot/ext/apikey", name: "bob", password: "bob"}).must(t, 200).body; list != `{"apiKeys":[]}` {
+			t.Errorf("the list of another is %s", list)
+		}
+	}
+
+	wish{method: "DELETE", url: at[1] + "/v2/_zot/ext/apikey?id=" + all[0].UUID, name: "bob", password: "bob"}.must(t, 404)
+	stop(0)
+	wish{method: "DELETE", url: at[2] + "/v2/_zot/ext/apikey?id=" + all[0].UUID, name: "alice", password: "alice"}.must(t, 200)
+	for _, node := range at[1:] {
+		pull(node, "team/app", "alice", all[0].APIKey).must(t, 401)
+		pull(node, "team/app", "alice", all[1].APIKey).must(t, 200)
+	}
+	stop(1) // and with it the quorum
+	if answer := pull(at[2], "team/app", "alice", all[1].APIKey).must(t, 200); answer.header.Get("X-Zot-Consistency") != "stale" {
+		t.Error("without a quorum a pull is not marked stale")
+	}
+	pull(at[2], "team/app", "alice", all[0].APIKey).must(t, 503) // it may be elsewhere: who knows
+	eventually(t, "the key is over", func() bool {
+		return pull(at[2], "team/app", "alice", over.APIKey).ask(t).status == http.StatusUnauthorized
+	})
+	stop(2)
+	var starting sync.WaitGroup
+	for n := range at {
+		starting.Go(func() { start(n) })
+	}
+	starting.Wait()
+	for n := range at {
+		pull(at[n], "team/app", "alice", all[0].APIKey).must(t, 401)
+		pull(at[n], "team/app", "alice", over.APIKey).must(t, 401)
+		pull(at[n], "team/app", "alice", all[2].APIKey).must(t, 200)
+		pull(at[n], "team/other", "alice", scoped.APIKey).must(t, 200)
+	}
+	logged(t, all[0].APIKey, all[1].APIKey, all[2].APIKey, scoped.APIKey, over.APIKey)
+}
