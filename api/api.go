@@ -194,7 +194,7 @@ func (g *Registry) answer(w *answer, r *http.Request, h func(w *answer, r *http.
 	w.wait() // for what is not sent yet
 }
 
-// serve finds out who asks, and has h answer. A panic becomes an error.
+// serve has h answer. A panic becomes an error.
 func (g *Registry) serve(w *answer, r *http.Request, h func(w *answer, r *http.Request) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -204,14 +204,14 @@ func (g *Registry) serve(w *answer, r *http.Request, h func(w *answer, r *http.R
 			err = blobstore.Panicked(p)
 		}
 	}()
-	if err := g.identify(w, r); err != nil {
-		return err
-	}
 	return h(w, r)
 }
 
-// dispatch has the handler of its endpoint answer a request, if the caller may ask for it.
+// dispatch finds out who asks, and has the handler of its endpoint answer, if they may.
 func (g *Registry) dispatch(w *answer, r *http.Request) error {
+	if err := g.identify(w, r); err != nil {
+		return err
+	}
 	h, q, err := g.route(w, r)
 	if err != nil {
 		return err

@@ -28,12 +28,26 @@ type Extension func(w http.ResponseWriter, r *http.Request, caller auth.Caller) 
 // Extend has an extension answer as the registry does: it finds out who asks, cuts off who is silent in the middle of a
 // body, and turns errors, and panics, into answers.
 func (g *Registry) Extend(h Extension) http.Handler {
+	return g.extend(func(w *answer, r *http.Request) error {
+		if err := g.identify(w, r); err != nil {
+			return err
+		}
+		return h(w, r, w.caller)
+	})
+}
+
+// ExtendToAll is Extend for what nobody needs to be known for.
+func (g *Registry) ExtendToAll(h func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+	return g.extend(func(w *answer, r *http.Request) error { return h(w, r) })
+}
+
+func (g *Registry) extend(h func(w *answer, r *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.answer(newAnswer(w, g.config, newRequestID()), r, func(w *answer, r *http.Request) error {
 			if r.Body != nil {
 				r.Body = extensionBody{bodyOf(w, r), r.Body}
 			}
-			return h(w, r, w.caller)
+			return h(w, r)
 		})
 	})
 }

@@ -25,10 +25,19 @@ func (g *Registry) identify(w *answer, r *http.Request) (err error) {
 		return err
 	}
 	w.caller, err = g.gate.Identify(r)
-	if err != nil && !errors.Is(err, auth.ErrCredentials) && !errors.Is(err, auth.ErrTooMany) {
-		return unavailable(err)
+	switch {
+	case err == nil:
+		if err := g.gate.Greet(w, r, w.caller); err != nil {
+			g.log.Warn("login is not kept", "request_id", w.requestID, "error", err)
+		}
+		return nil
+	case errors.Is(err, auth.ErrCredentials):
+		g.gate.Dismiss(w, r)
+		return err
+	case errors.Is(err, auth.ErrTooMany):
+		return err
 	}
-	return err
+	return unavailable(err)
 }
 
 // allow judges what can be judged by the path of a request alone. The rest is up to its handler: what a catalog shows,
@@ -128,7 +137,7 @@ func (g *Registry) challenge(w *answer, r *http.Request, status int) {
 		return
 	}
 	g.gate.Delay(r)
-	if c := g.gate.Challenge(); c != "" && r.Header.Get("X-Zot-Api-Client") != "zot-ui" { // whose pages ask by themselves
+	if c := g.gate.Challenge(); c != "" && !auth.FromPages(r) { // they ask by themselves
 		w.Header().Set("WWW-Authenticate", c)
 	}
 }

@@ -57,6 +57,9 @@ type Config struct {
 	Rules        *access.Rules // nil: whoever is let in may do everything
 	Proxies      Proxies       // whom to believe for whom they send a request
 	Keys         Keys          // nil: there are none
+	Sessions     Sessions      // nil: nobody stays logged in
+	// SecureCookies has browsers keep cookies for TLS alone. Those of a connection with TLS are so in any case.
+	SecureCookies bool
 	// FailDelay is how long whoever gave credentials waits for a no.
 	FailDelay time.Duration
 	Logger    hclog.Logger // nil: nothing is logged
@@ -107,6 +110,9 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	case r.Header.Get("Authorization") != "":
 		return Caller{}, ErrCredentials
 	}
+	if cookie := g.sessionOf(r); cookie != "" {
+		return g.bySession(r.Context(), cookie)
+	}
 	if name := g.certified(r); name != "" {
 		return Caller{gate: g, who: access.Identity{Name: name}}, nil
 	}
@@ -148,7 +154,7 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 	}
 	if groups, ok := g.recall(name, password); ok {
 		g.tries.was(who)
-		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}}, nil
+		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}, byPassword: true}, nil
 	}
 	// Clients send many requests at once, and with the first of them their password: it is one try, and of use to those
 	// who wait also when the first has gone.
@@ -162,7 +168,7 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 			return Caller{}, answer.Err
 		}
 		g.tries.was(who) // it may be another that has tried
-		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}}, nil
+		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}, byPassword: true}, nil
 	case <-r.Context().Done():
 		return Caller{}, r.Context().Err()
 	}

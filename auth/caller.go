@@ -15,6 +15,8 @@ type Caller struct {
 	gate   *Gate
 	who    access.Identity
 	limits limits
+
+	byPassword bool // who asks has just shown one
 }
 
 // limits narrow what somebody may. Zero narrows nothing.

@@ -1,4 +1,5 @@
-// Package ext is what zot serves beside the distribution specification: the API keys of a caller.
+// Package ext is what zot serves beside the distribution specification: the API keys of a caller, and the end of a
+// login.
 //
 // It may not know how a caller has proved who they are; what package api does for each request, it does for these too.
 // Start with New, which has a line for each path.
@@ -39,6 +40,7 @@ type Config struct {
 // Deps is what the extensions work with.
 type Deps struct {
 	Registry    *api.Registry // finds out who asks
+	Gate        *auth.Gate    // the registry's
 	Proposer    fsm.Proposer  // an error of it that is fsm.ErrNotAdmitted is our fault, any other nobody's
 	Consistency api.Consistency
 	State       api.State
@@ -61,6 +63,9 @@ func New(c Config, d Deps) (*Extensions, error) {
 		e.paths["/v2/_zot/ext/apikey"] = keys
 		e.paths["/zot/auth/apikey"] = keys
 	}
+	logout := d.Registry.ExtendToAll(e.logout)
+	e.paths["/auth/logout"] = logout
+	e.paths["/zot/auth/logout"] = logout
 	return e, nil
 }
 
@@ -75,23 +80,29 @@ func (e *Extensions) Before(rest http.Handler) http.Handler {
 	})
 }
 
-// resource answers by the method of a request. A browser that another site has sent changes nothing: it would do so with
-// credentials that it keeps by itself.
+// resource answers whoever is known, by the method of a request.
 func (e *Extensions) resource(methods map[string]api.Extension) http.Handler {
-	var browsers http.CrossOriginProtection
-	allowed := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+	allowed := slices.Sorted(maps.Keys(methods))
 	return e.deps.Registry.Extend(func(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
-		h, known := methods[r.Method]
-		if !known {
-			w.Header().Set("Allow", allowed)
-			return api.Refuse(http.StatusMethodNotAllowed, codeUnsupported, "method %s is not allowed here", r.Method)
+		if err := admit(w, r, allowed...); err != nil {
+			return err
 		}
-		if err := browsers.Check(r); err != nil {
-			return api.Refuse(http.StatusForbidden, codeDenied, "%v", err)
-		}
-		w.Header().Set("Cache-Control", "no-store") // what is answered is for this caller alone
-		return h(w, r, caller)
+		return methods[r.Method](w, r, caller)
 	})
+}
+
+// admit fails for any other method, and for a browser that another site has sent to change something: it would do so
+// with credentials that it keeps by itself.
+func admit(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if !slices.Contains(methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		return api.Refuse(http.StatusMethodNotAllowed, codeUnsupported, "method %s is not allowed here", r.Method)
+	}
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		return api.Refuse(http.StatusForbidden, codeDenied, "%v", err)
+	}
+	w.Header().Set("Cache-Control", "no-store") // what is answered is for this caller alone
+	return nil
 }
 
 // do proposes a command. It fails with a *fsm.Refusal, or api.ErrUnavailable.

@@ -74,6 +74,9 @@ func openGate(c config.Config, known *people, log hclog.Logger) (*gate, error) {
 	if a.Others {
 		d.Methods = append(d.Methods, notYet{})
 	}
+	if a.Asks() {
+		d.Sessions, d.SecureCookies = known, a.SecureCookies
+	}
 	if a.APIKeys {
 		d.Keys = known
 	}

@@ -19,15 +19,19 @@ type people struct {
 	state       *fsm.State
 	consistency api.Consistency
 	local       bool // the configuration has no newer state asked for
+	proposer    fsm.Proposer
 	uses        *peoples.Uses
 	note        jobs.Job // notes the uses of API keys
 }
 
-var _ auth.Keys = (*people)(nil)
+var (
+	_ auth.Keys     = (*people)(nil)
+	_ auth.Sessions = (*people)(nil)
+)
 
 func newPeople(state *fsm.State, consistency api.Consistency, proposer fsm.Proposer, local bool) (*people, error) {
 	uses, note, err := peoples.New(proposer)
-	return &people{state, consistency, local, uses, note}, err
+	return &people{state, consistency, local, proposer, uses, note}, err
 }
 
 // errMaybeNew is for a secret that is not known here, while nobody can tell whether it is elsewhere.
@@ -71,4 +75,33 @@ func (p *people) Key(ctx context.Context, secret string) (auth.Key, error) {
 	}
 	p.uses.Used(hash, now)
 	return auth.Key{Owner: k.Owner, Groups: k.Groups, Scopes: k.Scopes}, nil
+}
+
+// Session is as auth.Sessions says.
+func (p *people) Session(ctx context.Context, cookie string) (name string, groups []string, err error) {
+	hash, now := fsm.HashSecret(cookie), time.Now()
+	var s fsm.Session
+	err = p.newest(ctx, func(v fsm.View) (known bool) {
+		s, known = v.Session(hash, time.Time{}) // also if it is over: that it was is known
+		return known
+	})
+	if err == nil && s.Expires <= now.UnixMilli() {
+		err = fmt.Errorf("%w: the session is over", auth.ErrUnknown)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return s.Subject, s.Groups, nil
+}
+
+// Begin is as auth.Sessions says.
+func (p *people) Begin(ctx context.Context, cookie, name string, groups []string, expires time.Time) error {
+	_, err := fsm.Do(ctx, p.proposer, fsm.PutSession{Cookie: fsm.HashSecret(cookie), Subject: name, Groups: groups, Expires: expires.UnixMilli()})
+	return err
+}
+
+// End is as auth.Sessions says.
+func (p *people) End(ctx context.Context, cookie string) error {
+	_, err := fsm.Do(ctx, p.proposer, fsm.DeleteSession{Cookie: fsm.HashSecret(cookie)})
+	return err
 }

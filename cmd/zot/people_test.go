@@ -169,3 +169,68 @@ func TestAPIKeysOnThreeNodes(t *testing.T) {
 	}
 	logged(t, all[0].APIKey, all[1].APIKey, all[2].APIKey, scoped.APIKey, over.APIKey)
 }
+
+// sessionAt logs alice in at a node, and returns the session.
+func sessionAt(t *testing.T, node string) string {
+	t.Helper()
+	answer := wish{method: "GET", url: node + "/v2/", name: "alice", password: "alice", header: []string{"X-ZOT-API-CLIENT: zot-ui"}}.must(t, 200)
+	for _, c := range answer.cookies {
+		if c.Name == "session" {
+			return c.Value
+		}
+	}
+	t.Fatal("no session")
+	return ""
+}
+
+// Who has logged in on one node is known to all, and who logs out on one to none.
+func TestSessionsOnThreeNodes(t *testing.T) {
+	t.Parallel()
+	passwords := filepath.Join(t.TempDir(), "htpasswd")
+	put(t, passwords, htpasswdLine(t, "alice"))
+	at, _, stop, start := threeWith(t, fmt.Sprintf(`, "auth": {"htpasswd": {"path": %q}, "apikey": true}`, passwords))
+	with := func(method, url, session string) wish {
+		return wish{method: method, url: url, header: []string{"X-ZOT-API-CLIENT: zot-ui", "Cookie: session=" + session}}
+	}
+	var all []string
+	for n := range at {
+		session := sessionAt(t, at[n])
+		all = append(all, session)
+		for m := range at {
+			node := at[(n+m+1)%3]
+			with("GET", node+"/v2/", session).must(t, 200)
+			wish{method: "GET", url: node + "/v2/", header: []string{"Cookie: session=" + session}}.must(t, 401)
+			wish{method: "POST", url: node + "/zot/auth/logout", header: []string{"Cookie: session=" + session}}.must(t, 403)
+		}
+	}
+	made := with("POST", at[1]+"/zot/auth/apikey", all[0])
+	made.body = "{}"
+	made.must(t, 201)
+
+	stop(0)
+	with("POST", at[1]+"/zot/auth/logout", all[0]).must(t, 200)
+	for _, node := range at[1:] {
+		if answer := with("GET", node+"/v2/", all[0]).must(t, 401); len(answer.cookies) != 2 || answer.cookies[0].MaxAge >= 0 {
+			t.Errorf("the cookies of a session that has ended: %v", answer.cookies)
+		}
+		with("GET", node+"/v2/", all[1]).must(t, 200)
+	}
+	stop(1) // and with it the quorum
+	with("GET", at[2]+"/v2/", all[1]).must(t, 200)
+	with("GET", at[2]+"/v2/", all[0]).must(t, 503)
+	with("POST", at[2]+"/auth/logout", all[1]).must(t, 503)
+	stop(2)
+	var starting sync.WaitGroup
+	for n := range at {
+		starting.Go(func() { start(n) })
+	}
+	starting.Wait()
+	with("POST", at[2]+"/auth/logout", all[2]).must(t, 200)
+	with("POST", at[2]+"/auth/logout", all[2]).must(t, 200)
+	for n := range at {
+		with("GET", at[n]+"/v2/", all[0]).must(t, 401)
+		with("GET", at[n]+"/v2/", all[1]).must(t, 200)
+		with("GET", at[n]+"/v2/", all[2]).must(t, 401)
+	}
+	logged(t, all...)
+}

@@ -74,8 +74,8 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 }
 
 // extensions are served beside the registry, as a configuration says.
-func extensions(c config.Auth, r *registry, node *cluster.Node, state *fsm.State) (*ext.Extensions, error) {
-	return ext.New(ext.Config{APIKeys: c.APIKeys}, ext.Deps{Registry: r.Registry, Proposer: proposals{node}, Consistency: node, State: state})
+func extensions(c config.Auth, g *gate, r *registry, node *cluster.Node, state *fsm.State) (*ext.Extensions, error) {
+	return ext.New(ext.Config{APIKeys: c.APIKeys}, ext.Deps{Registry: r.Registry, Gate: g.Gate, Proposer: proposals{node}, Consistency: node, State: state})
 }
 
 // rotate takes new lines of the secret into use.

@@ -13,12 +13,14 @@ import (
 // Auth says who clients are, and what they may do.
 type Auth struct {
 	Realm     string
-	FailDelay time.Duration  // until whoever gave credentials is told no
-	LDAP      *LDAP          // asked first; nil: there is none
-	Htpasswd  string         // a file of names and passwords
-	Others    bool           // there are methods that this version does not have: nobody can log in by them
-	APIKeys   bool           // who has a name may make API keys, and use them
-	Access    *access.Config // nil: whoever is let in may do everything
+	FailDelay time.Duration // until whoever gave credentials is told no
+	LDAP      *LDAP         // asked first; nil: there is none
+	Htpasswd  string        // a file of names and passwords
+	Others    bool          // there are methods that this version does not have: nobody can log in by them
+	APIKeys   bool          // who has a name may make API keys, and use them
+	// SecureCookies has browsers keep cookies for TLS alone, as behind a proxy that has it.
+	SecureCookies bool
+	Access        *access.Config // nil: whoever is let in may do everything
 }
 
 // Asks reports whether clients have to say who they are.
@@ -41,6 +43,11 @@ func readAuth(s *section, c *Auth) {
 		}
 	})
 	c.APIKeys = s.object.find("openid") != nil // as for zot
+	s.boolean("secureSession", &c.SecureCookies)
+	const replicated = "is not needed, and not used: logins are in the replicated state, and good on every node"
+	s.noteIf("sessionKeysFile", replicated)
+	s.noteIf("sessionDriver", replicated)
+	s.ignored("sessionKeysFile", "sessionDriver")
 	s.boolean("apikey", &c.APIKeys)
 	for _, l := range laterInAuth() {
 		c.Others = c.Others || (l.logsIn && s.object.find(l.name) != nil)

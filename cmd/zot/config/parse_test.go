@@ -406,6 +406,7 @@ func TestProblems(t *testing.T) {
 		{"proxies", minimal(`, "cluster": {"trustedProxies": ["10.0.0.0/33", "haproxy", "::1"]}`)},
 		{"API keys that nobody can make", minimal(`, "http": {"auth": {"apikey": true}}, "extensions": {"apikey": {"enabled": true}}`)},
 		{"API keys", minimal(`, "http": {"auth": {"htpasswd": {"path": "p"}, "apikey": "yes"}}, "extensions": {"apikey": {}}`)},
+		{"sessions", minimal(`, "http": {"auth": {"sessionKeysFile": "f", "sessionDriver": {"name": "redis"}, "secureSession": 2}}`)},
 		{"notes on values", minimal(`, "http": {"port": "1", "port": "2"}, "cluster": {"replicas": 3.5}`)},
 	} {
 		_, notes, err := config.Parse("config.json", []byte(test.file), "zot-0")

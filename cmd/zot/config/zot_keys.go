@@ -32,9 +32,6 @@ func laterInAuth() []laterAuth {
 	return []laterAuth{
 		{later{"bearer", closed, nil}, true},
 		{later{"openid", closed, keys("callbackAllowOrigins").with(shape{"providers": {"*": provider}})}, true},
-		{later{"sessionKeysFile", "", nil}, false},
-		{later{"sessionDriver", "", nil}, false},
-		{later{"secureSession", "", nil}, false},
 		{later{"mtls", "", keys("identityAttributes", "uriSanPattern", "uriSanIndex", "dnsSanIndex", "emailSanIndex")}, false},
 	}
 }
