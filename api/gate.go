@@ -8,10 +8,14 @@ import (
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/fsm/oci"
 )
 
-// headerCaller says, from node to node, who the client is.
-const headerCaller = "X-Zot-Caller"
+// What one node says to another of a client.
+const (
+	headerCaller = "X-Zot-Caller" // who it is
+	headerOrigin = "X-Zot-Origin" // where it has reached the registry
+)
 
 // identify finds out who sends a request. Of one that another node has sent on, that node has.
 //
@@ -48,8 +52,10 @@ func allow(caller auth.Caller, method string, q request) error {
 	switch {
 	case q.endpoint == endpointBase && !caller.Greets(): // a client learns here whether to send credentials
 		return auth.ErrCredentials
-	case q.endpoint == endpointBase, q.endpoint == endpointCatalog:
+	case q.endpoint == endpointBase:
 		return nil
+	case q.endpoint == endpointCatalog:
+		return caller.MustList()
 	case q.endpoint == endpointUploads, q.endpoint == endpointUpload: // their status and their end are part of a push
 		return caller.Must(q.repository, access.Create)
 	case method == http.MethodPut:
@@ -122,7 +128,7 @@ func readable(caller auth.Caller, last string, n int, list func(last string, n i
 			break
 		}
 		for _, name := range page {
-			if len(all) < n && caller.May(access.Read, name) {
+			if len(all) < n && caller.Sees(name) {
 				all = append(all, name)
 			}
 		}
@@ -137,7 +143,44 @@ func (g *Registry) challenge(w *answer, r *http.Request, status int) {
 		return
 	}
 	g.gate.Delay(r)
-	if c := g.gate.Challenge(); c != "" && !auth.FromPages(r) { // they ask by themselves
+	if w.Header().Get("WWW-Authenticate") != "" { // an extension knows better
+		return
+	}
+	if c := g.gate.Challenge(r, w.caller, g.origin(w, r), scopesOf(r)); c != "" && !auth.FromPages(r) { // they ask by themselves
 		w.Header().Set("WWW-Authenticate", c)
 	}
+}
+
+// origin is where the client has reached the registry.
+func (g *Registry) origin(w *answer, r *http.Request) string {
+	if at := r.Header.Get(headerOrigin); w.forwarded && at != "" {
+		return at
+	}
+	return g.gate.Origin(r)
+}
+
+// scopesOf are what a token must be for that a request is to be granted to: for a mount the repository that it is from, too.
+func scopesOf(r *http.Request) []string {
+	q, err := parseRequest(r.Method, r.URL.Path)
+	if err != nil {
+		return nil
+	}
+	scope := func(repository, actions string) string { return "repository:" + repository + ":" + actions }
+	switch {
+	case q.endpoint == endpointBase:
+		return nil
+	case q.endpoint == endpointCatalog:
+		return []string{auth.CatalogScope}
+	case q.endpoint == endpointUploads:
+		all := []string{scope(q.repository, "pull,push")}
+		if from := r.URL.Query().Get("from"); oci.ValidateRepository(from) == nil {
+			all = append(all, scope(from, "pull"))
+		}
+		return all
+	case q.endpoint == endpointUpload, r.Method == http.MethodPut:
+		return []string{scope(q.repository, "pull,push")}
+	case r.Method == http.MethodDelete:
+		return []string{scope(q.repository, "delete")}
+	}
+	return []string{scope(q.repository, "pull")}
 }

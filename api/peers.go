@@ -63,6 +63,7 @@ func (g *Registry) forward(w *answer, out http.ResponseWriter, r *http.Request, 
 		r.Body = sent
 	}
 	r.Header.Set(headerRequestID, w.requestID)
+	r.Header.Set(headerOrigin, g.gate.Origin(r))
 	r.Header.Set(headerCaller, w.caller.Encode()) // whatever the client has sent there
 	w.withdraw()
 	err := g.peers.Forward(out, r, to)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/auth/remember"
+	"github.com/seed-16d79997/zot/auth/token"
 )
 
 var (
@@ -58,6 +59,8 @@ type Config struct {
 	Proxies      Proxies       // whom to believe for whom they send a request
 	Keys         Keys          // nil: there are none
 	Sessions     Sessions      // nil: nobody stays logged in
+	Tokens       *token.Signer // nil: there is no token service
+	ExternalURL  string        // where clients reach the registry, as https://registry.example; "": where they say that they do
 	// SecureCookies has browsers keep cookies for TLS alone. Those of a connection with TLS are so in any case.
 	SecureCookies bool
 	// FailDelay is how long whoever gave credentials waits for a no.
@@ -107,6 +110,8 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	case !g.asks():
 	case given:
 		return g.basic(r, name, password)
+	case g.tokenOf(r) != "":
+		return g.byToken(r.Context(), g.tokenOf(r))
 	case r.Header.Get("Authorization") != "":
 		return Caller{}, ErrCredentials
 	}
@@ -119,11 +124,14 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	if !g.asks() {
 		return nobody, nil
 	}
-	if g.config.Rules == nil || !g.config.Rules.Open() {
+	if !g.open() {
 		return Caller{}, ErrCredentials
 	}
 	return nobody, nil
 }
+
+// open reports whether anything is granted to those who give no name, where names are asked for.
+func (g *Gate) open() bool { return g.config.Rules != nil && g.config.Rules.Open() }
 
 // certified is the name in the client's certificate, or "".
 func (g *Gate) certified(r *http.Request) string {
@@ -226,23 +234,37 @@ func (g *Gate) Everybody(do access.Action, repository string) bool {
 	switch {
 	case g == nil:
 		return true
-	case g.asks() && (g.config.Rules == nil || !g.config.Rules.Open()):
+	case g.asks() && !g.open():
 		return false
 	}
 	return g.config.Rules.May(access.Identity{}, do, repository)
 }
 
-// Challenge is the value of WWW-Authenticate beside a 401, or "".
-func (g *Gate) Challenge() string {
-	if g == nil || !g.asks() {
+// Challenge is the value of WWW-Authenticate beside a 401 or 403, or "". Origin is where the client has reached the
+// registry, scopes what a token would have to be for.
+func (g *Gate) Challenge(r *http.Request, caller Caller, origin string, scopes []string) string {
+	switch {
+	case g == nil || !g.asks():
 		return ""
+	case g.HasTokens() && prefersTokens(r):
+		return g.tokenChallenge(r, caller, origin, scopes)
 	}
 	return fmt.Sprintf("Basic realm=%q", g.config.Realm)
 }
 
+// Realm names what a password is for, to people.
+func (g *Gate) Realm() string { return g.config.Realm }
+
 // Delay waits before a request with credentials is told no. It returns early when the request ends.
 func (g *Gate) Delay(r *http.Request) {
-	if g == nil || g.config.FailDelay <= 0 || r.Header.Get("Authorization") == "" {
+	if r.Header.Get("Authorization") != "" {
+		g.DelayLogin(r)
+	}
+}
+
+// DelayLogin is Delay for credentials that are in the body of a request.
+func (g *Gate) DelayLogin(r *http.Request) {
+	if g == nil || g.config.FailDelay <= 0 {
 		return
 	}
 	t := time.NewTimer(g.config.FailDelay)

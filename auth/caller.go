@@ -3,10 +3,12 @@ package auth
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/auth/token"
 )
 
 // Caller is who asks. That of a node that acts for a client which was let in elsewhere may do everything, as may
@@ -23,10 +25,14 @@ type Caller struct {
 type limits struct {
 	Scopes []string `json:",omitempty"` // of an API key: globs of the repositories that it is for; none: all
 	Lent   bool     `json:",omitempty"` // by a name to something that acts for it
+	Key    string   `json:",omitempty"` // the id of the API key that asks
+
+	Token   bool           `json:",omitempty"` // it is a token that asks, which is for what was granted alone
+	Granted []token.Access `json:",omitempty"`
 }
 
-// allow reports whether something to a repository is within the limits.
-func (l limits) allow(repository string) bool {
+// contain reports whether a repository is within the scopes.
+func (l limits) contain(repository string) bool {
 	if len(l.Scopes) == 0 {
 		return true
 	}
@@ -38,18 +44,57 @@ func (l limits) allow(repository string) bool {
 	return false
 }
 
+// allow reports whether something to a repository is within the limits. No limit takes a duty away.
+func (l limits) allow(do access.Action, repository string) bool {
+	if !l.contain(repository) {
+		return false
+	}
+	if !l.Token {
+		return true
+	}
+	granted := access.DetectCollision
+	for _, a := range l.Granted {
+		if a.Type != typeRepository || a.Name != repository {
+			continue
+		}
+		for _, word := range a.Actions {
+			granted |= actionsOf(word)
+		}
+	}
+	return granted&do == do
+}
+
 // Name is "" for nobody in particular.
 func (c Caller) Name() string { return c.who.Name }
 
 // Groups are those that the caller was found in, beside those of the rules.
 func (c Caller) Groups() []string { return c.who.Groups }
 
-// Lent reports whether it is an API key that asks, for its owner. What it can do ends with it: it can make no other.
+// Lent reports whether it is an API key or a token that asks. What it can do ends with it: it can make no other.
 func (c Caller) Lent() bool { return c.limits.Lent }
 
 // May reports whether the caller may do something to a repository.
 func (c Caller) May(do access.Action, repository string) bool {
-	return c.limits.allow(repository) && c.rules().May(c.who, do, repository)
+	return c.limits.allow(do, repository) && c.rules().May(c.who, do, repository)
+}
+
+// Sees reports whether a list may show a repository to the caller, who may ask for it: a token is for the list, and not for
+// what is in it.
+func (c Caller) Sees(repository string) bool {
+	return c.limits.contain(repository) && c.rules().May(c.who, access.Read, repository)
+}
+
+// MustList is nil if the caller may list repositories. It fails with ErrCredentials if another token is needed.
+func (c Caller) MustList() error {
+	if !c.limits.Token {
+		return nil
+	}
+	for _, a := range c.limits.Granted {
+		if a.Type == "registry" && a.Name == "catalog" && slices.Contains(a.Actions, "*") {
+			return nil
+		}
+	}
+	return ErrCredentials
 }
 
 // rules are nil where nothing is configured.
@@ -60,12 +105,18 @@ func (c Caller) rules() *access.Rules {
 	return c.gate.config.Rules
 }
 
-// Must is nil if the caller may do something to a repository, or any of several things; else it is as Denied says.
+// Must is nil if the caller may do something to a repository, or any of several things; else it is as Denied says. It
+// fails with ErrCredentials if a token for more is to be had.
 func (c Caller) Must(repository string, do ...access.Action) error {
+	more := false
 	for _, one := range do {
 		if c.May(one, repository) {
 			return nil
 		}
+		more = more || c.limits.Token && c.limits.contain(repository) && c.rules().May(c.who, one, repository)
+	}
+	if more {
+		return ErrCredentials
 	}
 	return c.Denied()
 }
@@ -80,7 +131,9 @@ func (c Caller) Denied() error {
 
 // Greets reports whether a client may be told that it needs no credentials: on the base endpoint it learns, for all
 // that follows, whether to send any.
-func (c Caller) Greets() bool { return c.gate == nil || c.who.Name != "" || !c.gate.asks() }
+func (c Caller) Greets() bool {
+	return c.gate == nil || c.who.Name != "" || c.limits.Token || !c.gate.asks()
+}
 
 // passedOn is a Caller as nodes write it down for each other.
 type passedOn struct {

@@ -17,6 +17,7 @@ const keyPrefix = "zak_"
 // Key is an API key that holds. It is used as the password of its owner, and may do what they may.
 type Key struct {
 	Owner  string
+	ID     string
 	Groups []string // of the owner, as they were when it was made
 	Scopes []string // globs of the repositories that it is for; none: all
 }
@@ -27,6 +28,8 @@ type Keys interface {
 	//   - ErrUnknown if there is none, or none any more
 	//   - any other error if it cannot be told now
 	Key(ctx context.Context, secret string) (Key, error)
+	// KeyOf returns a key of an owner by its id, as this node knows it. Its errors are those of Key.
+	KeyOf(ctx context.Context, owner, id string) (Key, error)
 }
 
 // NewKey makes up the secret of an API key.
@@ -46,7 +49,7 @@ func isKey(password string) bool {
 	return err == nil
 }
 
-// byKey finds out whose API key it is that somebody has given with a name.
+// byKey finds out whose API key it is that somebody has given with a name, or with none.
 func (g *Gate) byKey(ctx context.Context, name, secret string) (Caller, error) {
 	k, err := g.config.Keys.Key(ctx, secret)
 	switch {
@@ -54,8 +57,8 @@ func (g *Gate) byKey(ctx context.Context, name, secret string) (Caller, error) {
 		return Caller{}, ErrCredentials
 	case err != nil:
 		return Caller{}, fmt.Errorf("find out whose API key it is: %w", err)
-	case k.Owner != name:
+	case name != "" && k.Owner != name:
 		return Caller{}, ErrCredentials
 	}
-	return Caller{gate: g, who: access.Identity{Name: k.Owner, Groups: k.Groups}, limits: limits{Scopes: k.Scopes, Lent: true}}, nil
+	return Caller{gate: g, who: access.Identity{Name: k.Owner, Groups: k.Groups}, limits: limits{Scopes: k.Scopes, Lent: true, Key: k.ID}}, nil
 }

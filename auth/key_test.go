@@ -28,6 +28,18 @@ func (k keys) Key(_ context.Context, secret string) (auth.Key, error) {
 	return key, nil
 }
 
+func (k keys) KeyOf(_ context.Context, owner, id string) (auth.Key, error) {
+	if k == nil {
+		return auth.Key{}, errUntold
+	}
+	for _, key := range k {
+		if key.Owner == owner && key.ID == id {
+			return key, nil
+		}
+	}
+	return auth.Key{}, auth.ErrUnknown
+}
+
 // password is one that everybody has.
 type password string
 

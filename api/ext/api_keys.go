@@ -44,7 +44,7 @@ func owns(caller auth.Caller) error {
 	case caller.Name() == "":
 		return auth.ErrCredentials
 	case caller.Lent():
-		return api.Refuse(http.StatusForbidden, codeDenied, "an API key says nothing about API keys: log in with a password")
+		return api.Refuse(http.StatusForbidden, codeDenied, "an API key or a token says nothing about API keys: log in with a password")
 	}
 	return nil
 }

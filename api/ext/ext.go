@@ -1,5 +1,5 @@
-// Package ext is what zot serves beside the distribution specification: the API keys of a caller, and the end of a
-// login.
+// Package ext is what zot serves beside the distribution specification: the API keys of a caller, the end of a
+// login, and the token service that Docker logs in at.
 //
 // It may not know how a caller has proved who they are; what package api does for each request, it does for these too.
 // Start with New, which has a line for each path.
@@ -66,6 +66,9 @@ func New(c Config, d Deps) (*Extensions, error) {
 	logout := d.Registry.ExtendToAll(e.logout)
 	e.paths["/auth/logout"] = logout
 	e.paths["/zot/auth/logout"] = logout
+	if d.Gate.HasTokens() {
+		e.paths[auth.TokenPath] = d.Registry.ExtendToAll(e.token)
+	}
 	return e, nil
 }
 

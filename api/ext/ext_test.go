@@ -1,7 +1,9 @@
 package ext_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +16,7 @@ import (
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/api/ext"
 	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/token"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
 )
@@ -81,10 +84,27 @@ func (w *world) Key(_ context.Context, secret string) (key auth.Key, err error) 
 		if !known {
 			return auth.ErrUnknown
 		}
-		key = auth.Key{Owner: k.Owner, Groups: k.Groups, Scopes: k.Scopes}
+		key = keyOf(k)
 		return nil
 	})
 	return key, err
+}
+
+// KeyOf is as the state says.
+func (w *world) KeyOf(_ context.Context, owner, id string) (key auth.Key, err error) {
+	err = w.state.View(func(v fsm.View) error {
+		for _, k := range v.APIKeys(owner) {
+			if key = keyOf(k); key.ID == id {
+				return nil
+			}
+		}
+		return auth.ErrUnknown
+	})
+	return key, err
+}
+
+func keyOf(k fsm.APIKey) auth.Key {
+	return auth.Key{Owner: k.Owner, ID: hex.EncodeToString(k.ID[:]), Groups: k.Groups, Scopes: k.Scopes}
 }
 
 func newWorld(t *testing.T) *world {
@@ -97,14 +117,16 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, state: state}
 	c := api.DefaultConfig()
 	c.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
-	registry, err := api.New(c, api.Deps{
-		Proposer: w, Consistency: w, State: state, Stores: w,
-		Gate: auth.New(auth.Config{Methods: []auth.Method{w}, Keys: w}),
-	})
+	tokens, err := token.New([][]byte{bytes.Repeat([]byte("s"), 32)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := ext.New(ext.Config{APIKeys: true}, ext.Deps{Registry: registry, Proposer: w, Consistency: w, State: state})
+	gate := auth.New(auth.Config{Methods: []auth.Method{w}, Keys: w, Tokens: tokens})
+	registry, err := api.New(c, api.Deps{Proposer: w, Consistency: w, State: state, Stores: w, Gate: gate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := ext.New(ext.Config{APIKeys: true}, ext.Deps{Registry: registry, Gate: gate, Proposer: w, Consistency: w, State: state})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,7 @@ type Rules struct {
 	globs    map[string][]glob // by the whole components that they begin with, before any wildcard; the longest first
 	admin    entry
 	groupsOf map[string][]string
+	named    map[string]bool // groups that some policy is for
 	open     bool
 }
 
@@ -90,8 +91,8 @@ type glob struct {
 
 // Compile makes the rules of a configuration ready. It fails for a pattern that is none.
 func Compile(c Config) (*Rules, error) {
-	r := &Rules{names: map[string]*entry{}, globs: map[string][]glob{}, groupsOf: map[string][]string{}}
-	r.admin.grant(c.Admin)
+	r := &Rules{names: map[string]*entry{}, globs: map[string][]glob{}, groupsOf: map[string][]string{}, named: map[string]bool{}}
+	r.grant(&r.admin, c.Admin)
 	for _, group := range slices.Sorted(maps.Keys(c.Groups)) {
 		for _, user := range c.Groups[group] {
 			r.groupsOf[user] = append(r.groupsOf[user], group)
@@ -103,7 +104,7 @@ func Compile(c Config) (*Rules, error) {
 		}
 		e := &entry{known: repository.Default, anonymous: repository.Anonymous}
 		for _, p := range repository.Policies {
-			e.grant(p)
+			r.grant(e, p)
 		}
 		r.open = r.open || e.anonymous != 0
 		if wild := strings.IndexAny(pattern, `*?[{\`); wild < 0 {
@@ -124,7 +125,10 @@ func Compile(c Config) (*Rules, error) {
 	return r, nil
 }
 
-func (e *entry) grant(p Policy) {
+func (r *Rules) grant(e *entry, p Policy) {
+	for _, group := range p.Groups {
+		r.named[group] = true
+	}
 	add := func(to *map[string]Action, names []string) {
 		if *to == nil {
 			*to = map[string]Action{}
@@ -135,6 +139,19 @@ func (e *entry) grant(p Policy) {
 	}
 	add(&e.users, p.Users)
 	add(&e.groups, p.Groups)
+}
+
+// Named are those of some groups that anything is granted to.
+func (r *Rules) Named(groups []string) (all []string) {
+	if r == nil {
+		return nil
+	}
+	for _, group := range groups {
+		if r.named[group] {
+			all = append(all, group)
+		}
+	}
+	return all
 }
 
 // Open reports whether anything is granted to those who give no name.

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/auth/htpasswd"
 	"github.com/seed-16d79997/zot/auth/ldap"
+	"github.com/seed-16d79997/zot/auth/token"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
@@ -22,7 +23,8 @@ type gate struct {
 	*auth.Gate // nil: everybody may do everything
 
 	sources []credentials
-	close   func() // gives back what the gate holds when nobody asks it any more
+	tokens  *token.Signer // nil: there is no token service
+	close   func()        // gives back what the gate holds when nobody asks it any more
 	asked   chan struct{}
 	log     hclog.Logger
 }
@@ -35,7 +37,7 @@ type credentials struct {
 }
 
 // openGate fails if a file cannot be used that the configuration names.
-func openGate(c config.Config, known *people, log hclog.Logger) (*gate, error) {
+func openGate(c config.Config, known *people, lines [][]byte, log hclog.Logger) (*gate, error) {
 	g := &gate{asked: make(chan struct{}, 1), close: func() {}, log: log}
 	a := c.HTTP.Auth
 	if !a.Asks() && a.Access == nil {
@@ -77,6 +79,16 @@ func openGate(c config.Config, known *people, log hclog.Logger) (*gate, error) {
 	if a.Asks() {
 		d.Sessions, d.SecureCookies = known, a.SecureCookies
 	}
+	if a.Asks() && !a.ForeignTokens {
+		seeds, err := sharedKeys(lines, "zot tokens")
+		if err != nil {
+			return nil, err
+		}
+		if g.tokens, err = token.New(seeds); err != nil {
+			return nil, err
+		}
+		d.Tokens, d.ExternalURL = g.tokens, c.HTTP.ExternalURL
+	}
 	if a.APIKeys {
 		d.Keys = known
 	}
@@ -103,6 +115,18 @@ func (g *gate) note(notes []htpasswd.Note) {
 	for _, n := range notes {
 		g.log.Warn("line of the htpasswd file is left out", "line", n.Line, "why", n.Text)
 	}
+}
+
+// rotate takes new lines of the secret into use.
+func (g *gate) rotate(lines [][]byte) error {
+	if g.tokens == nil {
+		return nil
+	}
+	seeds, err := sharedKeys(lines, "zot tokens")
+	if err != nil {
+		return err
+	}
+	return g.tokens.Rotate(seeds)
 }
 
 // reload has the files of passwords looked at now.

@@ -234,3 +234,94 @@ func TestSessionsOnThreeNodes(t *testing.T) {
 	}
 	logged(t, all...)
 }
+
+// tokenAt has alice ask for a token at a node.
+func tokenAt(t *testing.T, node, password, scope string) string {
+	t.Helper()
+	var answer struct{ Token string }
+	body := wish{method: "GET", url: node + "/zot/auth/token?service=r&scope=" + scope, name: "alice", password: password}.must(t, 200).body
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Token == "" {
+		t.Fatalf("%s: %v", body, err)
+	}
+	return answer.Token
+}
+
+// A token of any node is good on all, also when that node is gone, or all have been started anew.
+func TestTokensOnThreeNodes(t *testing.T) {
+	t.Parallel()
+	passwords := filepath.Join(t.TempDir(), "htpasswd")
+	put(t, passwords, htpasswdLine(t, "alice"))
+	at, _, stop, start := threeWith(t, fmt.Sprintf(`, "auth": {"htpasswd": {"path": %q}, "apikey": true}, "accessControl": {"repositories": {
+		"**": {"policies": [{"users": ["alice"], "actions": ["read", "create"]}]}, "open/*": {"anonymousPolicy": ["read"]}}}`, passwords))
+	const empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	with := func(method, url, token string) wish {
+		return wish{method: method, url: url, header: []string{"Authorization: Bearer " + token}}
+	}
+	push := func(node, repository, token string) wish {
+		return with("POST", node+"/v2/"+repository+"/blobs/uploads/?digest="+empty, token)
+	}
+	var all []string
+	for n := range at {
+		token := tokenAt(t, at[n], "alice", "repository:team/app:pull,push")
+		all = append(all, token)
+		for m := range at {
+			node := at[(n+m+1)%3]
+			with("GET", node+"/v2/", token).must(t, 200)
+			push(node, "team/app", token).must(t, 201)
+			with("GET", node+"/v2/team/app/blobs/"+empty, token).must(t, 200)
+			more := push(node, "team/other", token)
+			more.url += "&mount=" + empty + "&from=team/app"
+			want := fmt.Sprintf(`Bearer realm="%s/zot/auth/token",service=%q,scope="repository:team/other:pull,push repository:team/app:pull",error="insufficient_scope"`, node, strings.TrimPrefix(node, "http://"))
+			if got := more.must(t, 401).header.Get("WWW-Authenticate"); got != want {
+				t.Errorf("challenge %s, want %s", got, want)
+			}
+			with("DELETE", node+"/v2/team/app/blobs/"+empty, token).must(t, 403) // no token is for that
+			with("GET", node+"/v2/_catalog", token).must(t, 401)
+			with("GET", node+"/v2/_catalog", tokenAt(t, node, "alice", "registry:catalog:*")).must(t, 200)
+		}
+	}
+
+	// An upload goes from node to node.
+	begun := with("POST", at[0]+"/v2/team/app/blobs/uploads/", all[0]).must(t, 202).header.Get("Location")
+	for n, step := range []string{"PATCH", "PATCH", "GET", "DELETE"} {
+		one := with(step, at[n%3]+begun, all[n%3])
+		if step == "PATCH" {
+			one.body = "x"
+		}
+		if status := one.ask(t).status; status/100 != 2 {
+			t.Errorf("%s of an upload: %d", step, status)
+		}
+	}
+
+	k := newAPIKey(t, at[0], `{"scopes": ["team/*"]}`)
+	keyed := tokenAt(t, at[1], k.APIKey, "repository:team/app:pull")
+	var anonymous struct{ Token string }
+	body := wish{method: "GET", url: at[0] + "/zot/auth/token?scope=repository:open/a:pull"}.must(t, 200).body
+	if err := json.Unmarshal([]byte(body), &anonymous); err != nil {
+		t.Fatal(err)
+	}
+	stop(0)
+	for _, node := range at[1:] {
+		with("GET", node+"/v2/team/app/blobs/"+empty, all[0]).must(t, 200)
+		with("GET", node+"/v2/team/app/blobs/"+empty, keyed).must(t, 200)
+		with("GET", node+"/v2/open/a/tags/list", anonymous.Token).must(t, 404)
+		with("GET", node+"/v2/team/app/tags/list", anonymous.Token).must(t, 401)
+	}
+	wish{method: "DELETE", url: at[2] + "/zot/auth/apikey?id=" + k.UUID, name: "alice", password: "alice"}.must(t, 200)
+	with("GET", at[2]+"/v2/team/app/blobs/"+empty, keyed).must(t, 401)
+	eventually(t, "the other node has applied it", func() bool {
+		return with("GET", at[1]+"/v2/team/app/blobs/"+empty, keyed).ask(t).status == 401
+	})
+	stop(1)
+	stop(2)
+	var starting sync.WaitGroup
+	for n := range at {
+		starting.Go(func() { start(n) })
+	}
+	starting.Wait()
+	for n := range at {
+		with("GET", at[n]+"/v2/team/app/blobs/"+empty, all[n]).must(t, 200)
+		with("GET", at[n]+"/v2/team/app/blobs/"+empty, keyed).must(t, 401)
+	}
+	logged(t, append(all, k.APIKey, keyed, anonymous.Token)...)
+}

@@ -102,12 +102,15 @@ func (r *registry) Close() error {
 }
 
 // uploadKeys are made from what the nodes share, so that each believes the upload ids of the others.
-func uploadKeys(lines [][]byte) ([][]byte, error) {
+func uploadKeys(lines [][]byte) ([][]byte, error) { return sharedKeys(lines, "zot upload ids") }
+
+// sharedKeys makes a key of 32 bytes of each line of the secret, for one use of it.
+func sharedKeys(lines [][]byte, use string) ([][]byte, error) {
 	keys := make([][]byte, len(lines))
 	for i, line := range lines {
-		key, err := hkdf.Key(sha256.New, line, nil, "zot upload ids", sha256.Size)
+		key, err := hkdf.Key(sha256.New, line, nil, use, sha256.Size)
 		if err != nil {
-			return nil, fmt.Errorf("make the key of uploads: %w", err)
+			return nil, fmt.Errorf("make the key of %s: %w", use, err)
 		}
 		keys[i] = key
 	}

@@ -85,7 +85,7 @@ func run(ctx context.Context, s setting) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.gate, err = openGate(c, known, log.Named("auth")); err != nil {
+	if s.gate, err = openGate(c, known, lines, log.Named("auth")); err != nil {
 		return err
 	}
 	defer s.gate.close()
@@ -148,7 +148,9 @@ func run(ctx context.Context, s setting) (err error) {
 		p.add(ctx, "hints", others.suggest)
 		p.add(ctx, "gossip", others.gossip.Run)
 		p.add(ctx, "secret", func(ctx context.Context) error {
-			return secret.watch(ctx, lines, reload, func(lines [][]byte) error { return errors.Join(others.peer.Rotate(lines), registry.rotate(lines)) })
+			return secret.watch(ctx, lines, reload, func(lines [][]byte) error {
+				return errors.Join(others.peer.Rotate(lines), registry.rotate(lines), s.gate.rotate(lines))
+			})
 		})
 		p.add(ctx, "peer", others.peer.Run)
 	}

@@ -357,11 +357,11 @@ func TestServeBuiltBinary(t *testing.T) {
 		t.Errorf("%s, %v", out, err)
 	}
 	p := &process{t: t, name: "one", root: shortDir(t), port: freePorts(t, 1)[0]}
-	p.file = configIn(t, p.root, fmt.Sprintf(`, "http": {"port": %q, "externalUrl": "https://zot.example"}`, p.port))
+	p.file = configIn(t, p.root, fmt.Sprintf(`, "http": {"port": %q, "allowOrigin": "https://zot.example"}`, p.port))
 	p.launch(exec.CommandContext(t.Context(), bin, "serve", p.file))
 	defer p.end(syscall.SIGKILL)
 	p.ready("/readyz?for=write")
-	if !strings.Contains(p.out.String(), `"key":"http.externalUrl"`) {
+	if !strings.Contains(p.out.String(), `"key":"http.allowOrigin"`) {
 		t.Errorf("no note on a key that is not acted on:\n%s", p.out)
 	}
 

@@ -20,6 +20,7 @@ type Auth struct {
 	APIKeys   bool          // who has a name may make API keys, and use them
 	// SecureCookies has browsers keep cookies for TLS alone, as behind a proxy that has it.
 	SecureCookies bool
+	ForeignTokens bool           // another registry's token service is named: there is none of our own
 	Access        *access.Config // nil: whoever is let in may do everything
 }
 
@@ -43,6 +44,8 @@ func readAuth(s *section, c *Auth) {
 		}
 	})
 	c.APIKeys = s.object.find("openid") != nil // as for zot
+	realm, _ := s.object.find("bearer", "realm").(string)
+	c.ForeignTokens = realm != ""
 	s.boolean("secureSession", &c.SecureCookies)
 	const replicated = "is not needed, and not used: logins are in the replicated state, and good on every node"
 	s.noteIf("sessionKeysFile", replicated)

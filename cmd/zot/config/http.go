@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,8 @@ type HTTP struct {
 	Port    string // "" or "0": the kernel chooses
 	TLS     ServerTLS
 	Auth    Auth
+	// ExternalURL is where clients reach this registry, as https://registry.example; "": where they say that they do.
+	ExternalURL string
 }
 
 // Listen is where to listen, as host:port.
@@ -47,6 +50,8 @@ func readHTTP(s *section, c *HTTP) {
 	s.text("realm", &c.Auth.Realm)
 	s.section("auth", func(s *section) { readAuth(s, &c.Auth) })
 	s.section("accessControl", func(s *section) { readAccessControl(s, &c.Auth) })
+	s.text("externalUrl", &c.ExternalURL)
+	c.ExternalURL = strings.TrimSuffix(c.ExternalURL, "/")
 	s.later(laterInHTTP())
 	s.ignored("compat") // Docker's manifests are always taken
 }
@@ -84,6 +89,9 @@ func checkHTTP(c *Config, r *reader) {
 	}
 	if err := checkPort(h.Port); h.Port != "" && err != nil {
 		r.problem("http.port", "give a number from 0 to 65535, 0 for any free port", "%v", err)
+	}
+	if u, err := url.Parse(h.ExternalURL); h.ExternalURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		r.problem("http.externalUrl", `write it as "https://registry.example"`, "%q is no address of a registry", h.ExternalURL)
 	}
 	switch t := h.TLS; {
 	case t.On() || t == ServerTLS{}:

@@ -407,6 +407,7 @@ func TestProblems(t *testing.T) {
 		{"API keys that nobody can make", minimal(`, "http": {"auth": {"apikey": true}}, "extensions": {"apikey": {"enabled": true}}`)},
 		{"API keys", minimal(`, "http": {"auth": {"htpasswd": {"path": "p"}, "apikey": "yes"}}, "extensions": {"apikey": {}}`)},
 		{"sessions", minimal(`, "http": {"auth": {"sessionKeysFile": "f", "sessionDriver": {"name": "redis"}, "secureSession": 2}}`)},
+		{"external URL", minimal(`, "http": {"externalUrl": "registry.example:5000"}`)},
 		{"notes on values", minimal(`, "http": {"port": "1", "port": "2"}, "cluster": {"replicas": 3.5}`)},
 	} {
 		_, notes, err := config.Parse("config.json", []byte(test.file), "zot-0")

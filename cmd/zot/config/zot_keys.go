@@ -13,7 +13,6 @@ func laterInHTTP() []later {
 	return []later{
 		{"allowOrigin", "", nil},
 		{"ratelimit", "", keys("rate").with(shape{"methods": keys("method", "rate")})},
-		{"externalUrl", "", nil},
 		{"readTimeout", "", nil},
 		{"writeTimeout", "", nil},
 	}

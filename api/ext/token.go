@@ -1,0 +1,135 @@
+package ext
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/token"
+)
+
+// The bounds of a request for a token.
+const (
+	maxScopes  = 64
+	maxScope   = 512 // bytes; of the service too
+	maxRequest = 64 << 10
+)
+
+// granted is the answer of distribution's token protocol, and of OAuth 2.
+type granted struct {
+	Token       string    `json:"token"`
+	AccessToken string    `json:"access_token"`
+	ExpiresIn   int       `json:"expires_in"` // seconds
+	IssuedAt    time.Time `json:"issued_at"`
+	Scope       string    `json:"scope,omitempty"`
+}
+
+// token answers who wants one: with a password or session of theirs, or with none where something is granted to everybody.
+func (e *Extensions) token(w http.ResponseWriter, r *http.Request) error {
+	if err := admit(w, r, http.MethodGet, http.MethodPost); err != nil {
+		return err
+	}
+	caller, wanted, err := e.asksForToken(r)
+	if err != nil {
+		return e.challenged(w, err)
+	}
+	service, scopes, err := scopesIn(wanted)
+	if err != nil {
+		return err
+	}
+	if service == "" {
+		service = r.Host
+	}
+	g, err := e.deps.Gate.Grant(caller, service, scopes)
+	switch {
+	case errors.Is(err, token.ErrTooLarge):
+		return api.Refuse(http.StatusBadRequest, codeUnsupported, "ask for fewer scopes at once: %v", err)
+	case err != nil:
+		return e.challenged(w, err)
+	}
+	said := granted{Token: g.Token, AccessToken: g.Token, ExpiresIn: int(token.Lifetime.Seconds()), IssuedAt: g.Issued.UTC().Truncate(time.Second)}
+	if r.Method == http.MethodPost {
+		said.Scope = scopeText(g.Access)
+	}
+	return answer(w, http.StatusOK, said)
+}
+
+// challenged is an error of this endpoint, where passwords are asked for, and not tokens.
+func (e *Extensions) challenged(w http.ResponseWriter, err error) error {
+	if errors.Is(err, auth.ErrCredentials) {
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", e.deps.Gate.Realm()))
+	}
+	return err
+}
+
+// asksForToken finds out who wants a token, and returns what they have asked for. It fails with auth.ErrCredentials, a
+// *api.Refusal, or api.ErrUnavailable.
+func (e *Extensions) asksForToken(r *http.Request) (caller auth.Caller, wanted url.Values, err error) {
+	if r.Method == http.MethodGet {
+		caller, err = e.deps.Gate.Identify(r)
+		return caller, r.URL.Query(), toldNow(err)
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
+	if err != nil {
+		return caller, nil, err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || len(body) > maxRequest {
+		return caller, nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is no form of %d bytes at most", maxRequest)
+	}
+	switch grant := form.Get("grant_type"); grant {
+	case "password":
+		caller, err = e.deps.Gate.Login(r, form.Get("username"), form.Get("password"))
+	case "refresh_token": // that is what an API key is
+		caller, err = e.deps.Gate.LoginByKey(r.Context(), form.Get("refresh_token"))
+	default:
+		return caller, nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "grant_type is password or refresh_token, not %.20q", grant)
+	}
+	if errors.Is(err, auth.ErrCredentials) {
+		e.deps.Gate.DelayLogin(r)
+	}
+	return caller, form, toldNow(err)
+}
+
+// toldNow is an error of a gate in the words of this package.
+func toldNow(err error) error {
+	if err != nil && !errors.Is(err, auth.ErrCredentials) && !errors.Is(err, auth.ErrTooMany) {
+		return fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+	}
+	return err
+}
+
+// scopesIn reads what a token is to be for. Scopes come one by one, or several in one. What is none is left out, as it is
+// by others: a client may speak of what this registry does not know.
+func scopesIn(wanted url.Values) (service string, all []token.Access, err error) {
+	if service = wanted.Get("service"); len(service) > maxScope {
+		return "", nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "service is longer than %d bytes", maxScope)
+	}
+	texts := strings.Fields(strings.Join(wanted["scope"], " "))
+	if len(texts) > maxScopes {
+		return "", nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "%d scopes are more than %d", len(texts), maxScopes)
+	}
+	for _, text := range texts {
+		if len(text) > maxScope {
+			return "", nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "a scope is longer than %d bytes", maxScope)
+		}
+		if a, is := auth.ParseScope(text); is {
+			all = append(all, a)
+		}
+	}
+	return service, all, nil
+}
+
+func scopeText(all []token.Access) string {
+	var texts []string
+	for _, a := range all {
+		texts = append(texts, a.Type+":"+a.Name+":"+strings.Join(a.Actions, ","))
+	}
+	return strings.Join(texts, " ")
+}
