@@ -1,5 +1,5 @@
-// Package ext is what zot serves beside the distribution specification: the API keys of a caller, the end of a
-// login, and the token service that Docker logs in at.
+// Package ext is what zot serves beside the distribution specification: the API keys and preferences of a
+// caller, the end of a login, the token service that Docker logs in at, what pages must know, and the list of all this.
 //
 // It may not know how a caller has proved who they are; what package api does for each request, it does for these too.
 // Start with New, which has a line for each path.
@@ -34,7 +34,9 @@ const (
 
 // Config says what is served.
 type Config struct {
-	APIKeys bool
+	APIKeys     bool
+	Preferences bool  // marks of users on repositories
+	Mgmt        *Mgmt // nil: nothing of the configuration is shown
 }
 
 // Deps is what the extensions work with.
@@ -48,8 +50,9 @@ type Deps struct {
 
 // Extensions answers requests for certain paths. It starts nothing, and may serve any number of them at once.
 type Extensions struct {
-	deps  Deps
-	paths map[string]http.Handler
+	config Config
+	deps   Deps
+	paths  map[string]http.Handler
 }
 
 // New returns Extensions. It fails if something is missing.
@@ -57,12 +60,19 @@ func New(c Config, d Deps) (*Extensions, error) {
 	if d.Registry == nil || d.Proposer == nil || d.Consistency == nil || d.State == nil {
 		return nil, errors.New("extensions need a registry, a proposer, a consistency and a state")
 	}
-	e := &Extensions{deps: d, paths: map[string]http.Handler{}}
+	e := &Extensions{config: c, deps: d, paths: map[string]http.Handler{}}
 	if c.APIKeys {
 		keys := e.resource(map[string]api.Extension{http.MethodGet: e.listAPIKeys, http.MethodPost: e.createAPIKey, http.MethodDelete: e.revokeAPIKey})
 		e.paths["/v2/_zot/ext/apikey"] = keys
 		e.paths["/zot/auth/apikey"] = keys
 	}
+	if c.Preferences {
+		e.paths["/v2/_zot/ext/userprefs"] = e.resource(map[string]api.Extension{http.MethodPut: e.setPreference})
+	}
+	if c.Mgmt != nil {
+		e.paths["/v2/_zot/ext/mgmt"] = d.Registry.ExtendToAll(e.mgmt)
+	}
+	e.paths["/v2/_oci/ext/discover"] = e.resource(map[string]api.Extension{http.MethodGet: e.discover})
 	logout := d.Registry.ExtendToAll(e.logout)
 	e.paths["/auth/logout"] = logout
 	e.paths["/zot/auth/logout"] = logout

@@ -126,7 +126,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := ext.New(ext.Config{APIKeys: true}, ext.Deps{Registry: registry, Gate: gate, Proposer: w, Consistency: w, State: state})
+	e, err := ext.New(ext.Config{APIKeys: true, Preferences: true, Mgmt: &ext.Mgmt{DistSpecVersion: "1.1.1", BinaryType: "zot", HTTP: ext.MgmtHTTP{Auth: &ext.MgmtAuth{Htpasswd: &struct{}{}, APIKey: true}}}}, ext.Deps{Registry: registry, Gate: gate, Proposer: w, Consistency: w, State: state})
 	if err != nil {
 		t.Fatal(err)
 	}

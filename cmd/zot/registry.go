@@ -74,8 +74,16 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 }
 
 // extensions are served beside the registry, as a configuration says.
-func extensions(c config.Auth, g *gate, r *registry, node *cluster.Node, state *fsm.State) (*ext.Extensions, error) {
-	return ext.New(ext.Config{APIKeys: c.APIKeys}, ext.Deps{Registry: r.Registry, Gate: g.Gate, Proposer: proposals{node}, Consistency: node, State: state})
+func extensions(s setting, r *registry, node *cluster.Node, state *fsm.State) (*ext.Extensions, error) {
+	a, on := s.config.HTTP.Auth, s.config.Extensions
+	c := ext.Config{APIKeys: a.APIKeys, Preferences: on.Marks}
+	if on.Mgmt {
+		c.Mgmt = &ext.Mgmt{DistSpecVersion: config.DistSpecVersion, Commit: commit(s.version), ReleaseTag: s.version, BinaryType: "zot"}
+		if a.Asks() {
+			c.Mgmt.HTTP.Auth = &ext.MgmtAuth{Htpasswd: &struct{}{}, APIKey: a.APIKeys}
+		}
+	}
+	return ext.New(c, ext.Deps{Registry: r.Registry, Gate: s.gate.Gate, Proposer: proposals{node}, Consistency: node, State: state})
 }
 
 // rotate takes new lines of the secret into use.

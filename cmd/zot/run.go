@@ -98,7 +98,7 @@ func run(ctx context.Context, s setting) (err error) {
 		return fmt.Errorf("make the directory the node's: %w", err)
 	}
 	health := newHealth(node, self{state, home.Incarnation, placesOf(c)}, registry.stores, c)
-	extra, err := extensions(c.HTTP.Auth, s.gate, registry, node, state)
+	extra, err := extensions(s, registry, node, state)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import "time"
 type Extensions struct {
 	Scrub   Scrub
 	APIKeys bool // as Auth.APIKeys; the older place for it
+	Mgmt    bool // everybody may know how to log in
+	Marks   bool // users may mark repositories
 }
 
 // Scrub says how often a node hashes its copies of blobs again.
@@ -21,11 +23,23 @@ const (
 
 func readExtensions(s *section, c *Extensions) {
 	s.section("scrub", func(s *section) { readScrub(s, &c.Scrub) })
-	s.section("apikey", func(s *section) {
-		c.APIKeys = true
-		s.boolean("enable", &c.APIKeys)
-	})
+	s.asked("apikey", &c.APIKeys)
+	searches := s.object.find("search") != nil // zot serves both with search
+	if on, is := boolOf(s.object.find("search", "enable")); is && !on {
+		searches = false
+	}
+	c.Mgmt, c.Marks = searches, searches
+	s.asked("mgmt", &c.Mgmt)
+	s.asked("userprefs", &c.Marks)
 	s.later(laterInExtensions())
+}
+
+// asked reads a section that has nothing in it but whether it is on, as it is when it is there and does not say.
+func (s *section) asked(name string, on *bool) {
+	s.section(name, func(s *section) {
+		*on = true
+		s.boolean("enable", on)
+	})
 }
 
 // readScrub reads a section that is on unless it says otherwise.

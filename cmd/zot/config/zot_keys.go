@@ -42,8 +42,6 @@ func laterInExtensions() []later {
 		{"sync", "nothing is fetched from other registries", keys(enable, "credentialsFile", "downloadDir").with(shape{"registries": syncRegistry()})},
 		{"search", "", keys(enable).with(shape{"cve": keys("updateInterval", "trivy", "vulnSeveritySources", "sbom")})},
 		{"ui", "", keys(enable)},
-		{"mgmt", "", keys(enable)},
-		{"userprefs", "", keys(enable)},
 		{"lint", "manifests are taken with and without annotations", keys(enable, "mandatoryAnnotations")},
 		{"trust", "", keys(enable, "cosign", "notation")},
 		{"events", "", keys(enable, "sinks")},
