@@ -37,7 +37,7 @@ func (l limits) contain(repository string) bool {
 		return true
 	}
 	for _, glob := range l.Scopes {
-		if doublestar.MatchUnvalidated(glob, repository) {
+		if is, err := doublestar.Match(glob, repository); err == nil && is { // a key that was taken in from elsewhere may have what is no glob
 			return true
 		}
 	}
