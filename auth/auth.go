@@ -109,7 +109,7 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	case given && name == "" && password == "": // so some clients say that they have none
 	case !g.asks():
 	case given:
-		return g.basic(r, name, password)
+		return g.Login(r, name, password)
 	case g.tokenOf(r) != "":
 		return g.byToken(r.Context(), g.tokenOf(r))
 	case r.Header.Get("Authorization") != "":
@@ -144,12 +144,6 @@ func (g *Gate) certified(r *http.Request) string {
 // basic lets in who has a name and its password. Who has to wait is not even told what is remembered: otherwise a guess
 // that is right would show at once.
 func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
-	if name == "" {
-		return Caller{}, ErrCredentials
-	}
-	if g.config.Keys != nil && isKey(password) { // nobody else is told of it, and nobody guesses one
-		return g.byKey(r.Context(), name, password)
-	}
 	client := g.config.Proxies.Client(r)
 	if r.Header.Get("X-Forwarded-For") != "" && !g.config.Proxies.has(parseAddress(r.RemoteAddr)) {
 		g.hint.Do(func() { // all that come through it are one to the rest of this
@@ -162,7 +156,7 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 	}
 	if groups, ok := g.recall(name, password); ok {
 		g.tries.was(who)
-		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}, byPassword: true}, nil
+		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}}, nil
 	}
 	// Clients send many requests at once, and with the first of them their password: it is one try, and of use to those
 	// who wait also when the first has gone.
@@ -176,7 +170,7 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 			return Caller{}, answer.Err
 		}
 		g.tries.was(who) // it may be another that has tried
-		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}, byPassword: true}, nil
+		return Caller{gate: g, who: access.Identity{Name: name, Groups: groups}}, nil
 	case <-r.Context().Done():
 		return Caller{}, r.Context().Err()
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/seed-16d79997/zot/auth/access"
@@ -47,6 +48,22 @@ func isKey(password string) bool {
 	}
 	_, err := hex.DecodeString(digits)
 	return err == nil
+}
+
+// Login finds out who sends a request by a name and a password, or an API key in place of that.
+//   - ErrCredentials if they do not hold
+//   - a TooMany if wrong ones were given too often, whatever these are
+//   - another error if it cannot be told now
+func (g *Gate) Login(r *http.Request, name, password string) (Caller, error) {
+	switch {
+	case name == "":
+		return Caller{}, ErrCredentials
+	case g.config.Keys != nil && isKey(password): // nobody else is told of it, and nobody guesses one
+		return g.byKey(r.Context(), name, password)
+	}
+	c, err := g.basic(r, name, password)
+	c.byPassword = err == nil
+	return c, err
 }
 
 // byKey finds out whose API key it is that somebody has given with a name, or with none.

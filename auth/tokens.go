@@ -34,13 +34,6 @@ type Grant struct {
 // HasTokens reports whether there is a token service.
 func (g *Gate) HasTokens() bool { return g != nil && g.config.Tokens != nil }
 
-// Login finds out who somebody is by a name and a password, or an API key in place of that.
-//   - ErrCredentials if they do not hold
-//   - another error if it cannot be told now
-func (g *Gate) Login(r *http.Request, name, password string) (Caller, error) {
-	return g.basic(r, name, password)
-}
-
 // LoginByKey finds out who somebody is by an API key alone. It fails as Login does.
 func (g *Gate) LoginByKey(ctx context.Context, secret string) (Caller, error) {
 	if g.config.Keys == nil || !isKey(secret) {
