@@ -122,7 +122,7 @@ func (g *Gate) setCookies(w http.ResponseWriter, r *http.Request, secret, name s
 	set := func(name, value string, hidden bool) {
 		http.SetCookie(w, &http.Cookie{ //nolint:gosec // the name is for scripts, and without TLS nothing is secure
 			Name: name, Value: value, Path: "/", MaxAge: seconds, HttpOnly: hidden, SameSite: http.SameSiteLaxMode,
-			Secure: g.config.SecureCookies || r.TLS != nil,
+			Secure: g.config.SecureCookies || g.hasTLS(r),
 		})
 	}
 	set(sessionCookie, secret, true)

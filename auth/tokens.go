@@ -156,10 +156,19 @@ func (g *Gate) Origin(r *http.Request) string {
 		return g.config.ExternalURL
 	}
 	scheme := "http"
-	if r.TLS != nil {
+	if g.hasTLS(r) {
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host
+}
+
+// hasTLS reports whether the client's connection has TLS: its own, or that to a proxy that is believed.
+func (g *Gate) hasTLS(r *http.Request) bool {
+	if r.TLS != nil || g == nil || !g.config.Proxies.has(parseAddress(r.RemoteAddr)) {
+		return r.TLS != nil
+	}
+	all := strings.Join(r.Header["X-Forwarded-Proto"], ",")
+	return strings.TrimSpace(all[strings.LastIndexByte(all, ',')+1:]) == "https" // what the proxy itself has added
 }
 
 // tokenChallenge says where to get a token, and for what.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -218,5 +219,28 @@ func TestWhoIsToldOfTokens(t *testing.T) {
 	}
 	if !reflect.DeepEqual(compiled(t, map[string]access.Repository{"*": {Policies: []access.Policy{{Groups: []string{"a", "b"}}}}}).Named([]string{"x", "b"}), []string{"b"}) {
 		t.Error("the groups of a token")
+	}
+}
+
+// Only a proxy that is named says what its own client's connection is like, and only in what it adds itself.
+func TestTLSInFrontOfAProxy(t *testing.T) {
+	t.Parallel()
+	g := withTokens(t, auth.Config{Methods: []auth.Method{password("p")}, Proxies: auth.Proxies{netip.MustParsePrefix("10.0.0.0/8")}})
+	for _, test := range []struct {
+		from string
+		says []string
+		want string
+	}{
+		{"10.1.1.1:9", []string{"https"}, "https://example.com"},
+		{"10.1.1.1:9", []string{"http, https"}, "https://example.com"},
+		{"10.1.1.1:9", []string{"https", "http"}, "http://example.com"},
+		{"10.1.1.1:9", nil, "http://example.com"},
+		{"192.0.2.1:9", []string{"https"}, "http://example.com"},
+	} {
+		r := nobody(t)
+		r.RemoteAddr, r.Header["X-Forwarded-Proto"] = test.from, test.says
+		if got := g.Origin(r); got != test.want {
+			t.Errorf("%s says %q: %s, want %s", test.from, test.says, got, test.want)
+		}
 	}
 }

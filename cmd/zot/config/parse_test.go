@@ -198,7 +198,7 @@ func TestParse(t *testing.T) {
 			},
 		},
 		"a way to log in that is not there yet": {
-			minimal(`, "http": {"auth": {"bearer": {"realm": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Others = true },
+			minimal(`, "http": {"auth": {"bearer": {"realm": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Others, c.HTTP.Auth.ForeignTokens = true, true },
 		},
 		"LDAP": {
 			minimal(`, "http": {"auth": {"LDAP": {"address": "ldap.example.org", "baseDN": "dc=org", "userAttribute": "uid"}}}`),
