@@ -20,6 +20,7 @@ import (
 const (
 	headerTimeout = 5 * time.Second
 	idleTimeout   = 2 * time.Minute
+	lastMoment    = time.Second      // what is left of that when nobody wants to wait: an answer that is sent already may end
 	inFlight      = 30 * time.Second // how long requests that were begun may take when the node stops
 	maxHeader     = 64 << 10         // of a request; the largest real ones carry a token
 
@@ -129,9 +130,11 @@ func contained(h http.Handler, log hclog.Logger) http.Handler {
 
 // shutDown ends a server: no new requests, then up to grace for those that were begun.
 func shutDown(ctx context.Context, server *http.Server, served <-chan error, grace time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, grace)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
-	err := server.Shutdown(ctx)
+	hurried := context.AfterFunc(ctx, func() { time.AfterFunc(lastMoment, cancel) }) // after the end it does nothing
+	defer hurried()
+	err := server.Shutdown(limit)
 	if err != nil {
 		err = fmt.Errorf("requests were cut off: %w", errors.Join(err, server.Close()))
 	}

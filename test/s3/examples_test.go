@@ -1,11 +1,12 @@
 package s3_test
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/seed-16d79997/zot/blobstore/storetest"
 	"github.com/seed-16d79997/zot/test/e2e/harness"
@@ -17,7 +18,7 @@ import (
 func TestExamples(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "tester") // an example has none for its tables
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "any")
-	files, err := filepath.Glob("../testdata/zot-examples/config-*.json")
+	files, err := filepath.Glob("../testdata/zot-examples/config-*.*")
 	must(t, err)
 	inBuckets := 0
 	for _, file := range files {
@@ -28,7 +29,7 @@ func TestExamples(t *testing.T) {
 		}
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			var example map[string]any
-			must(t, json.Unmarshal(text, &example))
+			must(t, yaml.Unmarshal(text, &example)) // JSON is YAML, too
 			p := movedHere{t: t}
 			p.stores(example["storage"].(map[string]any))
 			outside(example)
