@@ -1,8 +1,10 @@
 package s3_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,17 +59,21 @@ func TestExamples(t *testing.T) {
 // log goes is a file on somebody's machine.
 func outside(example map[string]any) {
 	if web, ok := example["http"].(map[string]any); ok {
-		delete(web, "tls")
-		delete(web, "auth")
-		delete(web, "accessControl")
+		drop(web, "tls", "auth", "accessControl")
 	}
 	if log, ok := example["log"].(map[string]any); ok {
-		delete(log, "output")
-		delete(log, "audit")
+		drop(log, "output", "audit")
 	}
 	if extensions, ok := example["extensions"].(map[string]any); ok {
-		delete(extensions, "sync")
+		drop(extensions, "sync")
 	}
+}
+
+// drop takes keys out in whatever case they are written.
+func drop(section map[string]any, keys ...string) {
+	maps.DeleteFunc(section, func(key string, _ any) bool {
+		return slices.ContainsFunc(keys, func(k string) bool { return strings.EqualFold(k, key) })
+	})
 }
 
 // movedHere puts an example's stores in directories, a bucket and a table of the test.
@@ -91,6 +97,7 @@ func (p *movedHere) stores(s map[string]any) {
 // store is for it, or one of its sub-paths, where one of the repositories is.
 func (p *movedHere) store(s map[string]any, repository string) {
 	p.repositories = append(p.repositories, repository)
+	drop(s, "rootDirectory")
 	s["rootDirectory"] = shortDir(p.t)
 	driver, ok := s["storageDriver"].(map[string]any)
 	if !ok {
