@@ -100,7 +100,7 @@ func TestRefusedReplacementLeavesTheMember(t *testing.T) {
 	}
 }
 
-// mute does not announce its node while it is so.
+// mute does not announce n3 while it is so: neither n3 itself does, nor the leader for it.
 type mute struct {
 	cluster.Roster
 	still *atomic.Bool
@@ -108,7 +108,7 @@ type mute struct {
 
 // NodeStarted is a command that says nothing of the node.
 func (m mute) NodeStarted(n entry.Node) []byte {
-	if m.still.Load() {
+	if n.Name == "n3" && m.still.Load() {
 		return m.TermStarted()
 	}
 	return m.Roster.NodeStarted(n)
@@ -119,10 +119,8 @@ func unannounced(t *testing.T) (c *sim.Cluster, third *sim.Node) {
 	t.Helper()
 	var still atomic.Bool
 	still.Store(true)
-	c = sim.New(t, 3, sim.Options{Config: func(name string, config *cluster.Config) {
-		if name == "n3" {
-			config.Roster = mute{config.Roster, &still}
-		}
+	c = sim.New(t, 3, sim.Options{Config: func(_ string, config *cluster.Config) {
+		config.Roster = mute{config.Roster, &still}
 	}})
 	for _, name := range []string{"n1", "n2", "n3"} {
 		c.Start(name)
