@@ -67,7 +67,7 @@ func (w *writer) copy(ctx context.Context, r io.Reader) error {
 		if err := w.store.doomed(w.upload); err != nil {
 			return fmt.Errorf("append to upload: %w", err)
 		}
-		n, rerr := fill(ctx, r, *buf)
+		n, rerr := blobstore.Fill(ctx, r, *buf)
 		if n > 0 {
 			if err := w.write((*buf)[:n]); err != nil {
 				return err
@@ -80,19 +80,6 @@ func (w *writer) copy(ctx context.Context, r io.Reader) error {
 			return fmt.Errorf("append to upload: read: %w", rerr)
 		}
 	}
-}
-
-// fill reads until p is full, r has an error, which is io.EOF only at its regular end, or ctx has ended.
-func fill(ctx context.Context, r io.Reader, p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		var m int
-		m, err = r.Read(p[n:])
-		n += m
-	}
-	return n, err
 }
 
 // write puts bytes at the end. What the disk has taken counts even if the rest failed.

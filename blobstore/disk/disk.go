@@ -17,7 +17,7 @@
 // file's time. No lock is held over I/O; the one mutex guards the table of uploads in memory. Opening reads
 // the marker alone, however much is in the store.
 //
-// Start reading at Store, then append.go, finish.go and publish.go (the way in; link.go is another), open.go and reader.go (the
+// Start reading at Store, then append.go, finish.go and publish.go (the way in; link.go is another), open.go and source.go (the
 // way out).
 package disk
 

@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
+	"github.com/seed-16d79997/zot/blobstore/sums"
 )
 
 var (
@@ -38,13 +38,13 @@ func (s *Store) Open(ctx context.Context, b blobstore.Blob, offset, length int64
 		if err = errors.Join(err, f.Close()); err != nil {
 			return nil, fmt.Errorf("open copy: %w", err)
 		}
-		return small{bytes.NewReader(whole[offset:end])}, nil
+		return sums.Whole(whole[offset:end]), nil
 	}
-	sums, err := s.sumsOf(ctx, id, b)
+	kept, err := s.sumsOf(ctx, id, b)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open copy: %w", err), f.Close())
 	}
-	return &reader{store: s, id: id, file: f, sums: sums, size: b.Size, at: offset, end: end, cached: -1}, nil
+	return sums.NewStream(&source{s, id, f, kept}, &s.chunks.pool, b.Size, offset, end), nil
 }
 
 // sumsOf returns the sums of a copy. One that was linked is hashed for them first.
@@ -118,9 +118,3 @@ func matches(p []byte, d digest.Digest) error {
 	}
 	return nil
 }
-
-// small is a stream of bytes that have been checked already.
-type small struct{ *bytes.Reader }
-
-// Close does nothing: the file is closed.
-func (small) Close() error { return nil }

@@ -91,7 +91,7 @@ func (w *writer) copy(r io.Reader) error {
 				return err
 			}
 		}
-		n, rerr := fill(w.ctx, r, *buf)
+		n, rerr := blobstore.Fill(w.ctx, r, *buf)
 		if err := w.write((*buf)[:n]); err != nil {
 			return err
 		}
@@ -102,19 +102,6 @@ func (w *writer) copy(r io.Reader) error {
 			return fmt.Errorf("read: %w", rerr)
 		}
 	}
-}
-
-// fill reads until p is full, r has an error, which is io.EOF only at its regular end, or ctx has ended.
-func fill(ctx context.Context, r io.Reader, p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		var m int
-		m, err = r.Read(p[n:])
-		n += m
-	}
-	return n, err
 }
 
 // write puts bytes at the end. What the disk has taken counts even if the rest failed.

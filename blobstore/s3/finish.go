@@ -89,7 +89,7 @@ func (s *Store) count(ctx context.Context, t *sums.Tally, r io.Reader) error {
 	buf := s.pieces.Get().(*[]byte)
 	defer s.pieces.Put(buf)
 	for {
-		n, err := fill(ctx, r, *buf)
+		n, err := blobstore.Fill(ctx, r, *buf)
 		t.Add((*buf)[:n])
 		if err == io.EOF { //nolint:errorlint // a wrapped one is no regular end
 			return nil
@@ -113,7 +113,7 @@ func (s *Store) restage(ctx context.Context, u *upload, a digest.Algorithm) erro
 	if err := s.makeReadable(ctx, u); err != nil {
 		return err
 	}
-	source := s.newReader(ctx, sums.Copy{Copy: old.copy, Size: u.tally.Size, Sums: u.tally.Sums}, 0, u.tally.Size)
+	source := s.newSource(ctx, sums.Copy{Copy: old.copy, Size: u.tally.Size, Sums: u.tally.Sums}, 0, u.tally.Size).stream()
 	next := newDraft()
 	w := s.newWriter(ctx, next, t)
 	w.doomed = func() error { return s.doomed(u) }

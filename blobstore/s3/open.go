@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,17 +39,17 @@ func (s *Store) Open(ctx context.Context, b blobstore.Blob, offset, length int64
 		if err != nil {
 			return nil, fmt.Errorf("open copy: %w", s.missing(ctx, id, err))
 		}
-		return small{bytes.NewReader(p[offset:end])}, nil
+		return sums.Whole(p[offset:end]), nil
 	}
 	kept, err := s.readSums(ctx, id, b)
 	if err != nil {
 		return nil, fmt.Errorf("open copy: %w", s.missing(ctx, id, err))
 	}
-	r := s.newReader(ctx, kept, offset, end)
+	r := s.newSource(ctx, kept, offset, end)
 	if err := r.begin(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open copy: %w", s.missing(ctx, id, err)), r.Close())
 	}
-	return r, nil
+	return r.stream(), nil
 }
 
 // ownCopy returns the copy of a blob that is in the bucket. It returns blobstore.ErrCopyUnknown.
@@ -131,12 +130,6 @@ func (s *Store) readSums(ctx context.Context, id blobstore.CopyID, b blobstore.B
 	s.sums.add(c)
 	return c, nil
 }
-
-// small is a stream of bytes that have been checked already.
-type small struct{ *bytes.Reader }
-
-// Close does nothing.
-func (small) Close() error { return nil }
 
 // Redirect returns an address that the bytes of a whole blob can be read from without this node, for a while. Nothing
 // is checked on that way: it is the client that compares the digest. It must not be given for HEAD, for what is

@@ -24,7 +24,7 @@
 // the size of the object is looked at before Publish returns) and 11 (each chunk is compared with its sum as it
 // comes, a blob of a single chunk with its digest).
 //
-// Start reading at Store, then append.go, finish.go and publish.go (the way in), open.go and reader.go (the way
+// Start reading at Store, then append.go, finish.go and publish.go (the way in), open.go and source.go (the way
 // out); adopt.go is for bytes that another cluster has in the bucket already; bucket.go is every request that is made.
 package s3
 

@@ -1,9 +1,9 @@
 // Package sums has what the stores of blobs keep to check bytes by: the CRC32C of each chunk of a copy, and the
-// record that holds them. It knows no files and no network, and does no I/O.
+// record that holds them. It knows no files and no network: a Stream gets its chunks from the store that makes it.
 //
 // Invariant 11 rests on it: a store that serves a part of a copy cannot check the digest of the whole, and
 // compares each chunk with its sum instead. The sums are made from the bytes whose digest is verified. Start
-// reading at Tally and Copy; record.go is the form in which records are kept.
+// reading at Tally and Copy, for the way in, and at Stream, for the way out; record.go is the form in which records are kept.
 package sums
 
 import (
