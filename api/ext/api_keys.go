@@ -67,7 +67,7 @@ func (e *Extensions) createAPIKey(w http.ResponseWriter, r *http.Request, caller
 	}
 	secret := auth.NewKey()
 	cmd := fsm.CreateAPIKey{
-		Hash: fsm.HashSecret(secret), ID: newKeyID(), Owner: caller.Name(), Label: wish.Label, Scopes: wish.Scopes,
+		Hash: fsm.HashAPIKey(secret), ID: newKeyID(), Owner: caller.Name(), Label: wish.Label, Scopes: wish.Scopes,
 		Creator: cutTo(r.UserAgent(), maxCreator), Expires: expires, Groups: caller.Groups(),
 	}
 	if _, err := fsm.Encode(cmd); err != nil {

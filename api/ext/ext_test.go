@@ -80,7 +80,7 @@ func (w *world) Verify(_ context.Context, name, password string) ([]string, erro
 // Key is as the state says.
 func (w *world) Key(_ context.Context, secret string) (key auth.Key, err error) {
 	err = w.state.View(func(v fsm.View) error {
-		k, known := v.APIKey(fsm.HashSecret(secret))
+		k, known := v.APIKey(fsm.HashAPIKey(secret))
 		if !known {
 			return auth.ErrUnknown
 		}

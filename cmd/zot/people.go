@@ -62,7 +62,7 @@ func (p *people) newest(ctx context.Context, find func(v fsm.View) bool) error {
 
 // Key is as auth.Keys says.
 func (p *people) Key(ctx context.Context, secret string) (auth.Key, error) {
-	hash, now := fsm.HashSecret(secret), time.Now()
+	hash, now := fsm.HashAPIKey(secret), time.Now()
 	var k fsm.APIKey
 	err := p.newest(ctx, func(v fsm.View) (known bool) {
 		k, known = v.APIKey(hash)

@@ -401,12 +401,31 @@ func TestPeople(t *testing.T) {
 			z.many(4)
 			z.write()
 			z.people(name, users)
-			n := harness.Start(t, 1)[0]
+			passwords := filepath.Join(t.TempDir(), "htpasswd")
+			must(t, os.WriteFile(passwords, []byte("# nobody\n"), 0o600))
+			root, err := os.MkdirTemp("", "zot-people-") //nolint:usetesting // a socket in it needs a short path
+			must(t, err)
+			t.Cleanup(func() { must(t, os.RemoveAll(root)) })
+			n := harness.StartConfigured(t, map[string]any{
+				"storage": map[string]any{"rootDirectory": root},
+				"http":    map[string]any{"auth": map[string]any{"apikey": true, "htpasswd": map[string]any{"path": passwords}}},
+			})
 			for i, want := range []string{"4 taken, 0 were there", "0 taken, 4 were there"} {
 				out, err := n.Zot(t, "import", z.dir)
 				must(t, err)
 				if !strings.Contains(out, want) || !strings.Contains(out, "left out: mark of alice on gone") {
 					t.Errorf("the import %d says %s", i, out)
+				}
+			}
+			for password, want := range map[string]int{"zak_" + key: http.StatusOK, "zak_" + strings.Repeat("0", 32): http.StatusUnauthorized} {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.URL("/v2/team-0/app-0/tags/list"), http.NoBody)
+				must(t, err)
+				r.SetBasicAuth("alice", password)
+				answer, err := http.DefaultClient.Do(r)
+				must(t, err)
+				must(t, answer.Body.Close())
+				if answer.StatusCode != want {
+					t.Errorf("with the key that the other zot gave out, or another: %s, want %d", answer.Status, want)
 				}
 			}
 		})
