@@ -289,6 +289,10 @@ func (n *node) dial(ctx context.Context) (net.Conn, error) {
 	c := &conn{Conn: inner, node: n, closed: make(chan struct{})}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.down { // it died meanwhile: cut did not see this connection
+		_ = inner.Close()
+		return nil, errors.New("connection refused")
+	}
 	n.conns[c] = true
 	return c, nil
 }
