@@ -83,7 +83,7 @@ func (g *Registry) takeOver(ctx context.Context, repository string, s Store, d d
 // it there, and a digest is no secret.
 func (g *Registry) tell(d digest.Digest, cmd fsm.BlobStored) {
 	s, known := g.stores.Store(cmd.Store)
-	if !known || s.Hints == nil || !g.gate.Everybody(access.Read, cmd.Repository) {
+	if !known || s.Hints == nil || !g.gate().Everybody(access.Read, cmd.Repository) {
 		return
 	}
 	b := blobstore.Blob{Digest: d, Size: cmd.Size}

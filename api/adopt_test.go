@@ -55,7 +55,7 @@ func newHinted(t *testing.T, gate *auth.Gate) (*world, *hints) {
 	config := api.DefaultConfig()
 	config.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
 	registry, err := api.New(config, api.Deps{
-		Proposer: w.proposer, Consistency: w.consistency, State: w.state, Gate: gate,
+		Proposer: w.proposer, Consistency: w.consistency, State: w.state, Gate: func() *auth.Gate { return gate },
 		Stores: single{api.Store{Name: fsm.DefaultStore, Blobs: w.blobs, Hints: h}},
 	})
 	if err != nil {

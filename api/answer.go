@@ -29,6 +29,7 @@ type answer struct {
 	idle      time.Duration
 	base      string // of Locations
 	requestID string
+	gate      *auth.Gate // that judges the request, whatever changes meanwhile
 	caller    auth.Caller
 	forwarded bool // another node sent the request: it is answered here, whatever else
 	operator  bool // the operator of the node asks: he may do everything
@@ -45,9 +46,10 @@ func newRequestID() string {
 	return hex.EncodeToString(id[:])
 }
 
-func newAnswer(w http.ResponseWriter, c Config, requestID string) *answer {
+func (g *Registry) newAnswer(w http.ResponseWriter, requestID string) *answer {
+	c := g.config
 	a := &answer{
-		ResponseWriter: w, control: http.NewResponseController(w), idle: c.Idle, base: c.BaseURL, requestID: requestID,
+		ResponseWriter: w, control: http.NewResponseController(w), idle: c.Idle, base: c.BaseURL, requestID: requestID, gate: g.gate(),
 		quiet: quiet{silence: c.Silence, since: time.Now()},
 	}
 	a.introduce()

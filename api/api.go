@@ -124,10 +124,10 @@ type Deps struct {
 	Consistency Consistency
 	State       State
 	Stores      Stores
-	Peers       Peers        // nil: there are no others
-	Pulls       Pulls        // nil: nobody counts
-	Gate        *auth.Gate   // nil: everybody may do everything
-	Logger      hclog.Logger // nil: none
+	Peers       Peers             // nil: there are no others
+	Pulls       Pulls             // nil: nobody counts
+	Gate        func() *auth.Gate // of the moment; nil, or one that returns nil: everybody may do everything
+	Logger      hclog.Logger      // nil: none
 }
 
 // Registry answers requests below /v2/. It starts nothing, and may serve any number of them at once.
@@ -139,7 +139,7 @@ type Registry struct {
 	stores      Stores
 	peers       Peers // nil: there are no others
 	pulls       Pulls
-	gate        *auth.Gate
+	gate        func() *auth.Gate
 	log         hclog.Logger
 	signer      atomic.Pointer[signer]
 	commits     *commits
@@ -163,6 +163,9 @@ func New(config Config, deps Deps) (*Registry, error) {
 	if deps.Logger == nil {
 		deps.Logger = hclog.NewNullLogger()
 	}
+	if deps.Gate == nil {
+		deps.Gate = func() *auth.Gate { return nil }
+	}
 	if deps.Pulls == nil {
 		deps.Pulls = uncounted{}
 	}
@@ -182,7 +185,7 @@ func (uncounted) Pulled(string, fsm.Digest) {}
 
 // ServeHTTP answers one request. Whatever goes wrong in it, a panic too, ends that request alone.
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.answer(newAnswer(w, g.config, newRequestID()), r, g.dispatch)
+	g.answer(g.newAnswer(w, newRequestID()), r, g.dispatch)
 }
 
 func (g *Registry) answer(w *answer, r *http.Request, h func(w *answer, r *http.Request) error) {

@@ -43,7 +43,7 @@ func (g *Registry) ExtendToAll(h func(w http.ResponseWriter, r *http.Request) er
 
 func (g *Registry) extend(h func(w *answer, r *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.answer(newAnswer(w, g.config, newRequestID()), r, func(w *answer, r *http.Request) error {
+		g.answer(g.newAnswer(w, newRequestID()), r, func(w *answer, r *http.Request) error {
 			if r.Body != nil {
 				r.Body = extensionBody{bodyOf(w, r), r.Body}
 			}

@@ -25,18 +25,18 @@ func (g *Registry) identify(w *answer, r *http.Request) (err error) {
 		return nil
 	}
 	if w.forwarded {
-		w.caller, err = g.gate.Decode(r.Header.Get(headerCaller))
+		w.caller, err = w.gate.Decode(r.Header.Get(headerCaller))
 		return err
 	}
-	w.caller, err = g.gate.Identify(r)
+	w.caller, err = w.gate.Identify(r)
 	switch {
 	case err == nil:
-		if err := g.gate.Greet(w, r, w.caller); err != nil {
+		if err := w.gate.Greet(w, r, w.caller); err != nil {
 			g.log.Warn("login is not kept", "request_id", w.requestID, "error", err)
 		}
 		return nil
 	case errors.Is(err, auth.ErrCredentials):
-		g.gate.Dismiss(w, r)
+		w.gate.Dismiss(w, r)
 		return err
 	case errors.Is(err, auth.ErrTooMany):
 		return err
@@ -142,11 +142,11 @@ func (g *Registry) challenge(w *answer, r *http.Request, status int) {
 	if status != http.StatusUnauthorized && status != http.StatusForbidden {
 		return
 	}
-	g.gate.Delay(r)
+	w.gate.Delay(r)
 	if w.Header().Get("WWW-Authenticate") != "" { // an extension knows better
 		return
 	}
-	if c := g.gate.Challenge(r, w.caller, g.origin(w, r), scopesOf(r)); c != "" && !auth.FromPages(r) { // they ask by themselves
+	if c := w.gate.Challenge(r, w.caller, g.origin(w, r), scopesOf(r)); c != "" && !auth.FromPages(r) { // they ask by themselves
 		w.Header().Set("WWW-Authenticate", c)
 	}
 }
@@ -156,7 +156,7 @@ func (g *Registry) origin(w *answer, r *http.Request) string {
 	if at := r.Header.Get(headerOrigin); w.forwarded && at != "" {
 		return at
 	}
-	return g.gate.Origin(r)
+	return w.gate.Origin(r)
 }
 
 // scopesOf are what a token must be for that a request is to be granted to: for a mount the repository that it is from, too.

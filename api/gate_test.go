@@ -36,7 +36,8 @@ func (w *world) gated(c auth.Config) *api.Registry {
 	config := api.DefaultConfig()
 	config.UploadKeys = [][]byte{[]byte("a key of tests, long enough")}
 	config.RetryAfter = 7 * time.Second // of what is not said otherwise
-	g, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(w.blobs, nil), Gate: auth.New(c)})
+	gate := auth.New(c)
+	g, err := api.New(config, api.Deps{Proposer: w.proposer, Consistency: w.consistency, State: w.state, Stores: only(w.blobs, nil), Gate: func() *auth.Gate { return gate }})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (g *Registry) Forwarded() http.Handler {
 		if id == "" {
 			id = newRequestID()
 		}
-		a := newAnswer(w, g.config, id)
+		a := g.newAnswer(w, id)
 		a.forwarded = true
 		g.answer(a, r, g.dispatch)
 	})
@@ -47,7 +47,7 @@ func (g *Registry) Forwarded() http.Handler {
 // Operator answers requests of whoever may do everything, and is not asked who that is.
 func (g *Registry) Operator() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := newAnswer(w, g.config, newRequestID())
+		a := g.newAnswer(w, newRequestID())
 		a.operator = true
 		g.answer(a, r, g.dispatch)
 	})
@@ -63,7 +63,7 @@ func (g *Registry) forward(w *answer, out http.ResponseWriter, r *http.Request, 
 		r.Body = sent
 	}
 	r.Header.Set(headerRequestID, w.requestID)
-	r.Header.Set(headerOrigin, g.gate.Origin(r))
+	r.Header.Set(headerOrigin, w.gate.Origin(r))
 	r.Header.Set(headerCaller, w.caller.Encode()) // whatever the client has sent there
 	w.withdraw()
 	err := g.peers.Forward(out, r, to)

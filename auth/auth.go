@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -68,8 +69,8 @@ type Config struct {
 	Logger    hclog.Logger // nil: nothing is logged
 }
 
-// Gate says who asks, and what they may do. It starts nothing, and may be used concurrently. Nil lets everybody do
-// everything.
+// Gate says who asks, and what they may do. It starts nothing, and may be used concurrently. It does not change: a request is
+// judged by one gate from its beginning to its end. Nil lets everybody do everything.
 type Gate struct {
 	config Config
 	tries  *tries
@@ -90,6 +91,29 @@ func New(c Config) *Gate {
 		c.Logger = hclog.NewNullLogger()
 	}
 	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys()}
+}
+
+// Next is a gate with another configuration. It goes on counting wrong passwords where this one is, and takes nobody else
+// for known whom this one knew.
+func (g *Gate) Next(c Config) *Gate {
+	next := New(c)
+	next.tries = g.tries
+	return next
+}
+
+// Current is the gate of the moment. Zero has none, which lets everybody do everything. It may be used concurrently.
+type Current struct{ gate atomic.Pointer[Gate] }
+
+// Gate is the one for a request that comes now.
+func (c *Current) Gate() *Gate { return c.gate.Load() }
+
+// Change has all requests that come from now on judged by another configuration. Only one goroutine changes it.
+func (c *Current) Change(to Config) {
+	if before := c.gate.Load(); before != nil {
+		c.gate.Store(before.Next(to))
+		return
+	}
+	c.gate.Store(New(to))
 }
 
 // asks reports whether somebody can say who they are.

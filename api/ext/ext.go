@@ -41,9 +41,9 @@ type Config struct {
 
 // Deps is what the extensions work with.
 type Deps struct {
-	Registry    *api.Registry // finds out who asks
-	Gate        *auth.Gate    // the registry's
-	Proposer    fsm.Proposer  // an error of it that is fsm.ErrNotAdmitted is our fault, any other nobody's
+	Registry    *api.Registry     // finds out who asks
+	Gate        func() *auth.Gate // the registry's
+	Proposer    fsm.Proposer      // an error of it that is fsm.ErrNotAdmitted is our fault, any other nobody's
 	Consistency api.Consistency
 	State       api.State
 }
@@ -57,7 +57,7 @@ type Extensions struct {
 
 // New returns Extensions. It fails if something is missing.
 func New(c Config, d Deps) (*Extensions, error) {
-	if d.Registry == nil || d.Proposer == nil || d.Consistency == nil || d.State == nil {
+	if d.Registry == nil || d.Gate == nil || d.Proposer == nil || d.Consistency == nil || d.State == nil {
 		return nil, errors.New("extensions need a registry, a proposer, a consistency and a state")
 	}
 	e := &Extensions{config: c, deps: d, paths: map[string]http.Handler{}}
@@ -76,7 +76,7 @@ func New(c Config, d Deps) (*Extensions, error) {
 	logout := d.Registry.ExtendToAll(e.logout)
 	e.paths["/auth/logout"] = logout
 	e.paths["/zot/auth/logout"] = logout
-	if d.Gate.HasTokens() {
+	if d.Gate().HasTokens() {
 		e.paths[auth.TokenPath] = d.Registry.ExtendToAll(e.token)
 	}
 	return e, nil

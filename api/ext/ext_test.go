@@ -122,11 +122,11 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	gate := auth.New(auth.Config{Methods: []auth.Method{w}, Keys: w, Tokens: tokens})
-	registry, err := api.New(c, api.Deps{Proposer: w, Consistency: w, State: state, Stores: w, Gate: gate})
+	registry, err := api.New(c, api.Deps{Proposer: w, Consistency: w, State: state, Stores: w, Gate: func() *auth.Gate { return gate }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := ext.New(ext.Config{APIKeys: true, Preferences: true, Mgmt: &ext.Mgmt{DistSpecVersion: "1.1.1", BinaryType: "zot", HTTP: ext.MgmtHTTP{Auth: &ext.MgmtAuth{Htpasswd: &struct{}{}, APIKey: true}}}}, ext.Deps{Registry: registry, Gate: gate, Proposer: w, Consistency: w, State: state})
+	e, err := ext.New(ext.Config{APIKeys: true, Preferences: true, Mgmt: &ext.Mgmt{DistSpecVersion: "1.1.1", BinaryType: "zot", HTTP: ext.MgmtHTTP{Auth: &ext.MgmtAuth{Htpasswd: &struct{}{}, APIKey: true}}}}, ext.Deps{Registry: registry, Gate: func() *auth.Gate { return gate }, Proposer: w, Consistency: w, State: state})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (e *Extensions) discover(w http.ResponseWriter, r *http.Request, _ auth.Cal
 	list := struct {
 		Extensions []discovered `json:"extensions"`
 	}{[]discovered{}}
-	one := discovered{Name: "_zot", URL: e.deps.Gate.Origin(r) + below, Description: "zot registry extensions", Endpoints: []string{}}
+	one := discovered{Name: "_zot", URL: e.deps.Gate().Origin(r) + below, Description: "zot registry extensions", Endpoints: []string{}}
 	for path := range e.paths {
 		if strings.HasPrefix(path, below) {
 			one.Endpoints = append(one.Endpoints, path)

@@ -35,9 +35,10 @@ func (e *Extensions) token(w http.ResponseWriter, r *http.Request) error {
 	if err := admit(w, r, http.MethodGet, http.MethodPost); err != nil {
 		return err
 	}
-	caller, wanted, err := e.asksForToken(r)
+	gate := e.deps.Gate()
+	caller, wanted, err := asksForToken(gate, r)
 	if err != nil {
-		return e.challenged(w, err)
+		return challenged(gate, w, err)
 	}
 	service, scopes, err := scopesIn(wanted)
 	if err != nil {
@@ -46,12 +47,12 @@ func (e *Extensions) token(w http.ResponseWriter, r *http.Request) error {
 	if service == "" {
 		service = r.Host
 	}
-	g, err := e.deps.Gate.Grant(caller, service, scopes)
+	g, err := gate.Grant(caller, service, scopes)
 	switch {
 	case errors.Is(err, token.ErrTooLarge):
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "ask for fewer scopes at once: %v", err)
 	case err != nil:
-		return e.challenged(w, err)
+		return challenged(gate, w, err)
 	}
 	said := granted{Token: g.Token, AccessToken: g.Token, ExpiresIn: int(token.Lifetime.Seconds()), IssuedAt: g.Issued.UTC().Truncate(time.Second)}
 	if r.Method == http.MethodPost {
@@ -61,18 +62,18 @@ func (e *Extensions) token(w http.ResponseWriter, r *http.Request) error {
 }
 
 // challenged is an error of this endpoint, where passwords are asked for, and not tokens.
-func (e *Extensions) challenged(w http.ResponseWriter, err error) error {
+func challenged(gate *auth.Gate, w http.ResponseWriter, err error) error {
 	if errors.Is(err, auth.ErrCredentials) {
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", e.deps.Gate.Realm()))
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", gate.Realm()))
 	}
 	return err
 }
 
 // asksForToken finds out who wants a token, and returns what they have asked for. It fails with auth.ErrCredentials, a
 // *api.Refusal, or api.ErrUnavailable.
-func (e *Extensions) asksForToken(r *http.Request) (caller auth.Caller, wanted url.Values, err error) {
+func asksForToken(gate *auth.Gate, r *http.Request) (caller auth.Caller, wanted url.Values, err error) {
 	if r.Method == http.MethodGet {
-		caller, err = e.deps.Gate.Identify(r)
+		caller, err = gate.Identify(r)
 		return caller, r.URL.Query(), toldNow(err)
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
@@ -85,14 +86,14 @@ func (e *Extensions) asksForToken(r *http.Request) (caller auth.Caller, wanted u
 	}
 	switch grant := form.Get("grant_type"); grant {
 	case "password":
-		caller, err = e.deps.Gate.Login(r, form.Get("username"), form.Get("password"))
+		caller, err = gate.Login(r, form.Get("username"), form.Get("password"))
 	case "refresh_token": // that is what an API key is
-		caller, err = e.deps.Gate.LoginByKey(r.Context(), form.Get("refresh_token"))
+		caller, err = gate.LoginByKey(r.Context(), form.Get("refresh_token"))
 	default:
 		return caller, nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "grant_type is password or refresh_token, not %.20q", grant)
 	}
 	if errors.Is(err, auth.ErrCredentials) {
-		e.deps.Gate.DelayLogin(r)
+		gate.DelayLogin(r)
 	}
 	return caller, form, toldNow(err)
 }

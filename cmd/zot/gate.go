@@ -20,7 +20,7 @@ const passwordsPoll = 5 * time.Second
 
 // gate is who clients are and what they may do, by this node's configuration.
 type gate struct {
-	*auth.Gate // nil: everybody may do everything
+	auth.Current
 
 	sources []credentials
 	tokens  *token.Signer // nil: there is no token service
@@ -40,9 +40,6 @@ type credentials struct {
 func openGate(c config.Config, known *people, lines [][]byte, log hclog.Logger) (*gate, error) {
 	g := &gate{asked: make(chan struct{}, 1), close: func() {}, log: log}
 	a := c.HTTP.Auth
-	if !a.Asks() && a.Access == nil {
-		return g, nil
-	}
 	d := auth.Config{Realm: a.Realm, FailDelay: a.FailDelay, Certificates: c.HTTP.TLS.ClientCA != "", Proxies: c.Cluster.TrustedProxies, Logger: log}
 	if a.Access != nil {
 		rules, err := access.Compile(*a.Access)
@@ -92,7 +89,7 @@ func openGate(c config.Config, known *people, lines [][]byte, log hclog.Logger) 
 	if a.APIKeys {
 		d.Keys = known
 	}
-	g.Gate = auth.New(d)
+	g.Change(d)
 	return g, nil
 }
 
