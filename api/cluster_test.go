@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/memory"
 	"github.com/seed-16d79997/zot/cluster/entry"
@@ -44,10 +45,11 @@ type node struct {
 	blobs  *memory.Store
 	store  blobstore.Store // what the registry uses; over blobs
 	config api.Config
-	served *httptest.Server // answers what the others forward; nil if they call Forwarded as a function
-	hangs  atomic.Bool      // it takes what the others forward, and says nothing
-	sent   atomic.Int64     // how many requests it has forwarded
-	asked  atomic.Int64     // how often it has asked for an upload
+	gate   func() *auth.Gate // nil: everybody may do everything
+	served *httptest.Server  // answers what the others forward; nil if they call Forwarded as a function
+	hangs  atomic.Bool       // it takes what the others forward, and says nothing
+	sent   atomic.Int64      // how many requests it has forwarded
+	asked  atomic.Int64      // how often it has asked for an upload
 	pulls  tally
 
 	// Guarded by members.mu.
@@ -112,7 +114,7 @@ func (c *members) open(self entry.Incarnation) *node {
 // restart makes the node's registry anew: it remembers nothing.
 func (n *node) restart() {
 	n.c.t.Helper()
-	registry, err := api.New(n.config, api.Deps{Proposer: requests{n}, Consistency: n, State: n.state, Stores: only(n.store, nil), Peers: others{n}, Pulls: &n.pulls})
+	registry, err := api.New(n.config, api.Deps{Proposer: requests{n}, Consistency: n, State: n.state, Stores: only(n.store, nil), Peers: others{n}, Pulls: &n.pulls, Gate: n.gate})
 	if err != nil {
 		n.c.t.Fatal(err)
 	}

@@ -198,7 +198,8 @@ func TestCallerOfAnotherNode(t *testing.T) {
 	})
 	get := call{method: "GET", path: "/v2/a/b/manifests/1"}
 	for header, want := range map[string]int{
-		`X-Zot-Caller: {"Name":"alice","Groups":["devs"]}`: 200, `X-Zot-Caller: {"Name":"alice"}`: 403, "X-Zot-Caller: {}": 401, "X-Zot-Caller: alice": 500, "X-Other: 1": 200,
+		`X-Zot-Caller: {"Name":"alice","Groups":["devs"]}`: 200, `X-Zot-Caller: {"Name":"alice"}`: 403, "X-Zot-Caller: {}": 401, "X-Zot-Caller: alice": 500, "X-Other: 1": 500,
+		`X-Zot-Caller: {"Everything":true}`: 200,
 	} {
 		c := get
 		c.header = []string{header}

@@ -228,7 +228,7 @@ func TestForwardedIsNotForwarded(t *testing.T) {
 	t.Parallel()
 	c := join(t).serve()
 	at := c.nodes[0].must(http.StatusAccepted, call{method: http.MethodPatch, path: c.nodes[0].begin(), body: "abc"}).Header().Get("Location")
-	answer := send(t, c.nodes[1].Forwarded(), call{method: http.MethodGet, path: at})
+	answer := send(t, c.nodes[1].Forwarded(), call{method: http.MethodGet, path: at, header: []string{byAll}})
 	if answer.Code != http.StatusNotFound || c.forwards() != 0 {
 		t.Errorf("status %d, %d requests were forwarded", answer.Code, c.forwards())
 	}

@@ -62,6 +62,9 @@ func (g *Registry) forward(w *answer, out http.ResponseWriter, r *http.Request, 
 	if sends(r) {
 		r.Body = sent
 	}
+	for _, name := range []string{"Connection", "Upgrade"} { // the client's say which headers end here, and ours must not
+		r.Header.Del(name)
+	}
 	r.Header.Set(headerRequestID, w.requestID)
 	r.Header.Set(headerOrigin, w.gate.Origin(r))
 	r.Header.Set(headerCaller, w.caller.Encode()) // whatever the client has sent there

@@ -125,7 +125,7 @@ func TestForwardedReadIsNotForwarded(t *testing.T) {
 		c := join(t)
 		c.nodes[1].lag()
 		defer c.nodes[1].hurry()
-		isUnavailable(t, send(t, c.nodes[1].Forwarded(), call{method: http.MethodGet, path: "/v2/a/b/tags/list"}))
+		isUnavailable(t, send(t, c.nodes[1].Forwarded(), call{method: http.MethodGet, path: "/v2/a/b/tags/list", header: []string{byAll}}))
 		if c.forwards() != 0 {
 			t.Errorf("%d requests were forwarded", c.forwards())
 		}
