@@ -212,6 +212,11 @@ func (g *Registry) serve(w *answer, r *http.Request, h func(w *answer, r *http.R
 
 // dispatch finds out who asks, and has the handler of its endpoint answer, if they may.
 func (g *Registry) dispatch(w *answer, r *http.Request) error {
+	if !w.forwarded && !w.operator {
+		if err := w.gate.Elsewhere(r); err != nil {
+			return err
+		}
+	}
 	if err := g.identify(w, r); err != nil {
 		return err
 	}

@@ -80,6 +80,7 @@ func meanings() []meaning {
 
 		{auth.ErrCredentials, http.StatusUnauthorized, codeUnauthorized},
 		{auth.ErrDenied, http.StatusForbidden, codeDenied},
+		{auth.ErrElsewhere, http.StatusForbidden, codeDenied},
 		{auth.ErrTooMany, http.StatusTooManyRequests, codeTooManyRequests},
 
 		// Not now. These come first: what else the error is was not decided.

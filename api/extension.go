@@ -25,8 +25,8 @@ func (r *Refusal) Error() string { return r.Message }
 // Extension answers a request of somebody who is known by then. An error that it returns becomes the answer.
 type Extension func(w http.ResponseWriter, r *http.Request, caller auth.Caller) error
 
-// Extend has an extension answer as the registry does: it finds out who asks, cuts off who is silent in the middle of a
-// body, and turns errors, and panics, into answers.
+// Extend has an extension answer as the registry does: it refuses what another site's page wants changed, finds out who
+// asks, cuts off who is silent in the middle of a body, and turns errors, and panics, into answers.
 func (g *Registry) Extend(h Extension) http.Handler {
 	return g.extend(func(w *answer, r *http.Request) error {
 		if err := g.identify(w, r); err != nil {
@@ -44,6 +44,9 @@ func (g *Registry) ExtendToAll(h func(w http.ResponseWriter, r *http.Request) er
 func (g *Registry) extend(h func(w *answer, r *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.answer(g.newAnswer(w, newRequestID()), r, func(w *answer, r *http.Request) error {
+			if err := w.gate.Elsewhere(r); err != nil {
+				return err
+			}
 			if r.Body != nil {
 				r.Body = extensionBody{bodyOf(w, r), r.Body}
 			}

@@ -62,6 +62,7 @@ type Config struct {
 	Sessions     Sessions      // nil: nobody stays logged in
 	Tokens       *token.Signer // nil: there is no token service
 	ExternalURL  string        // where clients reach the registry, as https://registry.example; "": where they say that they do
+	Origins      []string      // of pages that may change things here beside this registry's own, as https://pages.example
 	// SecureCookies has browsers keep cookies for TLS alone. Those of a connection with TLS are so in any case.
 	SecureCookies bool
 	// FailDelay is how long whoever gave credentials waits for a no.
@@ -77,6 +78,7 @@ type Gate struct {
 	keys   *remember.Keys
 	asking singleflight.Group // of passwords that are being verified
 	hint   sync.Once
+	guard  *http.CrossOriginProtection
 }
 
 // defaultRealm is what zot calls it.
@@ -90,7 +92,7 @@ func New(c Config) *Gate {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys()}
+	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys(), guard: guardOf(c)}
 }
 
 // Next is a gate with another configuration. It goes on counting wrong passwords where this one is, and takes nobody else

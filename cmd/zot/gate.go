@@ -40,7 +40,7 @@ type credentials struct {
 func openGate(c config.Config, known *people, lines [][]byte, log hclog.Logger) (*gate, error) {
 	g := &gate{asked: make(chan struct{}, 1), close: func() {}, log: log}
 	a := c.HTTP.Auth
-	d := auth.Config{Realm: a.Realm, FailDelay: a.FailDelay, Certificates: c.HTTP.TLS.ClientCA != "", Proxies: c.Cluster.TrustedProxies, Logger: log}
+	d := auth.Config{Realm: a.Realm, FailDelay: a.FailDelay, Certificates: c.HTTP.TLS.ClientCA != "", Proxies: c.Cluster.TrustedProxies, ExternalURL: c.HTTP.ExternalURL, Logger: log}
 	if a.Access != nil {
 		rules, err := access.Compile(*a.Access)
 		if err != nil {
@@ -84,7 +84,7 @@ func openGate(c config.Config, known *people, lines [][]byte, log hclog.Logger) 
 		if g.tokens, err = token.New(seeds); err != nil {
 			return nil, err
 		}
-		d.Tokens, d.ExternalURL = g.tokens, c.HTTP.ExternalURL
+		d.Tokens = g.tokens
 	}
 	if a.APIKeys {
 		d.Keys = known
