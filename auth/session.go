@@ -25,6 +25,7 @@ const (
 const (
 	sessionLife  = 24 * time.Hour // of a login
 	cookieLength = 43             // of 256 bits in base64
+	maxSessions  = 4              // of a request that are ended: each is a write
 )
 
 // Sessions knows who has logged in. Its methods may be called concurrently.
@@ -42,16 +43,27 @@ type Sessions interface {
 // FromPages reports whether a request says that it comes from zot's pages, as no page of another site can.
 func FromPages(r *http.Request) bool { return r.Header.Get(clientHeader) == clientPages }
 
-// sessionOf is the session that a request comes with, if sessions count for it; or "".
-func (g *Gate) sessionOf(r *http.Request) string {
+// sessionsOf are the sessions that a request comes with, if sessions count for it.
+func (g *Gate) sessionsOf(r *http.Request) (all []string) {
 	if g == nil || g.config.Sessions == nil || !FromPages(r) {
-		return ""
+		return nil
 	}
-	c, err := r.Cookie(sessionCookie)
-	if err != nil {
-		return ""
+	for _, c := range r.CookiesNamed(sessionCookie) {
+		all = append(all, c.Value)
 	}
-	return c.Value
+	return all
+}
+
+// sessionOf is the session that a request comes with, if sessions count for it; or "". Of several none counts: a
+// neighbouring site can put one of its own before ours, and have somebody work in that.
+func (g *Gate) sessionOf(r *http.Request) string {
+	switch all := g.sessionsOf(r); len(all) {
+	case 0:
+		return ""
+	case 1:
+		return all[0]
+	}
+	return "several"
 }
 
 // bySession finds out who has logged in with a cookie.
@@ -77,8 +89,7 @@ func (g *Gate) Greet(w http.ResponseWriter, r *http.Request, caller Caller) erro
 	if !caller.byPassword || g.config.Sessions == nil || !FromPages(r) {
 		return nil
 	}
-	before := g.sessionOf(r)
-	if before != "" {
+	if before := g.sessionOf(r); before != "" {
 		if name, _, err := g.config.Sessions.Session(r.Context(), before); err == nil && name == caller.who.Name {
 			return nil
 		}
@@ -91,10 +102,18 @@ func (g *Gate) Greet(w http.ResponseWriter, r *http.Request, caller Caller) erro
 	}
 	w.Header().Set("Cache-Control", "no-store") // what is in the answer is for this browser alone
 	g.setCookies(w, r, cookie, caller.who.Name, int(sessionLife.Seconds()))
-	if before == "" {
-		return nil
+	return g.end(r)
+}
+
+// end ends the sessions that a request comes with. Of more than a few it is no browser that sends them.
+func (g *Gate) end(r *http.Request) error {
+	all := g.sessionsOf(r)
+	for _, cookie := range all[:min(len(all), maxSessions)] {
+		if err := g.config.Sessions.End(r.Context(), cookie); err != nil {
+			return fmt.Errorf("end the session: %w", err)
+		}
 	}
-	return g.config.Sessions.End(r.Context(), before)
+	return nil
 }
 
 // Dismiss has a browser forget a session that does not hold.
@@ -106,12 +125,11 @@ func (g *Gate) Dismiss(w http.ResponseWriter, r *http.Request) {
 
 // Logout ends the session that a request comes with, on all nodes. If it fails, it goes on.
 func (g *Gate) Logout(w http.ResponseWriter, r *http.Request) error {
-	cookie := g.sessionOf(r)
-	if cookie == "" {
+	if g.sessionOf(r) == "" {
 		return nil
 	}
-	if err := g.config.Sessions.End(r.Context(), cookie); err != nil {
-		return fmt.Errorf("end the session: %w", err)
+	if err := g.end(r); err != nil {
+		return err
 	}
 	g.setCookies(w, r, "", "", -1)
 	return nil

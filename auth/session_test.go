@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/access"
 )
 
 // logins are sessions by their cookies.
@@ -187,5 +189,59 @@ func TestKeysBeginNoSession(t *testing.T) {
 	g := auth.New(auth.Config{Methods: []auth.Method{password("p")}, Sessions: l, Keys: keys{secret: {Owner: "ann"}}})
 	if _, cookies, err := answered(t, g, fromPages(asking(t, "ann", secret), "")); err != nil || len(cookies) != 0 || len(l.names) != 0 {
 		t.Errorf("%v, cookies %v, sessions %v", err, cookies, l.names)
+	}
+}
+
+// A neighbouring site can put a session of its own beside the one that somebody has, or will have: nobody is known by
+// either, and a login ends both.
+func TestSeveralSessions(t *testing.T) {
+	t.Parallel()
+	planted, hers := strings.Repeat("p", 43), strings.Repeat("h", 43)
+	for name, both := range map[string][2]string{"planted first": {planted, hers}, "planted last": {hers, planted}, "the same twice": {hers, hers}} {
+		l := &logins{names: map[string]string{planted: "eve", hers: "ann"}}
+		g := auth.New(auth.Config{Methods: []auth.Method{password("p")}, Sessions: l, Rules: compiled(t, map[string]access.Repository{"open": {Anonymous: access.Read}})})
+		with := func(r *http.Request) *http.Request {
+			fromPages(r, both[0]).AddCookie(&http.Cookie{Name: "session", Value: both[1]})
+			return r
+		}
+		if caller, cookies, err := answered(t, g, with(nobody(t))); !errors.Is(err, auth.ErrCredentials) || caller.Name() != "" || cookies["session"] == nil || cookies["session"].MaxAge >= 0 {
+			t.Errorf("%s: %q, %v, cookies %v", name, caller.Name(), err, cookies)
+		}
+		caller, cookies, err := answered(t, g, with(asking(t, "ann", "p")))
+		next := cookies["session"]
+		if err != nil || caller.Name() != "ann" || next == nil || next.Value == planted || next.Value == hers || l.names[next.Value] != "ann" {
+			t.Errorf("%s, login: %q, %v, cookies %v", name, caller.Name(), err, cookies)
+		}
+		if l.names[both[0]] != "" || l.names[both[1]] != "" {
+			t.Errorf("%s: left %v", name, l.names)
+		}
+	}
+	l := &logins{names: map[string]string{}}
+	many := fromPages(nobody(t), "")
+	for n := range 100 {
+		cookie := fmt.Sprintf("%043d", n)
+		l.names[cookie] = "ann"
+		many.AddCookie(&http.Cookie{Name: "session", Value: cookie})
+	}
+	if err := auth.New(auth.Config{Methods: []auth.Method{password("p")}, Sessions: l}).Logout(httptest.NewRecorder(), many); err != nil || len(l.names) != 96 {
+		t.Errorf("of 100 sessions %d are left, %v", len(l.names), err)
+	}
+}
+
+// Nobody has a session by saying which: a name that is known already, or one that is made up, is nobody's login.
+func TestSessionsAreNotChosen(t *testing.T) {
+	t.Parallel()
+	chosen := strings.Repeat("c", 43)
+	l := &logins{names: map[string]string{}}
+	g := auth.New(auth.Config{Methods: []auth.Method{password("p")}, Sessions: l})
+	_, cookies, err := answered(t, g, fromPages(asking(t, "ann", "p"), chosen))
+	if next := cookies["session"]; err != nil || next == nil || next.Value == chosen || l.names[chosen] != "" {
+		t.Errorf("%v, cookies %v, sessions %v", err, cookies, l.names)
+	}
+	if _, _, err := answered(t, g, fromPages(nobody(t), chosen)); !errors.Is(err, auth.ErrCredentials) {
+		t.Errorf("the one that was chosen: %v", err)
+	}
+	if _, cookies, err = answered(t, g, fromPages(asking(t, "ann", "q"), chosen)); !errors.Is(err, auth.ErrCredentials) || len(l.names) != 1 {
+		t.Errorf("a wrong password: %v, cookies %v, sessions %v", err, cookies, l.names)
 	}
 }
