@@ -21,5 +21,5 @@ func collection(c config.SubPath, state *fsm.State, p fsm.Proposer, log hclog.Lo
 	if err != nil {
 		return nil, err
 	}
-	return []jobs.Job{job}, nil
+	return []jobs.Job{c.GCWindow.Bound(job)}, nil
 }

@@ -26,5 +26,5 @@ func retained(c config.SubPath, state *fsm.State, p fsm.Proposer, log hclog.Logg
 	if err != nil {
 		return nil, err
 	}
-	return []jobs.Job{job}, nil
+	return []jobs.Job{c.GCWindow.Bound(job)}, nil
 }

@@ -95,7 +95,7 @@ func newServer(handler http.Handler, log hclog.Logger) *http.Server {
 // not ready, and goes on until load balancers have noticed; a further signal cuts every wait short.
 func serveClients(ctx context.Context, l *clientListener, registry http.Handler, extra *ext.Extensions, h *health, s setting) error {
 	log := s.log.Named("http")
-	server := newServer(extra.Before(below(registry, contained(h.handler(), log))), log)
+	server := newServer(limited(extra.Before(below(registry, contained(h.handler(), log))), s.config.HTTP), log)
 	served := make(chan error, 1)
 	go func() { served <- l.serve(context.WithoutCancel(ctx), server, log) }() // waited for below; it ends with the server
 	select {

@@ -79,6 +79,7 @@ func (t tasks) copiesJobs(s *store, p fsm.Proposer) ([]jobs.Job, error) {
 	}
 	copies, err := repair.New(repair.Deps{
 		Store: s.Name, State: t.state, Consistency: t.node, Proposer: p, Copies: s.blobs, Watch: s.away, Logger: t.log.Named("repair"),
+		AtOnce: t.config.Workers,
 	})
 	return []jobs.Job{copies}, err
 }
@@ -105,7 +106,7 @@ func (t tasks) tenure(own *askedNode, p fsm.Proposer) ([]jobs.Job, error) {
 		return nil, err
 	}
 	brought, err := move.New(move.Deps{
-		State: t.state, Consistency: t.node, Proposer: p, Stores: moves{stores: t.stores}, Pace: t.pace.Wait, Logger: t.log.Named("move"),
+		State: t.state, Consistency: t.node, Proposer: p, Stores: moves{stores: t.stores}, Pace: t.pace.Wait, Logger: t.log.Named("move"), AtOnce: t.config.Workers,
 	})
 	if err != nil {
 		return nil, err

@@ -55,6 +55,7 @@ type Deps struct {
 	Stores      Stores
 	Pace        blobstore.Pace // nil: no limit
 	Logger      hclog.Logger   // nil: none
+	AtOnce      int            // how many blobs are moved at a time, fewer than usual; 0: as many as usual
 }
 
 // mover is the job. What it remembers it forgets with the leadership.
@@ -74,6 +75,9 @@ func New(d Deps) (jobs.Job, error) {
 	}
 	if d.Logger == nil {
 		d.Logger = hclog.NewNullLogger()
+	}
+	if d.AtOnce < 1 || d.AtOnce > atOnce {
+		d.AtOnce = atOnce
 	}
 	m := &mover{Deps: d, left: map[string]string{}}
 	return jobs.Job{Name: Name, Every: every, Do: m.run, Early: m.waitForWork}, nil

@@ -54,7 +54,7 @@ func (m *mover) run(ctx context.Context) error {
 // repository moves what can be moved of one repository.
 func (m *mover) repository(ctx context.Context, name string, b *burst) error {
 	var links errgroup.Group
-	links.SetLimit(atOnce)
+	links.SetLimit(m.AtOnce)
 	defer func() { _ = links.Wait() }() // nil: what goes wrong with one blob is the burst's
 	for after, more := fsm.Digest(""), true; more; more = after != "" {
 		var page []link

@@ -86,6 +86,7 @@ type Deps struct {
 	Copies      Copies
 	Watch       *Watch       // this node's
 	Logger      hclog.Logger // nil: none
+	AtOnce      int          // how many copies are made at a time, fewer than usual; 0: as many as usual
 
 	slice time.Duration // after how long of copying the job looks for something more urgent
 	idle  int           // how many blobs in a row it looks at in vain, where there may be millions
@@ -115,6 +116,9 @@ func New(d Deps) (jobs.Job, error) {
 		return jobs.Job{}, errors.New("repair: a state, a consistency, a proposer, copies and a watch are needed")
 	}
 	d.slice, d.idle, d.aside = cmp.Or(d.slice, slice), cmp.Or(d.idle, maxIdle), cmp.Or(d.aside, maxAside)
+	if d.AtOnce < 1 || d.AtOnce > atOnce {
+		d.AtOnce = atOnce
+	}
 	r := &repairer{
 		Deps: d, log: d.Logger, blobs: newAside[fsm.Digest](d.aside), nodes: newAside[blobstore.Incarnation](d.aside),
 		drains: map[blobstore.Incarnation]*drain{}, balance: &balance{},

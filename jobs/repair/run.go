@@ -172,7 +172,7 @@ func (s *span) over() bool {
 // done, or has ended with ctx, and says whether it came to the end of the list.
 func (r *repairer) work(ctx context.Context, t *tour, b *burst) (whole bool, err error) {
 	var copies errgroup.Group
-	copies.SetLimit(atOnce)
+	copies.SetLimit(r.AtOnce)
 	defer func() {
 		_ = copies.Wait() // nil: what goes wrong with one blob is the burst's
 		if err == nil {

@@ -69,13 +69,11 @@ func readAccessControl(s *section, c *Auth) {
 	s.section("repositories", func(s *section) { readPatterns(s, a) })
 	s.section("adminPolicy", func(s *section) { a.Admin = readAccessPolicy(s) })
 	s.section("groups", func(s *section) {
-		for _, m := range s.object.members {
-			s.section(m.name, func(s *section) {
-				var users []string
-				s.list("users", &users)
-				a.Groups[m.name] = users
-			})
-		}
+		s.others(func(name string, s *section) {
+			var users []string
+			s.list("users", &users)
+			a.Groups[name] = users
+		})
 	})
 	s.later([]later{{"metrics", "", keys("users", "anonymousPolicy")}})
 	beside := slices.ContainsFunc(s.object.members, func(m member) bool { return !isKnown(s.known, m.name) })
@@ -87,23 +85,18 @@ func readAccessControl(s *section, c *Auth) {
 
 // readPatterns reads each key that nobody else has asked for as a pattern.
 func readPatterns(s *section, a *access.Config) {
-	for _, m := range s.object.members {
-		if isKnown(s.known, m.name) {
-			continue
-		}
+	s.others(func(glob string, s *section) {
 		switch {
-		case !doublestar.ValidatePattern(m.name):
-			s.problem(s.key(m.name), `write "team/*" for all in team, "team/**" for all at any depth`, "%q is no glob", m.name)
-		case strings.HasPrefix(m.name, "/"):
-			s.note(s.key(m.name), `matches nothing, for no name begins with "/"`)
+		case !doublestar.ValidatePattern(glob):
+			s.problem(s.path, `write "team/*" for all in team, "team/**" for all at any depth`, "%q is no glob", glob)
+		case strings.HasPrefix(glob, "/"):
+			s.note(s.path, `matches nothing, for no name begins with "/"`)
 		}
-		s.section(m.name, func(s *section) {
-			var r access.Repository
-			s.sections("policies", func(s *section) { r.Policies = append(r.Policies, readAccessPolicy(s)) })
-			r.Default, r.Anonymous = s.actions("defaultPolicy"), s.actions("anonymousPolicy")
-			a.Repositories[m.name] = r
-		})
-	}
+		var r access.Repository
+		s.sections("policies", func(s *section) { r.Policies = append(r.Policies, readAccessPolicy(s)) })
+		r.Default, r.Anonymous = s.actions("defaultPolicy"), s.actions("anonymousPolicy")
+		a.Repositories[glob] = r
+	})
 }
 
 func readAccessPolicy(s *section) (p access.Policy) {

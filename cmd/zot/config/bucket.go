@@ -38,10 +38,19 @@ const (
 // readDriver reads storage.storageDriver. Keys that are not known say nothing: for zot they are the driver's own.
 func readDriver(s *section, c *Store) {
 	name := ""
-	if s.text("name", &name); !strings.EqualFold(name, "s3") {
-		s.otherDriver(name)
+	switch known := s.oneOf("name", &name, "s3", "gcs", "azure"); {
+	case name == "s3":
+		readBucket(s, c)
 		return
+	case name != "":
+		s.refuses(s.key("name"), `use "s3", or leave storageDriver out to store on disks`, "%q is a driver of zot that this version does not have", name)
+	case known:
+		s.problem(s.key("name"), `say "s3"`, "is missing")
 	}
+	s.ignoreRest()
+}
+
+func readBucket(s *section, c *Store) {
 	b := &Bucket{Secure: true, ChunkSize: defaultChunkSize}
 	s.text("region", &b.Region)
 	s.text("bucket", &b.Name)
@@ -74,19 +83,6 @@ func readDriver(s *section, c *Store) {
 	c.Bucket = b
 }
 
-// otherDriver is for one that is not built.
-func (s *section) otherDriver(name string) {
-	switch strings.ToLower(name) {
-	case "":
-		s.problem(s.key("name"), `say "s3"`, "is missing")
-	case "gcs", "azure":
-		s.refuses(s.key("name"), `use "s3", or leave storageDriver out to store on disks`, "%q is a driver of zot that this version does not have", name)
-	default:
-		s.problem(s.key("name"), `say "s3"`, "%q is no storage driver", name)
-	}
-	s.ignoreRest()
-}
-
 // ignoreRest makes all keys known.
 func (s *section) ignoreRest() {
 	for _, m := range s.object.members {
@@ -105,15 +101,6 @@ func (s *section) noteUnknown() {
 		}
 		s.ignored(m.name)
 	}
-}
-
-func isKnown(known []string, name string) bool {
-	for _, k := range known {
-		if strings.EqualFold(k, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // Host is the endpoint without what may be said in several ways: how it is asked is each node's own matter.

@@ -17,17 +17,14 @@ func readCache(s *section, c *Store) {
 	s.boolean("remoteCache", &remote)
 	s.section("cacheDriver", func(s *section) {
 		name := ""
-		s.text("name", &name)
-		switch strings.ToLower(name) {
-		case "dynamodb":
+		switch known := s.oneOf("name", &name, "dynamodb", "redis", "boltdb"); {
+		case name == "dynamodb":
 			readHints(s, c, remote)
-		case "redis", "boltdb", "":
+			return
+		case known:
 			s.note(s.path, "is not used: what it would hold is in the replicated state of the nodes")
-			s.ignoreRest()
-		default:
-			s.problem(s.key("name"), `say "dynamodb", or remove cacheDriver`, "%q is no cache driver", name)
-			s.ignoreRest()
 		}
+		s.ignoreRest()
 	})
 }
 

@@ -28,8 +28,6 @@ func check(c *Config, r *reader) {
 	checkStorage(&c.Storage, r)
 	checkHTTP(c, r)
 	checkLimits(c, r)
-	c.Log.Level = strings.ToLower(c.Log.Level)
-	oneOf(r, "log.level", c.Log.Level, "trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled")
 	if !c.Cluster.Alone {
 		checkCluster(&c.Cluster, r)
 	}
@@ -58,8 +56,6 @@ func checkCluster(k *Cluster, r *reader) {
 		r.problem("cluster.tls", "give all three, or none to have certificates made from the secret", "cert, key and ca go together")
 	}
 	checkCopies(k, r)
-	oneOf(r, "cluster.reads", k.Reads, "available", "strict", "local")
-	oneOf(r, "cluster.timing", k.Timing, "default", "fast-lan", "slow-disk")
 }
 
 func checkAdvertise(k *Cluster, r *reader) {
@@ -119,17 +115,6 @@ func checkName(r *reader, key, name string) {
 	case strings.ContainsFunc(name, odd):
 		r.problem(key, `use letters, digits, "-", "_" and "."`, "%q is no name", name)
 	}
-}
-
-func oneOf(r *reader, key, value string, allowed ...string) {
-	if slices.Contains(allowed, value) {
-		return
-	}
-	mend := "give one of " + strings.Join(allowed, ", ")
-	if near := nearest(value, allowed); near != "" {
-		mend = fmt.Sprintf("did you mean %q?", near)
-	}
-	r.problem(key, mend, "%q is not known", value)
 }
 
 // checkAddress says what is wrong with a host:port; a listener may do without a host, and have port 0.

@@ -22,6 +22,7 @@ type Config struct {
 	Log             Log
 	Cluster         Cluster
 	Extensions      Extensions
+	Workers         int // of the work for no client that costs much, at a time; 0: any number
 }
 
 // Log says what is logged, and where to.

@@ -24,14 +24,16 @@ const (
 func readExtensions(s *section, c *Extensions) {
 	s.section("scrub", func(s *section) { readScrub(s, &c.Scrub) })
 	s.asked("apikey", &c.APIKeys)
-	searches := s.object.find("search") != nil // zot serves both with search
-	if on, is := boolOf(s.object.find("search", "enable")); is && !on {
-		searches = false
-	}
-	c.Mgmt, c.Marks = searches, searches
+	c.Mgmt, c.Marks = s.isOn("search"), s.isOn("search") // zot serves both with search
 	s.asked("mgmt", &c.Mgmt)
 	s.asked("userprefs", &c.Marks)
-	s.later(laterInExtensions())
+	readUnbuilt(s)
+}
+
+// isOn reports whether a section is there, and does not say that it is off.
+func (s *section) isOn(name string) bool {
+	on, says := boolOf(s.object.find(name, "enable"))
+	return s.has(name) && (on || !says)
 }
 
 // asked reads a section that has nothing in it but whether it is on, as it is when it is there and does not say.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // HTTP says where clients are served.
@@ -17,6 +18,9 @@ type HTTP struct {
 	Port    string // "" or "0": the kernel chooses
 	TLS     ServerTLS
 	Auth    Auth
+	// How long a request may take to be read, and to be answered, from its beginning; 0 or less: any time, as long as the
+	// client is not silent.
+	ReadTimeout, WriteTimeout time.Duration
 	// ExternalURL is where clients reach this registry, as https://registry.example; "": where they say that they do.
 	ExternalURL string
 }
@@ -52,8 +56,21 @@ func readHTTP(s *section, c *HTTP) {
 	s.section("accessControl", func(s *section) { readAccessControl(s, &c.Auth) })
 	s.text("externalUrl", &c.ExternalURL)
 	c.ExternalURL = strings.TrimSuffix(c.ExternalURL, "/")
+	s.anyDuration("readTimeout", &c.ReadTimeout)
+	s.anyDuration("writeTimeout", &c.WriteTimeout)
 	s.later(laterInHTTP())
-	s.ignored("compat") // Docker's manifests are always taken
+	readCompat(s)
+}
+
+// readCompat reads which manifests beside those of OCI are asked for. Docker's are taken whatever it says.
+func readCompat(s *section) {
+	var all []string
+	s.list("compat", &all)
+	for i, one := range all {
+		if !strings.EqualFold(one, "docker2s2") {
+			s.problem(fmt.Sprintf("%s[%d]", s.key("compat"), i), `write "docker2s2", or leave compat out: such manifests are taken either way`, "%q is not known", one)
+		}
+	}
 }
 
 // mayComeWithout reports whether the section "http" lets clients in that have no certificate: with a
@@ -100,9 +117,21 @@ func checkHTTP(c *Config, r *reader) {
 	default:
 		r.note("http.tls", "needs both cert and key: with one of them clients are served without TLS")
 	}
+	checkTimeout(r, "http.readTimeout", "send", h.ReadTimeout)
+	checkTimeout(r, "http.writeTimeout", "fetch", h.WriteTimeout)
 	checkAuth(h, r)
 	if !c.Cluster.Alone && collide(h.Listen(), c.Cluster.Listen) {
 		r.problem("cluster.listen", "give one of them another port", "%s is where clients are served", c.Cluster.Listen)
+	}
+}
+
+// slowLayer is how long a layer of some 10 GB needs over a line of a few megabytes a second.
+const slowLayer = time.Hour
+
+// checkTimeout warns of a limit that large layers will not keep to.
+func checkTimeout(r *reader, key, does string, limit time.Duration) {
+	if limit > 0 && limit < slowLayer {
+		r.note(key, "cuts off who needs more than %s to %s a layer; without it only who is silent is cut off", limit, does)
 	}
 }
 

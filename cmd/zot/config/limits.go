@@ -24,36 +24,38 @@ const maxQuotas = 1000
 
 // readQuotas reads an object of prefixes and sizes.
 func readQuotas(s *section, into *[]Quota) {
-	const example = `write it as {"team": "500GiB", "team/app": "20GiB"}`
-	value, ok := s.take("quotas")
-	if !ok {
-		return
-	}
-	all, ok := value.(*object)
-	if !ok {
-		s.problem(s.key("quotas"), example, "%s is no section", kindOf(value))
-		return
-	}
-	seen := map[string]bool{}
-	for _, m := range all.members {
-		key := s.key("quotas." + m.name)
-		if m.name == "" {
-			key = s.key(`quotas.""`)
+	s.section("quotas", func(s *section) {
+		for _, m := range s.object.members {
+			q := Quota{Prefix: m.name}
+			if s.size(m, &q.Bytes) {
+				*into = append(*into, q)
+			}
 		}
-		bytes, err := sizeOf(m.value)
-		switch {
-		case m.name != "" && oci.ValidateRepository(m.name) != nil:
-			s.problem(key, mendPrefix(m.name), "%q is neither a repository's name nor the beginning of one, up to a slash", m.name)
-		case seen[m.name]:
-			s.problem(key, "remove one of them", "stands twice")
-		case err != nil:
-			s.problem(key, `write it as "500GiB", in units of 1024, or "500GB", of 1000, or as a number of bytes`, "%v", err)
-		default:
-			*into = append(*into, Quota{m.name, bytes})
-		}
-		seen[m.name] = true
-	}
+	})
 	slices.SortFunc(*into, func(a, b Quota) int { return cmp.Compare(a.Prefix, b.Prefix) })
+}
+
+// size sets into to the quota that a member of the object is, and reports whether it is one.
+func (s *section) size(m member, into *int64) bool {
+	s.record(m.name, aSize())
+	key, twice := s.key(m.name), slices.Contains(s.known, m.name)
+	if m.name == "" {
+		key = s.key(`""`)
+	}
+	s.known = append(s.known, m.name)
+	bytes, err := sizeOf(m.value)
+	*into = bytes
+	switch {
+	case m.name != "" && oci.ValidateRepository(m.name) != nil:
+		s.problem(key, mendPrefix(m.name), "%q is neither a repository's name nor the beginning of one, up to a slash", m.name)
+	case twice:
+		s.problem(key, "remove one of them", "stands twice")
+	case err != nil:
+		s.problem(key, `write it as "500GiB", in units of 1024, or "500GB", of 1000, or as a number of bytes`, "%v", err)
+	default:
+		return true
+	}
+	return false
 }
 
 // mendPrefix guesses what was meant by what is no prefix.

@@ -26,14 +26,16 @@ func readFile(s *section, c *Config) {
 	s.section("storage", func(s *section) { readStorage(s, &c.Storage) })
 	s.section("http", func(s *section) { readHTTP(s, &c.HTTP) })
 	s.section("log", func(s *section) {
-		s.word("level", &c.Log.Level)
+		s.oneOf("level", &c.Log.Level, "trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled")
 		s.text("output", &c.Log.Output)
 		s.later([]later{{"audit", "", nil}})
 	})
 	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) }) || saysNothingOfOthers(s)
-	s.later([]later{{"scheduler", "", keys("numWorkers")}})
+	s.section("scheduler", func(s *section) { readScheduler(s, c) })
 	s.section("extensions", func(s *section) { readExtensions(s, &c.Extensions) })
+	checkUnbuilt(s)
 	s.ignored("goVersion", "commit", "releaseTag", "binaryType")
+	s.ignored("$schema") // by which editors know what may stand in the file
 }
 
 func readCluster(s *section, c *Cluster) {
@@ -53,8 +55,8 @@ func readCluster(s *section, c *Cluster) {
 	})
 	s.number("replicas", &c.Replicas)
 	s.number("writeAcks", &c.WriteAcks)
-	s.word("reads", &c.Reads)
-	s.word("timing", &c.Timing)
+	s.oneOf("reads", &c.Reads, "available", "strict", "local")
+	s.oneOf("timing", &c.Timing, "default", "fast-lan", "slow-disk")
 	readProxies(s, c)
 	s.text("hashKey", &c.hashKey)
 	readQuotas(s, &c.Quotas)

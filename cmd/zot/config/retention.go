@@ -67,19 +67,19 @@ func why(err error) string {
 }
 
 func readRules(s *section) (r retention.Rules) {
-	r.PulledWithin, r.PushedWithin = s.within("pulledWithin"), s.within("pushedWithin")
+	r.PulledWithin, r.PushedWithin = s.age("pulledWithin"), s.age("pushedWithin")
 	s.count("mostRecentlyPushedCount", &r.MostRecentlyPushed)
 	s.count("mostRecentlyPulledCount", &r.MostRecentlyPulled)
 	return r
 }
 
-// within is the value of a key that a rule is made of, nil if there is no such rule.
-func (s *section) within(name string) *time.Duration {
-	if s.object.find(name) == nil {
-		s.ignored(name)
+// age is the value of a key that a rule is made of, nil if there is no such rule.
+func (s *section) age(name string) *time.Duration {
+	var d time.Duration
+	if !s.has(name) {
+		s.duration(name, &d) // it is a known key
 		return nil
 	}
-	var d time.Duration
 	before := len(s.problems)
 	if s.duration(name, &d); len(s.problems) > before {
 		return nil
@@ -98,28 +98,4 @@ func (s *section) count(name string, into *int) {
 		return
 	}
 	*into = n
-}
-
-// sections has read take the keys of each section of a list, if it is there. A single section counts as a list
-// of one, as for zot.
-func (s *section) sections(name string, read func(*section)) {
-	value, ok := s.take(name)
-	if !ok {
-		return
-	}
-	all, ok := value.([]any)
-	if !ok {
-		all = []any{value}
-	}
-	for i, item := range all {
-		path := fmt.Sprintf("%s[%d]", s.key(name), i)
-		o, ok := item.(*object)
-		if !ok {
-			s.problem(path, `write it as {"...": ...}`, "%s is no section", kindOf(item))
-			continue
-		}
-		inner := &section{reader: s.reader, path: path, object: o}
-		read(inner)
-		inner.close()
-	}
 }

@@ -12,6 +12,7 @@ import (
 // boolean sets into to the value of a key, if it is there. Words and numbers count, as for zot: 0 is
 // false, and so is no word at all.
 func (s *section) boolean(name string, into *bool) {
+	s.record(name, aBoolean(*into))
 	value, ok := s.take(name)
 	if !ok {
 		return
@@ -44,21 +45,34 @@ func boolOf(value any) (is, ok bool) {
 // duration sets into to the value of a key, if it is there, unless it is below zero. A bare number
 // counts nanoseconds, as for zot, where mostly seconds were meant.
 func (s *section) duration(name string, into *time.Duration) {
+	d := *into
+	s.record(name, aDuration(d, false))
+	if s.readDuration(name, &d); d < 0 {
+		s.problem(s.key(name), "give 0 or more", "%s is below zero", d)
+		return
+	}
+	*into = d
+}
+
+// anyDuration is duration for what may be below zero.
+func (s *section) anyDuration(name string, into *time.Duration) {
+	s.record(name, aDuration(*into, true))
+	s.readDuration(name, into)
+}
+
+func (s *section) readDuration(name string, into *time.Duration) {
 	value, ok := s.take(name)
 	if !ok {
 		return
 	}
 	d, err := durationOf(value)
-	switch _, bare := value.(json.Number); {
-	case err != nil:
+	if err != nil {
 		s.problem(s.key(name), mendDuration(value), "%v", err)
-	case d < 0:
-		s.problem(s.key(name), "give 0 or more", "%s is below zero", d)
-	default:
-		*into = d
-		if bare && d < time.Second && d > 0 {
-			s.note(s.key(name), `is %s: a number without a unit counts nanoseconds; write "%[1]s" in quotes if that is meant, or "%ds"`, d, int64(d))
-		}
+		return
+	}
+	*into = d
+	if _, bare := value.(json.Number); bare && d < time.Second && d > 0 {
+		s.note(s.key(name), `is %s: a number without a unit counts nanoseconds; write "%[1]s" in quotes if that is meant, or "%ds"`, d, int64(d))
 	}
 }
 

@@ -34,6 +34,7 @@ type section struct {
 	path   string // "" for the whole file
 	object *object
 	known  []string
+	schema *recording // of what is asked for, if this is no section of a file (schema.go); nil: it is one
 }
 
 func (s *section) key(name string) string {
@@ -66,6 +67,11 @@ func (s *section) take(name string) (any, bool) {
 
 // text sets into to the value of a key, if it is there. Numbers count as text, as for zot.
 func (s *section) text(name string, into *string) {
+	s.record(name, aText(*into))
+	s.readText(name, into)
+}
+
+func (s *section) readText(name string, into *string) {
 	value, ok := s.take(name)
 	if !ok {
 		return
@@ -82,15 +88,43 @@ func (s *section) text(name string, into *string) {
 
 // word is text where "" says no more than no key at all.
 func (s *section) word(name string, into *string) {
+	s.record(name, aText(*into))
 	given := ""
-	if s.text(name, &given); given != "" {
+	if s.readText(name, &given); given != "" {
 		*into = given
+	}
+}
+
+// oneOf sets into to the value of a key, if it is there: one of some words, in lower case. In a file they may be in any
+// case, and "" says no more than no key at all. It reports whether nothing is wrong.
+func (s *section) oneOf(name string, into *string, words ...string) bool {
+	s.record(name, aWord(*into, words))
+	if s.schema != nil {
+		*into = words[0] // the one with which most other keys are asked for
+		return true
+	}
+	given := ""
+	s.readText(name, &given)
+	switch low := strings.ToLower(given); {
+	case given == "":
+		return true
+	case slices.Contains(words, low):
+		*into = low
+		return true
+	default:
+		mend := "give one of " + strings.Join(words, ", ")
+		if near := nearest(low, words); near != "" {
+			mend = fmt.Sprintf("did you mean %q?", near)
+		}
+		s.problem(s.key(name), mend, "%q is not known", given)
+		return false
 	}
 }
 
 // number sets into to the value of a key, if it is there. Digits in quotes count, and a fraction is
 // cut off, as for zot.
 func (s *section) number(name string, into *int) {
+	s.record(name, aNumber(*into))
 	value, ok := s.take(name)
 	if !ok {
 		return
@@ -117,6 +151,7 @@ func (s *section) number(name string, into *int) {
 // list sets into to the value of a key, if it is there. A single text counts as a list of what stands
 // between its commas, as for zot.
 func (s *section) list(name string, into *[]string) {
+	s.record(name, aList(*into))
 	value, ok := s.take(name)
 	if !ok {
 		return
@@ -148,27 +183,74 @@ func (s *section) list(name string, into *[]string) {
 
 // section has read take the keys of an object, if it is there, and reports whether it is.
 func (s *section) section(name string, read func(*section)) bool {
+	if s.recordSection(name, read) {
+		return true
+	}
+	value, ok := s.take(name)
+	return ok && s.within(s.key(name), value, read)
+}
+
+// sections has read take the keys of each section of a list, if it is there. A single section counts as a list
+// of one, as for zot.
+func (s *section) sections(name string, read func(*section)) {
+	if s.recordSections(name, read) {
+		return
+	}
 	value, ok := s.take(name)
 	if !ok {
-		return false
+		return
 	}
+	all, ok := value.([]any)
+	if !ok {
+		all = []any{value}
+	}
+	for i, item := range all {
+		s.within(fmt.Sprintf("%s[%d]", s.key(name), i), item, read)
+	}
+}
+
+// inside is section for a member of the object.
+func (s *section) inside(m member, read func(*section)) bool {
+	return s.recordSection(m.name, read) || s.within(s.key(m.name), m.value, read)
+}
+
+// within has read take the keys of the section that a value is, and reports whether it is one.
+func (s *section) within(path string, value any, read func(*section)) bool {
 	o, ok := value.(*object)
 	if !ok {
-		s.problem(s.key(name), `write it as {"...": ...}`, "%s is no section", kindOf(value))
+		s.problem(path, `write it as {"...": ...}`, "%s is no section", kindOf(value))
 		return false
 	}
-	inner := &section{reader: s.reader, path: s.key(name), object: o}
+	inner := &section{reader: s.reader, path: path, object: o}
 	read(inner)
 	inner.close()
 	return true
 }
 
+// others has read take the keys of each section that no method was asked for: their names are no keys, but what a file
+// speaks of.
+func (s *section) others(read func(name string, s *section)) {
+	for _, m := range s.object.members {
+		if !isKnown(s.known, m.name) {
+			s.section(m.name, func(s *section) { read(m.name, s) })
+		}
+	}
+}
+
+// has reports whether a key is there.
+func (s *section) has(name string) bool { return s.object.find(name) != nil }
+
 // ignored makes keys known that say nothing.
-func (s *section) ignored(names ...string) { s.known = append(s.known, names...) }
+func (s *section) ignored(names ...string) {
+	for _, name := range names {
+		s.record(name, anything())
+	}
+	s.known = append(s.known, names...)
+}
 
 // noteIf notes something of a key, if it is there.
 func (s *section) noteIf(name, text string) {
-	if s.object.find(name) != nil {
+	if s.has(name) {
 		s.note(s.key(name), "%s", text)
 	}
 }
@@ -176,8 +258,7 @@ func (s *section) noteIf(name, text string) {
 // close notes a problem for each key that nobody asked for.
 func (s *section) close() {
 	for _, m := range s.object.members {
-		same := func(known string) bool { return strings.EqualFold(known, m.name) }
-		if slices.ContainsFunc(s.known, same) {
+		if isKnown(s.known, m.name) {
 			continue
 		}
 		mend := "remove it"
@@ -186,6 +267,10 @@ func (s *section) close() {
 		}
 		s.problem(s.key(m.name), mend, "unknown key")
 	}
+}
+
+func isKnown(known []string, name string) bool {
+	return slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) })
 }
 
 func kindOf(value any) string {

@@ -1,10 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // shape is what a value may hold that is not acted on: the keys of a section, or of each section of a
@@ -27,6 +25,22 @@ func (sh shape) with(more shape) shape {
 	return all
 }
 
+// read takes the keys of a section of that shape.
+func (sh shape) read(s *section) {
+	for _, name := range slices.Sorted(maps.Keys(sh)) {
+		switch {
+		case name == "*":
+		case sh[name] == nil:
+			s.ignored(name)
+		default:
+			s.either(name, sh[name].read)
+		}
+	}
+	if others, open := sh["*"]; open {
+		s.others(func(_ string, s *section) { others.read(s) })
+	}
+}
+
 // later is a key of zot that this version does not act on.
 type later struct {
 	name string
@@ -34,58 +48,13 @@ type later struct {
 	keys shape
 }
 
-// later makes keys known that this version does not act on, and notes those that are there, a line
-// each. Unknown keys in them are problems all the same: a slip should not wait for the version that
-// acts on it.
+// later is unbuilt for several.
 func (s *section) later(all []later) {
 	for _, l := range all {
-		value, ok := s.take(l.name)
-		if !ok {
-			continue
-		}
-		text := "is a key of zot that this version does not act on yet"
-		if l.so != "" {
-			text += ": " + l.so
-		}
-		s.note(s.key(l.name), "%s", text)
-		s.fits(s.key(l.name), value, l.keys)
-	}
-}
-
-// fits notes the unknown keys in a value.
-func (r *reader) fits(path string, value any, sh shape) {
-	if sh == nil {
-		return
-	}
-	switch v := value.(type) {
-	case *object:
-		r.sectionFits(&section{reader: r, path: path, object: v}, sh)
-	case []any:
-		for i, item := range v {
-			r.fits(fmt.Sprintf("%s[%d]", path, i), item, sh)
-		}
-	default:
-		r.problem(path, `write it as {"...": ...}`, "%s is no section", kindOf(value))
-	}
-}
-
-func (r *reader) sectionFits(s *section, sh shape) {
-	for _, name := range slices.Sorted(maps.Keys(sh)) {
-		if name == "*" {
-			continue
-		}
-		if value, ok := s.take(name); ok {
-			r.fits(s.key(name), value, sh[name])
-		}
-	}
-	others, open := sh["*"]
-	if !open {
-		s.close()
-		return
-	}
-	for _, m := range s.object.members {
-		if !slices.ContainsFunc(s.known, func(known string) bool { return strings.EqualFold(known, m.name) }) {
-			r.fits(s.key(m.name), m.value, others)
+		if l.keys == nil {
+			s.unbuilt(l.name, l.so, nil)
+		} else {
+			s.unbuilt(l.name, l.so, l.keys.read)
 		}
 	}
 }

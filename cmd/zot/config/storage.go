@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/seed-16d79997/zot/fsm"
+	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/retention"
 )
 
@@ -22,6 +23,7 @@ type Store struct {
 	GC            bool             // whether garbage is collected while this node leads
 	GCDelay       time.Duration    // how long what nobody refers to is kept
 	GCInterval    time.Duration    // from the end of one collection to the next; MinGCInterval if it is less
+	GCWindow      jobs.Window      // when one may begin
 	Bucket        *Bucket          // where copies go; nil: below RootDirectory
 	Hints         *Hints           // what clusters on one bucket know of each other's blobs; nil: nothing
 	Retention     retention.Config // what is removed beside garbage, as often as that is collected; nothing without policies
@@ -70,9 +72,10 @@ func readStore(s *section, c *Store) {
 	} else if c.Bucket != nil {
 		c.Bucket.Redirect = redirect
 	}
-	s.later(laterInStorage())
+	readGCWindow(s, c)
 	if !c.GC {
 		s.noteIf("gcInterval", "says nothing, for gc is false")
+		s.noteIf("gcTimeWindow", "says nothing, for gc is false")
 		s.noteIf("retention", "says nothing, for gc is false")
 	}
 	readCache(s, c)

@@ -45,17 +45,14 @@ func readSubPaths(s *section, c *Storage) {
 			c.SubPaths = slices.DeleteFunc(c.SubPaths, func(p SubPath) bool { return p.Name == name })
 		}
 		spelled[name] = m.name
-		o, ok := m.value.(*object)
-		if !ok {
-			s.problem(s.key(m.name), `write it as {"rootDirectory": "..."}`, "%s is no section", kindOf(m.value))
+		p := SubPath{Name: name, Store: Store{GCDelay: time.Hour, GCInterval: time.Hour}, key: s.key(m.name)}
+		if !s.inside(m, func(s *section) {
+			s.noteIf("maxRepos", "says nothing: storage.maxRepos is for all stores together")
+			s.ignored("maxRepos")
+			readStore(s, &p.Store)
+		}) {
 			continue
 		}
-		p := SubPath{Name: name, Store: Store{GCDelay: time.Hour, GCInterval: time.Hour}, key: s.key(m.name)}
-		inner := &section{reader: s.reader, path: p.key, object: o}
-		inner.noteIf("maxRepos", "says nothing: storage.maxRepos is for all stores together")
-		inner.ignored("maxRepos")
-		readStore(inner, &p.Store)
-		inner.close()
 		if p.GC && p.GCDelay == 0 {
 			s.problem(p.Key("gcDelay"), `give at least "5s", or turn gc off`, "0s would collect what is being pushed")
 		}

@@ -1,0 +1,3 @@
+package config
+
+func description(path string) string { return "" }
