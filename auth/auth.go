@@ -56,6 +56,8 @@ type Config struct {
 	// Certificates says that a client's certificate, which the listener has verified, names who asks, by its common
 	// name, where no credentials do.
 	Certificates bool
+	// MustCertify turns away who has none, on a connection from a time when the listener let them in.
+	MustCertify bool
 	Rules        *access.Rules // nil: whoever is let in may do everything
 	Proxies      Proxies       // whom to believe for whom they send a request
 	Keys         Keys          // nil: there are none
@@ -132,6 +134,8 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	nobody := Caller{gate: g}
 	name, password, given := r.BasicAuth()
 	switch {
+	case g.config.MustCertify && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0):
+		return Caller{}, ErrCredentials
 	case given && name == "" && password == "": // so some clients say that they have none
 	case !g.asks():
 	case given:

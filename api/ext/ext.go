@@ -76,9 +76,7 @@ func New(c Config, d Deps) (*Extensions, error) {
 	logout := d.Registry.ExtendToAll(e.logout)
 	e.paths["/auth/logout"] = logout
 	e.paths["/zot/auth/logout"] = logout
-	if d.Gate().HasTokens() {
-		e.paths[auth.TokenPath] = d.Registry.ExtendToAll(e.token)
-	}
+	e.paths[auth.TokenPath] = d.Registry.ExtendToAll(e.token)
 	return e, nil
 }
 

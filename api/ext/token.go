@@ -32,10 +32,13 @@ type granted struct {
 
 // token answers who wants one: with a password or session of theirs, or with none where something is granted to everybody.
 func (e *Extensions) token(w http.ResponseWriter, r *http.Request) error {
+	gate := e.deps.Gate()
+	if !gate.HasTokens() {
+		return api.Refuse(http.StatusNotFound, codeUnsupported, "this registry makes no tokens")
+	}
 	if err := admit(w, r, http.MethodGet, http.MethodPost); err != nil {
 		return err
 	}
-	gate := e.deps.Gate()
 	caller, wanted, err := asksForToken(gate, r)
 	if err != nil {
 		return challenged(gate, w, err)

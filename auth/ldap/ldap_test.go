@@ -329,3 +329,14 @@ func TestOpen(t *testing.T) {
 		}
 	}
 }
+
+// A login that is under way when the server is closed ends as it should, and leaves no connection behind.
+func TestCloseBeforeALoginEnds(t *testing.T) {
+	t.Parallel()
+	d := people(t)
+	s := opened(t, d.starts(false), same)
+	wants(t, s, "alice", "secret", nil, admins, "devs")
+	s.Close()
+	wants(t, s, "bob", "b", nil)
+	d.serving.Wait()
+}

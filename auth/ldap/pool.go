@@ -17,6 +17,7 @@ type pool struct {
 	mu     sync.Mutex
 	dialer *dialer
 	free   []*conn // the one used last is at the end; atOnce at most
+	closed bool    // none is kept any more
 }
 
 // dialBy has connections made anew if the dialer is another, and reports whether it is.
@@ -43,7 +44,7 @@ func closeAll(all []*conn) {
 func (p *pool) close() {
 	p.mu.Lock()
 	old := p.free
-	p.free = nil
+	p.free, p.closed = nil, true
 	p.mu.Unlock()
 	closeAll(old)
 }
@@ -111,7 +112,7 @@ func (p *pool) take() (*dialer, *conn) {
 // give has a connection kept, unless it is one of an earlier dialer.
 func (p *pool) give(d *dialer, c *conn) {
 	p.mu.Lock()
-	kept := d == p.dialer && len(p.free) < atOnce && c.raw.SetDeadline(time.Time{}) == nil
+	kept := d == p.dialer && !p.closed && len(p.free) < atOnce && c.raw.SetDeadline(time.Time{}) == nil
 	if kept {
 		c.used = time.Now()
 		p.free = append(p.free, c)

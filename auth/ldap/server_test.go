@@ -37,6 +37,8 @@ type directory struct {
 	drops    int      // how many searches end their connection
 	open     map[net.Conn]bool
 	searched []string // filters
+
+	serving sync.WaitGroup // connections
 }
 
 type entry struct {
@@ -62,13 +64,14 @@ func (d *directory) starts(implicit bool) int {
 			d.mu.Lock()
 			d.open[c] = true
 			d.mu.Unlock()
-			all.Go(func() { d.serve(c, implicit) })
+			d.serving.Go(func() { d.serve(c, implicit) })
 		}
 	})
 	d.t.Cleanup(func() {
 		_ = l.Close()
 		d.hangUp()
 		all.Wait()
+		d.serving.Wait()
 	})
 	return l.Addr().(*net.TCPAddr).Port
 }

@@ -81,10 +81,24 @@ type Note struct {
 //
 // Its error is a Problems if the file could be read.
 func Load(path string) (Config, []Note, error) {
+	data, err := Read(path)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	return parseHere(path, data)
+}
+
+// Read returns what the file at path holds.
+func Read(path string) ([]byte, error) {
 	data, err := os.ReadFile(path) //nolint:gosec // the operator names his own file
 	if err != nil {
-		return Config{}, nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
+	return data, nil
+}
+
+// parseHere is Parse on this machine.
+func parseHere(path string, data []byte) (Config, []Note, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return Config{}, nil, fmt.Errorf("ask for the host name: %w", err)

@@ -15,7 +15,16 @@ import (
 // LoadWithFiles is Load for the node itself: it reads the files that the configuration names, too, and
 // finds what speaks against them. Those who only look for the node need not be able to read its secret.
 func LoadWithFiles(path string) (Config, []Note, error) {
-	c, notes, err := Load(path)
+	data, err := Read(path)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	return ParseWithFiles(path, data)
+}
+
+// ParseWithFiles is LoadWithFiles for what was read from the file at path.
+func ParseWithFiles(path string, data []byte) (Config, []Note, error) {
+	c, notes, err := parseHere(path, data)
 	var problems Problems
 	if err != nil && !errors.As(err, &problems) {
 		return c, notes, err

@@ -1,0 +1,38 @@
+package auth_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/seed-16d79997/zot/auth"
+)
+
+// Where nothing but a certificate says who somebody is, a connection from before the listener asked for one is nobody's.
+func TestMustCertify(t *testing.T) {
+	t.Parallel()
+	without := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://registry.example/v2/", http.NoBody)
+	without.TLS = &tls.ConnectionState{}
+	with := without.Clone(t.Context())
+	with.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: "alice"}}}}}
+	plain := without.Clone(t.Context())
+	plain.TLS = nil
+	must, may := auth.New(auth.Config{Certificates: true, MustCertify: true}), auth.New(auth.Config{Certificates: true})
+	for _, r := range []*http.Request{without, plain} {
+		if c, err := must.Identify(r); !errors.Is(err, auth.ErrCredentials) {
+			t.Errorf("%q is let in: %v", c.Name(), err)
+		}
+		if _, err := may.Identify(r); err != nil {
+			t.Errorf("who need not have a certificate: %v", err)
+		}
+	}
+	for _, g := range []*auth.Gate{must, may} {
+		if c, err := g.Identify(with); err != nil || c.Name() != "alice" {
+			t.Errorf("%q, %v", c.Name(), err)
+		}
+	}
+}
