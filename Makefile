@@ -88,11 +88,11 @@ conformance: build $(BIN)/conformance-$(CONFORMANCE_VERSION) $(BIN)/versitygw-$(
 	ZOT=$(BIN)/zot CONFORMANCE=$(BIN)/conformance-$(CONFORMANCE_VERSION) VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) RESULTS=$(RESULTS) $(GO) test -count 1 -timeout $(TEST_TIMEOUT) ./test/conformance
 
 .PHONY: e2e-deps
-e2e-deps: $(BIN)/crane-$(CRANE_VERSION) ## install what e2e needs: haproxy, skopeo, OpenLDAP and the Docker engine with apt, crane with Go
+e2e-deps: $(BIN)/crane-$(CRANE_VERSION) ## install what e2e needs: haproxy, skopeo, OpenLDAP, containerd and the Docker engine with apt, crane with Go
 	@test/e2e/deps.sh install
 
 .PHONY: e2e
-e2e: ## push and pull with the Docker engine, skopeo and crane, at three nodes behind HAProxy and in containers
+e2e: ## push and pull with the Docker engine, containerd, skopeo and crane, at three nodes behind HAProxy and in containers
 	@test/e2e/deps.sh check
 	@$(MAKE) build $(BIN)/crane-$(CRANE_VERSION)
 	ZOT=$(BIN)/zot CRANE=$(BIN)/crane-$(CRANE_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/e2e/...

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -132,4 +133,23 @@ func same(t *testing.T, what string, got, want content) {
 	if !maps.Equal(got, want) {
 		t.Fatalf("%s: got %v, want %v", what, got.list(), want.list())
 	}
+}
+
+// get asks for a URL, and fails if the answer has another status than the wanted one; 0 is any.
+func get(t *testing.T, client *http.Client, url string, status int) error {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close() //nolint:errcheck // it is only read
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && status != 0 && answer.StatusCode != status {
+		err = fmt.Errorf("%s: %s, want %d: %.300s", url, answer.Status, status, text)
+	}
+	return err
 }

@@ -10,6 +10,7 @@ needed=(
 	"docker docker.io"
 	"dockerd docker.io"
 	"containerd containerd"
+	"ctr containerd"
 	"runc runc"
 	"iptables iptables"
 	"npm npm"
@@ -26,7 +27,7 @@ missing() {
 	for entry in "${needed[@]}"; do
 		read -r command package <<<"$entry"
 		case $command in
-			dockerd | containerd | runc | iptables) engine && continue ;;
+			dockerd | runc | iptables) engine && continue ;;
 		esac
 		PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || echo "$package"
 	done | sort -u
@@ -67,7 +68,7 @@ install() {
 	local packages
 	mapfile -t packages < <(missing)
 	if ((${#packages[@]} == 0)); then
-		echo "haproxy, skopeo, docker, npm and slapd are installed"
+		echo "haproxy, skopeo, docker, containerd, npm and slapd are installed"
 	else
 		if ! command -v apt-get >/dev/null; then
 			echo "There is no apt-get here. Install by other means: ${packages[*]}" >&2

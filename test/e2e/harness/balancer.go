@@ -24,6 +24,12 @@ type Balancer struct {
 // says; only addresses, and where it logs to, are the test's own.
 func Balance(t testing.TB, file string, nodes ...*Node) *Balancer {
 	t.Helper()
+	return BalanceWith(t, file, "", nodes...)
+}
+
+// BalanceWith is Balance for nodes that want to see a certificate: HAProxy shows that in a file when it checks them.
+func BalanceWith(t testing.TB, file, pair string, nodes ...*Node) *Balancer {
+	t.Helper()
 	haproxy, err := exec.LookPath("haproxy")
 	if err != nil {
 		t.Fatal("haproxy is not installed: run make e2e-deps")
@@ -37,13 +43,14 @@ func Balance(t testing.TB, file string, nodes ...*Node) *Balancer {
 	for _, n := range nodes {
 		addresses = append(addresses, n.Address)
 	}
-	own := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(own, []byte(readdress(string(text), b.Address, addresses)), 0o600); err != nil {
-		t.Fatal(err)
+	config := readdress(string(text), b.Address, addresses)
+	if pair != "" {
+		config = strings.ReplaceAll(config, "check-ssl ", "check-ssl crt "+pair+" ")
 	}
+	own := write(t, filepath.Join(t.TempDir(), "haproxy.cfg"), config)
 	// -db: in the foreground, in one process.
 	b.process = begin(t, "haproxy", syscall.SIGTERM, exec.CommandContext(outlasting(t), haproxy, "-db", "-f", own))
-	Until(t, "haproxy passes requests on", func(ctx context.Context) error { return Probe(ctx, "http://"+b.Address+"/readyz?for=write") })
+	Until(t, "haproxy passes requests on", func(ctx context.Context) error { return probe(ctx, nodes[0].Client(), nodes[0].at(b.Address, "/readyz?for=write")) })
 	return b
 }
 

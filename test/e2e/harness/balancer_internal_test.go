@@ -76,17 +76,19 @@ func TestConfigurationsAreValid(t *testing.T) {
 	if err != nil {
 		t.Skip("haproxy is not installed: run make e2e-deps")
 	}
-	file := filepath.Join("..", "..", "..", "deploy", "haproxy", "haproxy.cfg")
-	if out, err := exec.CommandContext(t.Context(), haproxy, "-c", "-f", file).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range []string{"timeout connect 5s", "timeout client  50s", "timeout server  50s", "balance roundrobin", "maxconn 2000"} {
-		if !strings.Contains(string(text), line) {
-			t.Errorf("%s does not say %q (COMPAT 10)", file, line)
+	for _, name := range []string{"haproxy.cfg", "haproxy-tls.cfg"} {
+		file := filepath.Join("..", "..", "..", "deploy", "haproxy", name)
+		if out, err := exec.CommandContext(t.Context(), haproxy, "-c", "-f", file).CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"timeout connect 5s", "timeout client  50s", "timeout server  50s", "balance roundrobin", "maxconn 2000"} {
+			if !strings.Contains(string(text), line) {
+				t.Errorf("%s does not say %q (COMPAT 10)", file, line)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,7 @@ type Node struct {
 	Root    string // its directory
 
 	binary, file string
+	client       *http.Client // speaks TLS to the node; nil: it is spoken to without
 	process      *Process
 	cluster      *[]*Node // all nodes of its cluster
 }
@@ -31,10 +33,37 @@ type Node struct {
 type Plan struct {
 	Cluster, Storage, HTTP map[string]any // more keys of these sections of its configuration
 	Disk                   int64          // how many bytes its own file system has, which needs root; 0: it has none
+	Client                 *http.Client   // speaks TLS to the node, for which HTTP has a certificate; nil: without TLS
 }
 
 // URL is where the node serves a path.
-func (n *Node) URL(path string) string { return "http://" + n.Address + path }
+func (n *Node) URL(path string) string { return n.at(n.Address, path) }
+
+// at is where a path is served at an address that leads to the node.
+func (n *Node) at(address, path string) string {
+	if n.client != nil {
+		return "https://" + address + path
+	}
+	return "http://" + address + path
+}
+
+// Client is who can ask the node.
+func (n *Node) Client() *http.Client {
+	if n.client != nil {
+		return n.client
+	}
+	return http.DefaultClient
+}
+
+// Log is all that the node has printed since it was started last.
+func (n *Node) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(n.process.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 // Start runs a cluster of count nodes until the test ends, when they are verified, and returns them when all take
 // pushes. One node is configured as users do who have no other: without the section "cluster".
@@ -67,12 +96,13 @@ func StartEach(t testing.TB, plans ...Plan) []*Node {
 	return nodes
 }
 
-// StartConfigured runs a node alone until the test ends, with a configuration of which only the address is the test's, and
-// returns it when it takes pushes. The file is what `zot verify` accepts, or the test fails.
-func StartConfigured(t testing.TB, config map[string]any) *Node {
+// StartConfigured runs a node alone until the test ends, with a configuration of which only the address is the harness's,
+// and returns it when it takes pushes, with what `zot verify` says of the file. It is client who can ask it over TLS; nil:
+// the file has no certificate.
+func StartConfigured(t testing.TB, config map[string]any, client *http.Client) (n *Node, verified string) {
 	t.Helper()
 	port := FreePorts(t, 1)[0]
-	n := &Node{Name: "zot-0", Address: local(port), binary: Program(t, "ZOT"), file: filepath.Join(t.TempDir(), "config.json")}
+	n = &Node{Name: "zot-0", Address: local(port), binary: Program(t, "ZOT"), file: filepath.Join(t.TempDir(), "config.json"), client: client}
 	n.cluster = &[]*Node{n}
 	web, _ := config["http"].(map[string]any)
 	if web == nil {
@@ -81,11 +111,11 @@ func StartConfigured(t testing.TB, config map[string]any) *Node {
 	}
 	web["address"], web["port"] = "127.0.0.1", strconv.Itoa(port)
 	writeFile(t, n.file, config)
-	Run(t, n.binary, "verify", n.file)
+	verified = Run(t, n.binary, "verify", n.file)
 	n.Serve(t)
 	WaitWritable(t, n)
 	verifyAtEnd(t, n)
-	return n
+	return n, verified
 }
 
 // Serve starts a node that does not run.
@@ -167,6 +197,7 @@ func (n *Node) prepare(t testing.TB, cluster map[string]any, p Plan) {
 	if cluster != nil {
 		maps.Copy(cluster, p.Cluster)
 	}
+	n.client = p.Client
 	writeConfig(t, n.file, n.Root, n.Address, cluster, p)
 	if p.Disk > 0 {
 		MountDisk(t, n.Root, p.Disk)
@@ -187,12 +218,12 @@ func writeConfig(t testing.TB, file, root, address string, cluster map[string]an
 	}
 	storage := map[string]any{"rootDirectory": root}
 	maps.Copy(storage, p.Storage)
-	http := map[string]any{"address": host, "port": port}
-	maps.Copy(http, p.HTTP)
+	web := map[string]any{"address": host, "port": port}
+	maps.Copy(web, p.HTTP)
 	c := map[string]any{
 		"distSpecVersion": "1.1.1",
 		"storage":         storage,
-		"http":            http,
+		"http":            web,
 	}
 	if cluster != nil {
 		c["cluster"] = cluster

@@ -2,29 +2,21 @@ package harness
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
-// The entries of a Directory are below DirectoryBase, and DirectoryAccount with DirectoryPassword may read them.
+// The entries of a Directory are below DirectoryBase. Whoever has bound may read them, as DirectoryAccount with
+// DirectoryPassword where there is an entry for it.
 const (
 	DirectoryBase     = "dc=example,dc=org"
 	DirectoryAccount  = "cn=zot," + DirectoryBase
@@ -74,8 +66,8 @@ rootdn %[5]q
 rootpw root
 overlay memberof
 access to attrs=userPassword by anonymous auth by * none
-access to * by dn.base=%[6]q read by * none
-`, d.CA, key, data, DirectoryBase, root, DirectoryAccount))
+access to * by users read by * none
+`, d.CA, key, data, DirectoryBase, root))
 	Run(t, find(t, "slapadd"), "-f", d.config, "-l", write(t, filepath.Join(dir, "first.ldif"), first))
 	d.Serve(t)
 	Run(t, find(t, "ldapadd"), "-x", "-H", "ldap://"+local(d.Port), "-D", root, "-w", "root", "-f", write(t, filepath.Join(dir, "others.ldif"), others))
@@ -120,32 +112,6 @@ func write(t testing.TB, path, text string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// Certificate makes files of a certificate for an address, which has signed itself, and of its key.
-func Certificate(t testing.TB, address string) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: address}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(address)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	encode := func(kind string, bytes []byte) string {
-		return write(t, filepath.Join(dir, strings.ToLower(strings.ReplaceAll(kind, " ", "-"))+".pem"), string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes})))
-	}
-	return encode("CERTIFICATE", der), encode("PRIVATE KEY", secret)
 }
 
 // Line passes connections on to a port of 127.0.0.1, until it is told to stall.

@@ -48,7 +48,7 @@ func WaitWritable(t testing.TB, nodes ...*Node) {
 				default:
 				}
 			}
-			if err := Probe(ctx, n.URL("/readyz?for=write")); err != nil {
+			if err := probe(ctx, n.Client(), n.URL("/readyz?for=write")); err != nil {
 				return fmt.Errorf("%s: %w", n.Name, err)
 			}
 		}
@@ -57,12 +57,14 @@ func WaitWritable(t testing.TB, nodes ...*Node) {
 }
 
 // Probe asks for a URL, and fails unless the answer is 200.
-func Probe(ctx context.Context, url string) error {
+func Probe(ctx context.Context, url string) error { return probe(ctx, http.DefaultClient, url) }
+
+func probe(ctx context.Context, client *http.Client, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
