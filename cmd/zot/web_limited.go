@@ -23,7 +23,6 @@ func limited(h http.Handler, c config.HTTP) http.Handler {
 		_ = l.SetWriteDeadline(time.Time{}) // no handler need set one
 		if c.ReadTimeout > 0 && r.Body != http.NoBody {
 			l.read = time.Now().Add(c.ReadTimeout)
-			r = r.WithContext(r.Context()) // who came before keeps his body
 			r.Body = limitedBody{r.Body, l}
 		}
 		h.ServeHTTP(l, r)
