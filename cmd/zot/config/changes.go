@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/retention"
 )
 
@@ -69,6 +70,7 @@ func partsOf(a, b Config) []part {
 		},
 		clusterParts(),
 		[]part{
+			fixed("scheduler.numWorkers", func(c *Config) *int { return &c.Workers }),
 			live("extensions.scrub", func(c *Config) *Scrub { return &c.Extensions.Scrub }),
 			live("extensions.apikey", func(c *Config) *bool { return &c.Extensions.APIKeys }),
 			live("extensions.mgmt", func(c *Config) *bool { return &c.Extensions.Mgmt }),
@@ -130,6 +132,7 @@ func storeParts(key string, of func(c *Config) *Store) []part {
 		live(key+"gc", func(c *Config) *bool { return &of(c).GC }),
 		live(key+"gcDelay", func(c *Config) *time.Duration { return &of(c).GCDelay }),
 		live(key+"gcInterval", func(c *Config) *time.Duration { return &of(c).GCInterval }),
+		live(key+"gcTimeWindow", func(c *Config) *jobs.Window { return &of(c).GCWindow }),
 		live(key+"retention", func(c *Config) *retention.Config { return &of(c).Retention }),
 		bucketPart(key, of),
 		redirectPart(key, of),
@@ -176,6 +179,8 @@ func httpParts() []part {
 		fixed("http.port", func(c *Config) *string { return &c.HTTP.Port }),
 		live("http.tls", func(c *Config) *ServerTLS { return &c.HTTP.TLS }), // fixed where TLS comes or goes
 		live("http.realm", func(c *Config) *string { return &c.HTTP.Auth.Realm }),
+		fixed("http.readTimeout", func(c *Config) *time.Duration { return &c.HTTP.ReadTimeout }),
+		fixed("http.writeTimeout", func(c *Config) *time.Duration { return &c.HTTP.WriteTimeout }),
 		live("http.externalUrl", func(c *Config) *string { return &c.HTTP.ExternalURL }),
 	}
 }
