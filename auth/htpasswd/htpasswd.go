@@ -1,12 +1,15 @@
 // Package htpasswd knows names and passwords from a file of lines "name:hash", as Apache's htpasswd makes them.
 //
 // Hashes are those of bcrypt and of SHA-crypt ("$5$", "$6$"). They are slow on purpose; so what was right is
-// remembered for a minute, and who asks for the same meanwhile costs nothing (auth/remember). Names that are not in the file cost as much as those that are.
+// remembered for a minute, and who asks for the same meanwhile costs nothing (auth/remember). Names that are not in the file
+// cost as much as some that is there, and always the same one: so the time that an answer takes does not tell which names
+// there are, also where hashes are of several kinds and costs. Only so many passwords wait to be hashed.
 package htpasswd
 
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -24,8 +27,12 @@ import (
 )
 
 const (
-	maxFile   = 64 << 20 // bytes; larger ones are no htpasswd files
-	dummyCost = 10       // of the hash that an unknown name is compared with, if the file has none to go by
+	maxFile    = 64 << 20 // bytes; larger ones are no htpasswd files
+	dummyCost  = 10       // of the hash that an unknown name is compared with, if the file has none to go by
+	maxWaiting = 64       // passwords that wait for each core; at the usual costs that is a few seconds
+	// maxPassword is how much of a password is hashed, in bytes. crypt(3) takes no more; the work that SHA-crypt makes of
+	// one grows with the square of its length.
+	maxPassword = 512
 )
 
 // hash is one that passwords are compared with.
@@ -38,14 +45,15 @@ type hash interface {
 type table struct {
 	hashes map[string]hash
 	texts  map[string]string // the hashes as they stand in the file
-	dummy  hash              // as slow as the others
+	all    []hash            // never empty; unknown names are compared with them
 }
 
 // File is a file of names. Its methods may be called concurrently; it starts nothing.
 type File struct {
-	path  string
-	slots *semaphore.Weighted // hashing takes a core each, and leaves one to the rest
-	right *remember.Memory[struct{}]
+	path   string
+	places *semaphore.Weighted // who hashes, or waits to
+	slots  *semaphore.Weighted // hashing takes a core each, and leaves one to the rest
+	right  *remember.Memory[struct{}]
 
 	current atomic.Pointer[table]
 
@@ -66,7 +74,10 @@ type Note struct {
 
 // Open reads a file. Lines that nobody can log in by are left out, and noted.
 func Open(path string) (*File, []Note, error) {
-	f := &File{path: path, slots: semaphore.NewWeighted(int64(max(1, runtime.GOMAXPROCS(0)-1))), right: remember.New[struct{}]()}
+	cores := int64(max(1, runtime.GOMAXPROCS(0)-1))
+	f := &File{
+		path: path, places: semaphore.NewWeighted(cores * (1 + maxWaiting)), slots: semaphore.NewWeighted(cores), right: remember.New[struct{}](),
+	}
 	_, notes, err := f.Reload()
 	if err != nil {
 		return nil, nil, err
@@ -129,13 +140,11 @@ func parse(content []byte) (*table, []Note) {
 			continue
 		}
 		t.hashes[name], t.texts[name] = h, text
-		if t.dummy == nil {
-			t.dummy = h
-		}
+		t.all = append(t.all, h)
 	}
-	if t.dummy == nil {
+	if len(t.all) == 0 {
 		text, _ := bcrypt.GenerateFromPassword([]byte("nobody"), dummyCost) // fails for a longer password
-		t.dummy = bcryptHash(text)
+		t.all = []hash{bcryptHash(text)}
 	}
 	return t, notes
 }
@@ -172,27 +181,40 @@ type shaHash struct {
 
 func (h shaHash) matches(password string) bool { return h.digest.Match(password) }
 
-// Verify is as auth.Method says.
+var errBusy = errors.New("as many passwords are being looked at as this node may")
+
+// Verify is as auth.Method says. It fails while too many others wait.
 func (f *File) Verify(ctx context.Context, name, password string) ([]string, error) {
 	t := f.current.Load()
 	h, known := t.hashes[name]
 	if !known {
-		h = t.dummy
+		h = f.standIn(t, name)
 	}
-	right, err := f.compare(ctx, h, password)
+	right, err := f.compare(ctx, h, password[:min(len(password), maxPassword)])
 	switch {
 	case err != nil:
 		return nil, err
 	case !known:
 		return nil, auth.ErrUnknown
-	case !right:
+	case !right || len(password) > maxPassword:
 		return nil, auth.ErrWrong
 	}
 	f.right.Keep(f.keyOf(t, name, password), struct{}{})
 	return nil, nil
 }
 
+// standIn is what a name is compared with that is not in the file. Nobody can tell beforehand which it is, for the
+// choice is made with a secret.
+func (f *File) standIn(t *table, name string) hash {
+	key := f.right.Of(name)
+	return t.all[binary.BigEndian.Uint64(key[:])%uint64(len(t.all))]
+}
+
 func (f *File) compare(ctx context.Context, h hash, password string) (bool, error) {
+	if !f.places.TryAcquire(1) {
+		return false, errBusy
+	}
+	defer f.places.Release(1)
 	if err := f.slots.Acquire(ctx, 1); err != nil {
 		return false, err
 	}

@@ -2,6 +2,7 @@ package htpasswd_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/htpasswd"
+	"github.com/seed-16d79997/zot/test/timing"
 )
 
 // The password of both is "secret"; their hashes are of openssl passwd -5 and -6.
@@ -197,5 +199,32 @@ func BenchmarkVerify(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	}
+}
+
+// BenchmarkUnknownNames compares wrong passwords of names that are there with those of names that are not: for a file whose
+// hashes are alike, and for one of which half are of SHA-crypt. Unknown names are new each time.
+func BenchmarkUnknownNames(b *testing.B) {
+	alike, mixed := []string{}, []string{}
+	for n := range 50 {
+		alike = append(alike, fmt.Sprint("user", n, ":", bcrypted(b, "secret", 5)))
+		mixed = append(mixed, alike[n], fmt.Sprint("other", n, strings.TrimPrefix(sha512Line, "dave")))
+	}
+	for name, test := range map[string]struct{ lines, known []string }{
+		"alike": {alike, []string{"user"}}, "mixed": {mixed, []string{"user", "other"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			f, _, _ := open(b, test.lines...)
+			asked := 0
+			try := func(name string) {
+				if _, err := f.Verify(b.Context(), name, "guess"); err == nil {
+					b.Fatal("a guess was right")
+				}
+			}
+			timing.Compare(b, "known", "unknown", [2]func(){
+				func() { asked++; try(fmt.Sprint(test.known[asked%len(test.known)], asked%50)) },
+				func() { asked++; try(fmt.Sprint("nobody", asked)) },
+			})
+		})
 	}
 }
