@@ -81,6 +81,9 @@ type Gate struct {
 	asking singleflight.Group // of passwords that are being verified
 	hint   sync.Once
 	guard  *http.CrossOriginProtection
+
+	trying  atomic.Int64 // passwords
+	delayed atomic.Int64 // how many wait to be told no
 }
 
 // defaultRealm is what zot calls it.
@@ -217,12 +220,17 @@ func (g *Gate) recall(name, password string) (groups []string, ok bool) {
 	return nil, false
 }
 
+// maxTrying is how many passwords are verified, or wait to be, at once. They do so whether or not their clients wait.
+const maxTrying = 1000
+
+var errBusy = errors.New("as many passwords are being verified as this node may at once")
+
 // try asks the methods, and keeps count.
 func (g *Gate) try(ctx context.Context, who pair, name, password string) ([]string, error) {
 	if err := g.tries.begin(who); err != nil {
 		return nil, err
 	}
-	groups, err := g.ask(ctx, name, password)
+	groups, err := g.askIfRoom(ctx, name, password)
 	switch {
 	case err == nil:
 		g.tries.end(who, correct)
@@ -232,6 +240,14 @@ func (g *Gate) try(ctx context.Context, who pair, name, password string) ([]stri
 		g.tries.end(who, undecided)
 	}
 	return groups, err
+}
+
+func (g *Gate) askIfRoom(ctx context.Context, name, password string) ([]string, error) {
+	defer g.trying.Add(-1)
+	if g.trying.Add(1) > maxTrying {
+		return nil, errBusy
+	}
+	return g.ask(ctx, name, password)
 }
 
 // ask asks the methods for a name, one after the other. If one of them could not be asked and no other lets the name in,
@@ -286,9 +302,17 @@ func (g *Gate) Delay(r *http.Request) {
 	}
 }
 
+// maxDelayed is how many are held back at once. Each holds a connection and some memory; who guesses with more at once is
+// slowed down by what they have guessed wrong (tries).
+const maxDelayed = 1000
+
 // DelayLogin is Delay for credentials that are in the body of a request.
 func (g *Gate) DelayLogin(r *http.Request) {
 	if g == nil || g.config.FailDelay <= 0 {
+		return
+	}
+	defer g.delayed.Add(-1)
+	if g.delayed.Add(1) > maxDelayed {
 		return
 	}
 	t := time.NewTimer(g.config.FailDelay)
