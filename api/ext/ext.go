@@ -133,14 +133,24 @@ func (e *Extensions) read(w http.ResponseWriter, r *http.Request, look func(v fs
 	return e.deps.State.View(look)
 }
 
+// readBody reads a body of so many bytes at most. One that is announced to be larger is not waited for.
+func readBody(r *http.Request, most int64) ([]byte, error) {
+	tooLarge := api.Refuse(http.StatusRequestEntityTooLarge, codeUnsupported, "the body has more than %d bytes", most)
+	if r.ContentLength > most {
+		return nil, tooLarge
+	}
+	b, err := io.ReadAll(io.LimitReader(r.Body, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = tooLarge
+	}
+	return b, err
+}
+
 // bodyOf reads a body of JSON.
 func bodyOf(r *http.Request, into any) error {
-	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	switch {
-	case err != nil:
+	b, err := readBody(r, maxBody)
+	if err != nil {
 		return err
-	case len(b) > maxBody:
-		return api.Refuse(http.StatusRequestEntityTooLarge, codeUnsupported, "the body has more than %d bytes", maxBody)
 	}
 	if err := json.Unmarshal(b, into); err != nil {
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is not as it should be: %v", err)

@@ -3,7 +3,6 @@ package ext
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -79,13 +78,13 @@ func asksForToken(gate *auth.Gate, r *http.Request) (caller auth.Caller, wanted 
 		caller, err = gate.Identify(r)
 		return caller, r.URL.Query(), toldNow(err)
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
+	body, err := readBody(r, maxRequest)
 	if err != nil {
 		return caller, nil, err
 	}
 	form, err := url.ParseQuery(string(body))
-	if err != nil || len(body) > maxRequest {
-		return caller, nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is no form of %d bytes at most", maxRequest)
+	if err != nil {
+		return caller, nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is no form")
 	}
 	switch grant := form.Get("grant_type"); grant {
 	case "password":

@@ -97,7 +97,7 @@ func TestTokenRefusals(t *testing.T) {
 		"a token for a key":   {form("grant_type", "refresh_token", "refresh_token", token), 401},
 		"another grant":       {form("grant_type", "authorization_code"), 400},
 		"no form":             {call{method: "POST", path: service, body: "%"}, 400},
-		"a large one":         {call{method: "POST", path: service, body: strings.Repeat("x", 65<<10)}, 400},
+		"a large one":         {call{method: "POST", path: service, body: strings.Repeat("x", 65<<10)}, 413},
 		"many scopes":         {call{method: "GET", path: service + "?scope=" + strings.Repeat("a+", 65), name: "ann"}, 400},
 		"a long scope":        {call{method: "GET", path: service + "?scope=" + strings.Repeat("a", 513), name: "ann"}, 400},
 		"a long service":      {call{method: "GET", path: service + "?service=" + strings.Repeat("a", 513), name: "ann"}, 400},
