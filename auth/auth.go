@@ -58,13 +58,13 @@ type Config struct {
 	Certificates bool
 	// MustCertify turns away who has none, on a connection from a time when the listener let them in.
 	MustCertify bool
-	Rules        *access.Rules // nil: whoever is let in may do everything
-	Proxies      Proxies       // whom to believe for whom they send a request
-	Keys         Keys          // nil: there are none
-	Sessions     Sessions      // nil: nobody stays logged in
-	Tokens       *token.Signer // nil: there is no token service
-	ExternalURL  string        // where clients reach the registry, as https://registry.example; "": where they say that they do
-	Origins      []string      // of pages that may change things here beside this registry's own, as https://pages.example
+	Rules       *access.Rules // nil: whoever is let in may do everything
+	Proxies     Proxies       // whom to believe for whom they send a request
+	Keys        Keys          // nil: there are none
+	Sessions    Sessions      // nil: nobody stays logged in
+	Tokens      *token.Signer // nil: there is no token service
+	ExternalURL string        // where clients reach the registry, as https://registry.example; "": where they say that they do
+	Origins     []string      // of pages that may change things here beside this registry's own, as https://pages.example
 	// SecureCookies has browsers keep cookies for TLS alone. Those of a connection with TLS are so in any case.
 	SecureCookies bool
 	// FailDelay is how long whoever gave credentials waits for a no.
