@@ -148,8 +148,8 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	case r.Header.Get("Authorization") != "":
 		return Caller{}, ErrCredentials
 	}
-	if cookie := g.sessionOf(r); cookie != "" {
-		return g.bySession(r.Context(), cookie)
+	if g.hasSession(r) {
+		return g.bySession(r)
 	}
 	if name := g.certified(r); name != "" {
 		return Caller{gate: g, who: access.Identity{Name: name}}, nil

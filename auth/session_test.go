@@ -17,27 +17,30 @@ import (
 
 // logins are sessions by their cookies.
 type logins struct {
-	names   map[string]string
-	expires time.Time // of the last one
-	err     error
+	names map[string]string
+	// Of the last one.
+	expires  time.Time
+	provider string
+
+	err error
 }
 
-func (l *logins) Session(_ context.Context, cookie string) (string, []string, error) {
+func (l *logins) Session(_ context.Context, cookie string) (auth.Login, error) {
 	if l.err != nil {
-		return "", nil, l.err
+		return auth.Login{}, l.err
 	}
 	name, known := l.names[cookie]
 	if !known {
-		return "", nil, auth.ErrUnknown
+		return auth.Login{}, auth.ErrUnknown
 	}
-	return name, []string{"devs"}, nil
+	return auth.Login{Name: name, Groups: []string{"devs"}, Provider: l.provider}, nil
 }
 
-func (l *logins) Begin(_ context.Context, cookie, name string, _ []string, expires time.Time) error {
+func (l *logins) Begin(_ context.Context, cookie string, login auth.Login, expires time.Time) error {
 	if l.err != nil {
 		return l.err
 	}
-	l.names[cookie], l.expires = name, expires
+	l.names[cookie], l.expires, l.provider = login.Name, expires, login.Provider
 	return nil
 }
 
@@ -145,24 +148,29 @@ func TestLogin(t *testing.T) {
 
 func TestLogout(t *testing.T) {
 	t.Parallel()
-	l := &logins{names: map[string]string{"one": "ann", "two": "ann"}}
+	one, two := strings.Repeat("1", 43), strings.Repeat("2", 43)
+	l := &logins{names: map[string]string{one: "ann", two: "ann"}, provider: "dex"}
 	g := auth.New(auth.Config{Methods: []auth.Method{password("p")}, Sessions: l})
 	without := nobody(t)
-	without.AddCookie(&http.Cookie{Name: "session", Value: "one"})
-	if err := g.Logout(httptest.NewRecorder(), without); err != nil || len(l.names) != 2 {
+	without.AddCookie(&http.Cookie{Name: "session", Value: one})
+	if _, err := g.Logout(httptest.NewRecorder(), without); err != nil || len(l.names) != 2 {
 		t.Errorf("without the header: %v, left %v", err, l.names)
 	}
 	l.err = errUntold
 	w := httptest.NewRecorder()
-	if err := g.Logout(w, fromPages(nobody(t), "one")); !errors.Is(err, errUntold) || w.Header().Get("Set-Cookie") != "" {
+	if _, err := g.Logout(w, fromPages(nobody(t), one)); !errors.Is(err, errUntold) || w.Header().Get("Set-Cookie") != "" {
 		t.Errorf("while it cannot be decided: %v, %v", err, w.Header())
 	}
 	l.err = nil
-	if err := g.Logout(w, fromPages(nobody(t), "one")); err != nil || l.names["one"] != "" || len(l.names) != 1 || len(w.Header()["Set-Cookie"]) != 2 {
+	if provider, err := g.Logout(w, fromPages(nobody(t), one)); err != nil || provider != "dex" || l.names[one] != "" || len(l.names) != 1 || len(w.Header()["Set-Cookie"]) != 2 {
 		t.Errorf("%v, left %v, %v", err, l.names, w.Header())
 	}
+	w = httptest.NewRecorder()
+	if provider, err := g.Logout(w, fromPages(nobody(t), one)); err != nil || provider != "" || len(w.Header()["Set-Cookie"]) != 2 {
+		t.Errorf("again: %v, %q, %v", err, provider, w.Header())
+	}
 	var none *auth.Gate
-	if err := none.Logout(w, fromPages(nobody(t), "one")); err != nil {
+	if _, err := none.Logout(w, fromPages(nobody(t), one)); err != nil {
 		t.Error(err)
 	}
 }
@@ -223,7 +231,7 @@ func TestSeveralSessions(t *testing.T) {
 		l.names[cookie] = "ann"
 		many.AddCookie(&http.Cookie{Name: "session", Value: cookie})
 	}
-	if err := auth.New(auth.Config{Methods: []auth.Method{password("p")}, Sessions: l}).Logout(httptest.NewRecorder(), many); err != nil || len(l.names) != 96 {
+	if _, err := auth.New(auth.Config{Methods: []auth.Method{password("p")}, Sessions: l}).Logout(httptest.NewRecorder(), many); err != nil || len(l.names) != 96 {
 		t.Errorf("of 100 sessions %d are left, %v", len(l.names), err)
 	}
 }
@@ -243,5 +251,28 @@ func TestSessionsAreNotChosen(t *testing.T) {
 	}
 	if _, cookies, err = answered(t, g, fromPages(asking(t, "ann", "q"), chosen)); !errors.Is(err, auth.ErrCredentials) || len(l.names) != 1 {
 		t.Errorf("a wrong password: %v, cookies %v, sessions %v", err, cookies, l.names)
+	}
+}
+
+// Who was vouched for gets a new session without the header, and what came with the request ends.
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	before := strings.Repeat("1", 43)
+	l := &logins{names: map[string]string{before: "mallory"}}
+	g := auth.New(auth.Config{Sessions: l})
+	r := nobody(t)
+	r.AddCookie(&http.Cookie{Name: "session", Value: before})
+	w := httptest.NewRecorder()
+	if err := g.Begin(w, r, auth.Login{Name: "ann", Provider: "dex"}); err != nil {
+		t.Fatal(err)
+	}
+	cookie := w.Result().Cookies()[0]
+	if cookie.Name != "session" || cookie.Value == before || len(l.names) != 1 || l.names[cookie.Value] != "ann" || l.provider != "dex" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%v, sessions %v", w.Header(), l.names)
+	}
+	l.err = errUntold
+	w = httptest.NewRecorder()
+	if err := g.Begin(w, r, auth.Login{Name: "ann"}); !errors.Is(err, errUntold) || w.Header().Get("Set-Cookie") != "" {
+		t.Errorf("while it cannot be kept: %v, %v", err, w.Header())
 	}
 }

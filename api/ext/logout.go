@@ -16,7 +16,7 @@ func (e *Extensions) logout(w http.ResponseWriter, r *http.Request) error {
 	if !auth.FromPages(r) {
 		return api.Refuse(http.StatusForbidden, codeDenied, "a logout comes with the header X-ZOT-API-CLIENT: zot-ui, which no other site can send")
 	}
-	if err := e.deps.Gate().Logout(w, r); err != nil {
+	if _, err := e.deps.Gate().Logout(w, r); err != nil {
 		return fmt.Errorf("%w: %w", api.ErrUnavailable, err)
 	}
 	return answer(w, http.StatusOK, struct{}{})

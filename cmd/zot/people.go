@@ -100,10 +100,10 @@ func keyOf(k fsm.APIKey) auth.Key {
 }
 
 // Session is as auth.Sessions says.
-func (p *people) Session(ctx context.Context, cookie string) (name string, groups []string, err error) {
+func (p *people) Session(ctx context.Context, cookie string) (auth.Login, error) {
 	hash, now := fsm.HashSecret(cookie), time.Now()
 	var s fsm.Session
-	err = p.newest(ctx, func(v fsm.View) (known bool) {
+	err := p.newest(ctx, func(v fsm.View) (known bool) {
 		s, known = v.Session(hash, time.Time{}) // also if it is over: that it was is known
 		return known
 	})
@@ -111,14 +111,14 @@ func (p *people) Session(ctx context.Context, cookie string) (name string, group
 		err = fmt.Errorf("%w: the session is over", auth.ErrUnknown)
 	}
 	if err != nil {
-		return "", nil, err
+		return auth.Login{}, err
 	}
-	return s.Subject, s.Groups, nil
+	return auth.Login{Name: s.Subject, Groups: s.Groups, Provider: s.Provider}, nil
 }
 
 // Begin is as auth.Sessions says.
-func (p *people) Begin(ctx context.Context, cookie, name string, groups []string, expires time.Time) error {
-	_, err := fsm.Do(ctx, p.proposer, fsm.PutSession{Cookie: fsm.HashSecret(cookie), Subject: name, Groups: groups, Expires: expires.UnixMilli()})
+func (p *people) Begin(ctx context.Context, cookie string, l auth.Login, expires time.Time) error {
+	_, err := fsm.Do(ctx, p.proposer, fsm.PutSession{Cookie: fsm.HashSecret(cookie), Subject: l.Name, Groups: l.Groups, Provider: l.Provider, Expires: expires.UnixMilli()})
 	return err
 }
 

@@ -32,6 +32,7 @@ func confinedLibraries() []confined {
 		{"github.com/oklog/run", []string{"cmd/zot"}, "the order of actors is the order of shutdown; it stands in one place"},
 		{"github.com/aws", []string{"blobstore"}, "who speaks to a bucket besides the store could write where only copies are written"},
 		{"github.com/go-ldap/ldap", []string{"auth"}, "who else speaks LDAP binds without what keeps a slow server from holding requests"},
+		{"github.com/gorilla/sessions", []string{"auth"}, "a session counts beside a header alone, and is in the replicated state; there is one place that sees to both"},
 		{"github.com/go-asn1-ber/asn1-ber", nil, "the answers of an LDAP server for tests"},
 		{"github.com/johannesboyne/gofakes3", nil, "a bucket for tests"},
 		{"github.com/anishathalye/porcupine", nil, "checks histories in tests"},
