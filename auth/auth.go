@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/auth/openid"
 	"github.com/seed-16d79997/zot/auth/remember"
 	"github.com/seed-16d79997/zot/auth/token"
 )
@@ -58,13 +59,14 @@ type Config struct {
 	Certificates bool
 	// MustCertify turns away who has none, on a connection from a time when the listener let them in.
 	MustCertify bool
-	Rules       *access.Rules // nil: whoever is let in may do everything
-	Proxies     Proxies       // whom to believe for whom they send a request
-	Keys        Keys          // nil: there are none
-	Sessions    Sessions      // nil: nobody stays logged in
-	Tokens      *token.Signer // nil: there is no token service
-	ExternalURL string        // where clients reach the registry, as https://registry.example; "": where they say that they do
-	Origins     []string      // of pages that may change things here beside this registry's own, as https://pages.example
+	Rules       *access.Rules  // nil: whoever is let in may do everything
+	Proxies     Proxies        // whom to believe for whom they send a request
+	Keys        Keys           // nil: there are none
+	Sessions    Sessions       // nil: nobody stays logged in
+	Tokens      *token.Signer  // nil: there is no token service
+	OpenID      *openid.Logins // nil: nobody vouches for anybody
+	ExternalURL string         // where clients reach the registry, as https://registry.example; "": where they say that they do
+	Origins     []string       // of pages that may change things here beside this registry's own, as https://pages.example
 	// SecureCookies has browsers keep cookies for TLS alone. Those of a connection with TLS are so in any case.
 	SecureCookies bool
 	// FailDelay is how long whoever gave credentials waits for a no.
@@ -124,7 +126,9 @@ func (c *Current) Change(to Config) {
 }
 
 // asks reports whether somebody can say who they are.
-func (g *Gate) asks() bool { return len(g.config.Methods) > 0 || g.config.Keys != nil }
+func (g *Gate) asks() bool {
+	return len(g.config.Methods) > 0 || g.config.Keys != nil || g.config.OpenID != nil
+}
 
 // Identify returns who sends a request. Whoever sends credentials is never taken for nobody.
 //   - ErrCredentials if they do not hold, or if there are none and everybody has to have some

@@ -1,5 +1,5 @@
 // Package ext is what zot serves beside the distribution specification: the API keys and preferences of a
-// caller, the end of a login, the token service that Docker logs in at, what pages must know, and the list of all this.
+// caller, a login with a provider, the end of a login, the token service that Docker logs in at, what pages must know, and the list of all this.
 //
 // It may not know how a caller has proved who they are; what package api does for each request, it does for these too.
 // Start with New, which has a line for each path.
@@ -13,6 +13,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,8 @@ const (
 	codeDenied      = "DENIED"
 	codeUnsupported = "UNSUPPORTED"
 	codeUnknown     = "UNKNOWN"
+
+	codeUnauthorized = "UNAUTHORIZED"
 )
 
 // Config says what is served.
@@ -52,7 +55,7 @@ type Deps struct {
 type Extensions struct {
 	config Config
 	deps   Deps
-	paths  map[string]http.Handler
+	paths  map[string]http.Handler // one that ends in a slash is for all right below
 }
 
 // New returns Extensions. It fails if something is missing.
@@ -77,13 +80,21 @@ func New(c Config, d Deps) (*Extensions, error) {
 	e.paths["/auth/logout"] = logout
 	e.paths["/zot/auth/logout"] = logout
 	e.paths[auth.TokenPath] = d.Registry.ExtendToAll(e.token)
+	login, callback := d.Registry.ExtendToAll(e.login), d.Registry.ExtendToAll(e.callback)
+	e.paths[auth.LoginPath], e.paths[auth.OldLoginPath] = login, login
+	e.paths[auth.CallbackPath], e.paths[auth.OldCallbackPath] = callback, callback
 	return e, nil
 }
 
 // Before answers what is for the extensions, and has rest answer all else. It looks at the path as it came.
 func (e *Extensions) Before(rest http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h, ours := e.paths[r.URL.Path]; ours {
+		h, ours := e.paths[r.URL.Path]
+		if !ours {
+			folder, _ := path.Split(r.URL.Path)
+			h, ours = e.paths[folder]
+		}
+		if ours {
 			h.ServeHTTP(w, r)
 			return
 		}

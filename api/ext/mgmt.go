@@ -24,8 +24,19 @@ type MgmtHTTP struct {
 
 // MgmtAuth says by which ways one can log in.
 type MgmtAuth struct {
-	Htpasswd *struct{} `json:"htpasswd,omitempty"` // with a name and a password, of whatever method
-	APIKey   bool      `json:"apikey,omitempty"`
+	Htpasswd *struct{}   `json:"htpasswd,omitempty"` // with a name and a password, of whatever method
+	OpenID   *MgmtOpenID `json:"openid,omitempty"`
+	APIKey   bool        `json:"apikey,omitempty"`
+}
+
+// MgmtOpenID has the providers that one can log in with, by their names in the addresses of a login.
+type MgmtOpenID struct {
+	Providers map[string]MgmtProvider `json:"providers"`
+}
+
+// MgmtProvider is one of them.
+type MgmtProvider struct {
+	Name string `json:"name,omitempty"` // for people
 }
 
 // mgmt shows it, also to who has not logged in.
@@ -53,9 +64,9 @@ func (e *Extensions) discover(w http.ResponseWriter, r *http.Request, _ auth.Cal
 		Extensions []discovered `json:"extensions"`
 	}{[]discovered{}}
 	one := discovered{Name: "_zot", URL: e.deps.Gate().Origin(r) + below, Description: "zot registry extensions", Endpoints: []string{}}
-	for path := range e.paths {
-		if strings.HasPrefix(path, below) {
-			one.Endpoints = append(one.Endpoints, path)
+	for at := range e.paths {
+		if strings.HasPrefix(at, below) {
+			one.Endpoints = append(one.Endpoints, at)
 		}
 	}
 	if slices.Sort(one.Endpoints); len(one.Endpoints) > 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/auth/htpasswd"
 	"github.com/seed-16d79997/zot/auth/ldap"
+	"github.com/seed-16d79997/zot/auth/openid"
 	"github.com/seed-16d79997/zot/auth/token"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
@@ -23,8 +24,9 @@ type gate struct {
 	auth.Current
 
 	sources []credentials
-	tokens  *token.Signer // nil: there is no token service
-	close   func()        // gives back what the gate holds when nobody asks it any more
+	tokens  *token.Signer  // nil: there is no token service
+	openID  *openid.Logins // nil: there are no providers
+	close   func()         // gives back what the gate holds when nobody asks it any more
 	asked   chan struct{}
 	log     hclog.Logger
 }
@@ -69,6 +71,18 @@ func openGate(c config.Config, known *people, lines [][]byte, log hclog.Logger) 
 			return changed, err
 		}})
 		d.Methods = append(d.Methods, file)
+	}
+	if a.OpenID != nil {
+		seeds, err := sharedKeys(lines, "zot login")
+		if err != nil {
+			return nil, err
+		}
+		if g.openID, err = openProviders(*a.OpenID, seeds, log.Named("openid")); err != nil {
+			return nil, fmt.Errorf("http.auth.openid: %w", err)
+		}
+		before := g.close
+		g.close = func() { before(); g.openID.Close() }
+		d.OpenID = g.openID
 	}
 	if a.Others {
 		d.Methods = append(d.Methods, notYet{})
@@ -116,14 +130,23 @@ func (g *gate) note(notes []htpasswd.Note) {
 
 // rotate takes new lines of the secret into use.
 func (g *gate) rotate(lines [][]byte) error {
-	if g.tokens == nil {
+	if g.tokens != nil {
+		seeds, err := sharedKeys(lines, "zot tokens")
+		if err != nil {
+			return err
+		}
+		if err := g.tokens.Rotate(seeds); err != nil {
+			return err
+		}
+	}
+	if g.openID == nil {
 		return nil
 	}
-	seeds, err := sharedKeys(lines, "zot tokens")
+	seeds, err := sharedKeys(lines, "zot login")
 	if err != nil {
 		return err
 	}
-	return g.tokens.Rotate(seeds)
+	return g.openID.Rotate(seeds)
 }
 
 // reload has the files of passwords looked at now.

@@ -28,7 +28,7 @@ type heard struct {
 	body    string
 }
 
-// ask sends it.
+// ask sends it, and follows nobody.
 func (w wish) ask(t *testing.T) heard {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), w.method, w.url, strings.NewReader(w.body))
@@ -42,7 +42,7 @@ func (w wish) ask(t *testing.T) heard {
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header.Add(name, value)
 	}
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := once.Do(r)
 	if err != nil {
 		t.Fatal(err)

@@ -80,7 +80,10 @@ func extensions(s setting, r *registry, node *cluster.Node, state *fsm.State) (*
 	if on.Mgmt {
 		c.Mgmt = &ext.Mgmt{DistSpecVersion: config.DistSpecVersion, Commit: commit(s.version), ReleaseTag: s.version, BinaryType: "zot"}
 		if a.Asks() {
-			c.Mgmt.HTTP.Auth = &ext.MgmtAuth{Htpasswd: &struct{}{}, APIKey: a.APIKeys}
+			c.Mgmt.HTTP.Auth = &ext.MgmtAuth{OpenID: shownProviders(a.OpenID), APIKey: a.APIKeys}
+			if a.Passwords() {
+				c.Mgmt.HTTP.Auth.Htpasswd = &struct{}{}
+			}
 		}
 	}
 	return ext.New(c, ext.Deps{Registry: r.Registry, Gate: s.gate.Gate, Proposer: proposals{node}, Consistency: node, State: state})

@@ -16,6 +16,7 @@ type Auth struct {
 	FailDelay time.Duration // until whoever gave credentials is told no
 	LDAP      *LDAP         // asked first; nil: there is none
 	Htpasswd  string        // a file of names and passwords
+	OpenID    *OpenID       // providers that vouch for people; nil: there are none
 	Others    bool          // there are methods that this version does not have: nobody can log in by them
 	APIKeys   bool          // who has a name may make API keys, and use them
 	// SecureCookies has browsers keep cookies for TLS alone, as behind a proxy that has it.
@@ -25,7 +26,10 @@ type Auth struct {
 }
 
 // Asks reports whether clients have to say who they are.
-func (a *Auth) Asks() bool { return a.LDAP != nil || a.Htpasswd != "" || a.Others }
+func (a *Auth) Asks() bool { return a.Passwords() || a.OpenID != nil || a.Others }
+
+// Passwords reports whether somebody can have one.
+func (a *Auth) Passwords() bool { return a.LDAP != nil || a.Htpasswd != "" }
 
 // maxFailDelay keeps a request of one who has no password from being a connection for ever.
 const maxFailDelay = time.Minute
@@ -43,7 +47,7 @@ func readAuth(s *section, c *Auth) {
 			s.note(s.path, "names no file, so nobody can log in by it")
 		}
 	})
-	c.APIKeys = s.object.find("openid") != nil // as for zot
+	c.APIKeys = s.section("openid", func(s *section) { readOpenID(s, c) }) // as for zot
 	realm, _ := s.object.find("bearer", "realm").(string)
 	c.ForeignTokens = realm != ""
 	s.boolean("secureSession", &c.SecureCookies)

@@ -191,9 +191,10 @@ func loginParts() []part {
 		live("http.auth.failDelay", func(c *Config) *time.Duration { return &c.HTTP.Auth.FailDelay }),
 		live("http.auth.ldap", func(c *Config) **LDAP { return &c.HTTP.Auth.LDAP }),
 		live("http.auth.htpasswd", func(c *Config) *string { return &c.HTTP.Auth.Htpasswd }),
-		live("http.auth.openid", func(c *Config) *bool { return &c.HTTP.Auth.Others }),
+		live("http.auth.openid", func(c *Config) **OpenID { return &c.HTTP.Auth.OpenID }),
 		live("http.auth.apikey", func(c *Config) *bool { return &c.HTTP.Auth.APIKeys }),
 		live("http.auth.secureSession", func(c *Config) *bool { return &c.HTTP.Auth.SecureCookies }),
+		live("http.auth.bearer", func(c *Config) *bool { return &c.HTTP.Auth.Others }),
 		live("http.auth.bearer", func(c *Config) *bool { return &c.HTTP.Auth.ForeignTokens }),
 		live("http.accessControl", func(c *Config) **access.Config { return &c.HTTP.Auth.Access }),
 	}

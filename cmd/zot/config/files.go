@@ -38,6 +38,9 @@ func ParseWithFiles(path string, data []byte) (Config, []Note, error) {
 	if c.HTTP.Auth.LDAP != nil {
 		c.HTTP.Auth.LDAP.checkFiles(r)
 	}
+	if c.HTTP.Auth.OpenID != nil {
+		c.HTTP.Auth.OpenID.checkFiles(r)
+	}
 	checkClusterFiles(&c.Cluster, r)
 	return c, r.notes, r.problems.orNil()
 }

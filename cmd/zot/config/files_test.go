@@ -182,3 +182,32 @@ func TestLDAPFiles(t *testing.T) {
 		})
 	}
 }
+
+func TestProviderFiles(t *testing.T) {
+	t.Parallel()
+	_, key := certificate(t, time.Now(), time.Now().Add(time.Hour))
+	good := write(t, `{"clientid": "i", "clientsecret": "hunter2"}`)
+	const missing, where = "/zot-test-no-such-file", "http.auth.openid.providers.oidc."
+	pem, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ key, credentials, want string }{
+		"as they should be":     {key, good, ""},
+		"of a provider's own":   {write(t, fmt.Sprintf(`{"type": "application", "keyId": "7", "key": %q}`, pem)), good, ""},
+		"missing":               {missing, missing, "2 problems\n  " + where + "keypath: open " + missing + ": no such file or directory\n  " + where + "credentialsFile: open " + missing},
+		"no key":                {write(t, "hunter2"), good, where + "keypath: "},
+		"another kind of key":   {write(t, "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n"), good, where + "keypath: "},
+		"no id":                 {key, write(t, `{"clientsecret": "hunter2"}`), where + "credentialsFile: "},
+		"a secret in the wrong": {key, write(t, `hunter2`), where + "credentialsFile: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := config.LoadWithFiles(write(t, fmt.Sprintf(`{"storage": {"rootDirectory": "/x"}, "http": {"auth": {"openid": {"providers": {"oidc": {"issuer": "https://a.example",
+				"scopes": ["openid"], "keypath": %q, "credentialsFile": %q}}}}}}`, test.key, test.credentials)))
+			if (err == nil) != (test.want == "") || err != nil && (!strings.HasPrefix(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2")) {
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}

@@ -19,10 +19,8 @@ type laterAuth struct {
 
 func laterInAuth() []laterAuth {
 	const closed = "nobody can log in by it"
-	provider := keys("issuer", "clientid", "clientsecret", "keypath", "scopes", "credentialsFile", "name", "authurl", "tokenurl", "claimMapping")
 	return []laterAuth{
 		{later{"bearer", closed, nil}, true},
-		{later{"openid", closed, keys("callbackAllowOrigins").with(shape{"providers": {"*": provider}})}, true},
 		{later{"mtls", "", keys("identityAttributes", "uriSanPattern", "uriSanIndex", "dnsSanIndex", "emailSanIndex")}, false},
 	}
 }
