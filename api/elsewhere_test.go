@@ -19,11 +19,11 @@ import (
 // loggedIn is sessions of one user.
 type loggedIn struct{ ended, begun int }
 
-func (l *loggedIn) Session(context.Context, string) (string, []string, error) {
-	return "alice", nil, nil
+func (l *loggedIn) Session(context.Context, string) (auth.Login, error) {
+	return auth.Login{Name: "alice"}, nil
 }
 
-func (l *loggedIn) Begin(context.Context, string, string, []string, time.Time) error {
+func (l *loggedIn) Begin(context.Context, string, auth.Login, time.Time) error {
 	l.begun++
 	return nil
 }
