@@ -33,7 +33,7 @@ CRASH_SEEDS ?= 100
 POWER_CUTS ?= 200
 
 # Packages whose tests need nothing but Go and git. The others have targets of their own.
-APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|gcrace|kill|loss|model|modelfsm|s3|transfer)(/|$$)
+APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|examples|gcrace|kill|loss|model|modelfsm|s3|transfer)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
 # What of these needs no more either: their own parts, which -short runs alone.
@@ -125,6 +125,10 @@ loss: build ## have nodes lose their disks, leave, join, be emptied and be unmou
 s3: build $(BIN)/versitygw-$(VERSITYGW_VERSION) $(BIN)/dynalite-$(DYNALITE_VERSION) ## hold the store in a bucket against an S3 and a DynamoDB server, and send S3_UPLOAD_GIB (6) through it; S3_SPEED_MIB=1024 measures, too
 	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) DYNALITE=$(BIN)/dynalite-$(DYNALITE_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/s3
 
+.PHONY: examples
+examples: build $(BIN)/versitygw-$(VERSITYGW_VERSION) $(BIN)/dynalite-$(DYNALITE_VERSION) ## serve each of zot's example files, with OpenLDAP, S3 and DynamoDB servers; e2e-deps installs what it needs
+	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) DYNALITE=$(BIN)/dynalite-$(DYNALITE_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/examples
+
 .PHONY: transfer
 transfer: build $(BIN)/versitygw-$(VERSITYGW_VERSION) $(BIN)/distribution-$(DISTRIBUTION_VERSION) ## import from a zot's directory, a bucket and CNCF distribution, and export
 	ZOT=$(BIN)/zot VERSITYGW=$(BIN)/versitygw-$(VERSITYGW_VERSION) DISTRIBUTION=$(BIN)/distribution-$(DISTRIBUTION_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/transfer
@@ -170,7 +174,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) ## look for known vulnerabilitie
 ##@ All
 
 .PHONY: verify
-verify: fmt-check lint build arch race fuzz model conformance crash chaos kill gcrace loss s3 transfer ## run what CI runs, but for make test and make e2e
+verify: fmt-check lint build arch race fuzz model conformance crash chaos kill gcrace loss s3 examples transfer ## run what CI runs, but for make test and make e2e
 
 .PHONY: clean
 clean: ## remove what was built and what tests left; tools stay

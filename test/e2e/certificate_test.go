@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,9 +24,7 @@ func certified(t *testing.T, who *harness.Authority, anonymous map[string]any) (
 		map[string]any{"users": []string{"alice"}, "actions": []string{"read", "create", "update", "delete"}},
 		map[string]any{"users": []string{"bob"}, "actions": []string{"read"}},
 	}}}
-	for pattern, policy := range anonymous {
-		repositories[pattern] = policy
-	}
+	maps.Copy(repositories, anonymous)
 	server, check := who.Server(t), who.Client(t, "check")
 	plan := harness.Plan{
 		HTTP: map[string]any{

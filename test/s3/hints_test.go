@@ -29,8 +29,7 @@ const tableName = "blobs"
 func hinted(t *testing.T, bucket *harness.Bucket, s *tables, web map[string]any) *harness.Node {
 	t.Helper()
 	storage := map[string]any{"storageDriver": bucket.Driver("/zot"), "cacheDriver": s.Driver(tableName), "gcDelay": "5s", "gcInterval": "1s"}
-	storage["rootDirectory"] = shortDir(t)
-	return harness.StartConfigured(t, map[string]any{"storage": storage, "http": web})
+	return harness.StartEach(t, harness.Plan{Storage: storage, HTTP: web})[0]
 }
 
 // mount asks a node for a blob of a repository that it does not have.

@@ -195,12 +195,6 @@ func flip(t *testing.T, name string) {
 // push pushes an image of one layer.
 func push(t *testing.T, n *harness.Node, tag string, layer []byte) {
 	t.Helper()
-	pushTo(t, n, repository, tag, layer)
-}
-
-// pushTo is push to another repository.
-func pushTo(t *testing.T, n *harness.Node, repository, tag string, layer []byte) {
-	t.Helper()
 	config := []byte("{}")
 	blobs := make([]map[string]any, 0, 2)
 	for _, p := range [][]byte{config, layer} {
@@ -218,12 +212,6 @@ func pushTo(t *testing.T, n *harness.Node, repository, tag string, layer []byte)
 
 // pull pulls the layer of an image, from wherever the node sends it, and compares it.
 func pull(t *testing.T, n *harness.Node, tag string, layer []byte) {
-	t.Helper()
-	pullFrom(t, n, repository, tag, layer)
-}
-
-// pullFrom is pull from another repository.
-func pullFrom(t *testing.T, n *harness.Node, repository, tag string, layer []byte) {
 	t.Helper()
 	var manifest struct {
 		Layers []struct{ Digest digest.Digest }

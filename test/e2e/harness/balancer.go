@@ -50,7 +50,9 @@ func BalanceWith(t testing.TB, file, pair string, nodes ...*Node) *Balancer {
 	own := write(t, filepath.Join(t.TempDir(), "haproxy.cfg"), config)
 	// -db: in the foreground, in one process.
 	b.process = begin(t, "haproxy", syscall.SIGTERM, exec.CommandContext(outlasting(t), haproxy, "-db", "-f", own))
-	Until(t, "haproxy passes requests on", func(ctx context.Context) error { return probe(ctx, nodes[0].Client(), nodes[0].at(b.Address, "/readyz?for=write")) })
+	Until(t, "haproxy passes requests on", func(ctx context.Context) error {
+		return probe(ctx, nodes[0].Client(), nodes[0].at(b.Address, "/readyz?for=write"))
+	})
 	return b
 }
 

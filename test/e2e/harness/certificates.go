@@ -23,15 +23,15 @@ type Pair struct{ Cert, Key string }
 // Joined is a file that has both, as HAProxy wants them.
 func (p Pair) Joined(t testing.TB) string {
 	t.Helper()
-	text := ""
+	var both []byte
 	for _, file := range []string{p.Cert, p.Key} {
 		part, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text += string(part)
+		both = append(both, part...)
 	}
-	return write(t, filepath.Join(t.TempDir(), "pair.pem"), text)
+	return write(t, filepath.Join(t.TempDir(), "pair.pem"), string(both))
 }
 
 // Authority signs certificates.

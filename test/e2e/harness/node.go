@@ -96,21 +96,12 @@ func StartEach(t testing.TB, plans ...Plan) []*Node {
 	return nodes
 }
 
-// StartConfigured runs a node alone until the test ends, with a configuration of which only the address is the harness's,
-// and returns it when it takes pushes, with what `zot verify` says of the file. It is client who can ask it over TLS; nil:
-// the file has no certificate.
-func StartConfigured(t testing.TB, config map[string]any, client *http.Client) (n *Node, verified string) {
+// StartConfigured runs a node alone until the test ends, with a configuration file that has an address, and returns it when
+// it takes pushes, with what `zot verify` says of the file. Client speaks TLS to it; nil: the file has no certificate.
+func StartConfigured(t testing.TB, file, address string, client *http.Client) (n *Node, verified string) {
 	t.Helper()
-	port := FreePorts(t, 1)[0]
-	n = &Node{Name: "zot-0", Address: local(port), binary: Program(t, "ZOT"), file: filepath.Join(t.TempDir(), "config.json"), client: client}
+	n = &Node{Name: "zot-0", Address: address, binary: Program(t, "ZOT"), file: file, client: client}
 	n.cluster = &[]*Node{n}
-	web, _ := config["http"].(map[string]any)
-	if web == nil {
-		web = map[string]any{}
-		config["http"] = web
-	}
-	web["address"], web["port"] = "127.0.0.1", strconv.Itoa(port)
-	writeFile(t, n.file, config)
 	verified = Run(t, n.binary, "verify", n.file)
 	n.Serve(t)
 	WaitWritable(t, n)
