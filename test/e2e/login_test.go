@@ -84,7 +84,13 @@ func tokensAlone(t *testing.T, what string, s *scribe) {
 	}
 }
 
-// closed runs three nodes that alice may push to, and from which everybody may pull what is public.
+// crypted are lines of SHA-crypt, as `openssl passwd -6` and `-5` make them: of bob and of carl.
+const crypted = `bob:$6$ofthetests$pziYKO9oBkOgmt0zyxpg4M1rrL780rvw5Q9W.vk4Noj8dNoNT4JfhmCKcMcthmVcgoVOlMYuDq14AiMF1rR/A1
+carl:$5$ofthetests$DGUggBFbHDoPHN8krUzIy7Gnv6mek3nUwmaKAoXODN5
+`
+
+// closed runs three nodes that alice, bob and carl may push to, and from which everybody may pull what is public. Their
+// passwords are "of alice" and so on.
 func closed(t *testing.T) ([]*harness.Node, *scribe) {
 	t.Helper()
 	harness.Program(t, "ZOT") // no hashing for a test that will be skipped
@@ -93,10 +99,10 @@ func closed(t *testing.T) ([]*harness.Node, *scribe) {
 		t.Fatal(err)
 	}
 	passwords := filepath.Join(t.TempDir(), "htpasswd")
-	if err := os.WriteFile(passwords, []byte("alice:"+string(hash)+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(passwords, []byte("alice:"+string(hash)+"\n"+crypted), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	policies := []any{map[string]any{"users": []string{"alice"}, "actions": []string{"read", "create", "update", "delete"}}}
+	policies := []any{map[string]any{"users": []string{"alice", "bob", "carl"}, "actions": []string{"read", "create", "update", "delete"}}}
 	section := map[string]any{
 		"auth": map[string]any{"htpasswd": map[string]any{"path": passwords}, "apikey": true},
 		"accessControl": map[string]any{"repositories": map[string]any{
@@ -152,6 +158,66 @@ func TestLogin(t *testing.T) {
 		tokensAlone(t, "skopeo inspect without a name", at)
 		skopeo(t, "delete", "--tls-verify=false", "--creds", "alice:of alice", "docker://"+at.Address+"/team/skopeo:1")
 		tokensAlone(t, "skopeo delete", at)
+	})
+
+	t.Run("skopeo, logged in", func(t *testing.T) {
+		t.Setenv("REGISTRY_AUTH_FILE", filepath.Join(t.TempDir(), "auth.json"))
+		for user, password := range map[string]string{"bob": "of bob", "carl": "of carl", "alice": key} {
+			skopeo(t, "login", "--tls-verify=false", "--username", user, "--password", password, at.Address)
+			at.take() // it asks for the base endpoint, and is told of tokens
+			app := at.Address + "/" + user + "/app"
+			skopeo(t, "copy", "--preserve-digests", "--dest-tls-verify=false", "oci:"+one.Dir+":one", "docker://"+app+":1")
+			skopeo(t, "copy", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://"+app+":1", "docker://"+app+":2")
+			tokensAlone(t, "skopeo copy", at)
+			tags := harness.Run(t, "skopeo", "list-tags", "--tls-verify=false", "docker://"+app)
+			if !strings.Contains(tags, `"1"`) || !strings.Contains(tags, `"2"`) {
+				t.Errorf("skopeo lists %s", tags)
+			}
+			skopeo(t, "sync", "--src", "docker", "--dest", "docker", "--src-tls-verify=false", "--dest-tls-verify=false", app, at.Address+"/synced/"+user)
+			tokensAlone(t, "skopeo sync", at)
+			dir := t.TempDir()
+			skopeo(t, "copy", "--preserve-digests", "--src-tls-verify=false", "docker://"+at.Address+"/synced/"+user+"/app:2", "oci:"+dir+":pulled")
+			same(t, "synced", in(t, dir), want)
+			skopeo(t, "delete", "--tls-verify=false", "docker://"+app+":2")
+			skopeo(t, "logout", at.Address)
+			refused(t, "skopeo without a name", trySkopeo(t, "inspect", "--tls-verify=false", "docker://"+app+":1"), "unauthorized", "authentication required")
+		}
+		at.take()
+	})
+
+	t.Run("containerd", func(t *testing.T) {
+		c := harness.StartContainerd(t)
+		for user, password := range map[string]string{"bob": "of bob", "alice": key} {
+			for _, where := range []string{"/team/", "/public/"} {
+				app := at.Address + where + "containerd-" + user
+				pusher := c.Puller(t, at.Address, "", harness.Pair{})
+				pusher.Import(t, one.Dir, app)
+				refused(t, "containerd pushes without a name", pusher.Push(t, app+":one", ""), "authorization failed", "unauthorized")
+				at.take()
+				if err := pusher.Push(t, app+":one", user+":"+password); err != nil {
+					t.Fatal(err)
+				}
+				tokensAlone(t, "containerd's push", at)
+			}
+			puller := c.Puller(t, at.Address, "", harness.Pair{})
+			if err := puller.Pull(t, at.Address+"/team/containerd-"+user+":one", user+":"+password); err != nil {
+				t.Error(err)
+			}
+			tokensAlone(t, "containerd's pull", at)
+			hasAll(t, puller, want)
+			nobody := c.Puller(t, at.Address, "", harness.Pair{})
+			refused(t, "containerd pulls without a name", nobody.Pull(t, at.Address+"/team/containerd-"+user+":one", ""), "authorization failed", "unauthorized")
+			at.take()
+			if err := nobody.Pull(t, at.Address+"/public/containerd-"+user+":one", ""); err != nil {
+				t.Error(err)
+			}
+			hasAll(t, nobody, want)
+			for _, line := range at.take() { // it asks for no base endpoint, and is asked for no token
+				if !strings.HasSuffix(line, "  200") {
+					t.Errorf("containerd pulls what is public, without a name: %s", line)
+				}
+			}
+		}
 	})
 
 	t.Run("crane", func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -15,7 +16,7 @@ import (
 // Containerd is containerd without the engine around it, as Kubernetes has it.
 type Containerd struct {
 	socket string
-	count  int
+	count  atomic.Int64
 }
 
 // StartContainerd runs it until the test ends, with a directory of its own. Only root can.
@@ -65,8 +66,7 @@ type Puller struct {
 // "" if it shows none; shows is what it shows itself, if anything.
 func (c *Containerd) Puller(t testing.TB, address, ca string, shows Pair) *Puller {
 	t.Helper()
-	c.count++
-	p := &Puller{with: c, namespace: "e2e-" + strconv.Itoa(c.count), hosts: t.TempDir()}
+	p := &Puller{with: c, namespace: "e2e-" + strconv.FormatInt(c.count.Add(1), 10), hosts: t.TempDir()}
 	at := "http://" + address
 	if ca != "" {
 		at = "https://" + address
