@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -113,7 +114,8 @@ func directoryOf(port int, more map[string]any) map[string]any {
 func guarded(t *testing.T, section map[string]any) harness.Plan {
 	t.Helper()
 	p := withPasswords(t)
-	p.HTTP["auth"].(map[string]any)["ldap"] = section
+	auth := p.HTTP["auth"].(map[string]any)
+	auth["ldap"], auth["apikey"] = section, true
 	return p
 }
 
@@ -203,6 +205,7 @@ func TestLDAP(t *testing.T) {
 	logsIn(t, nodes[2], "far", "of far", http.StatusOK)
 	dockerLogins(t, nodes)
 	backsOff(t, nodes[1])
+	key := apiKey(t, nodes[0].Address)
 
 	d.Kill(t)
 	for _, n := range nodes {
@@ -210,18 +213,69 @@ func TestLDAP(t *testing.T) {
 		logsIn(t, n, "carol", "of carol", http.StatusOK)
 		logsIn(t, n, "carol", "of alice", http.StatusServiceUnavailable) // LDAP may know a carol
 		logsIn(t, n, "late", "of late", http.StatusServiceUnavailable)
+		withKey(t, n, key)
 	}
 	d.Serve(t)
 	for _, n := range nodes {
 		comesToLogIn(t, n, "bob")
 	}
 
+	line.Delay(200 * time.Millisecond) // an answer takes twice that, and a step may take 5 s
+	logsIn(t, nodes[2], "far", "of bob", http.StatusUnauthorized)
+	logsIn(t, nodes[2], "far", "of far", http.StatusOK)
+	line.Delay(0)
 	line.Stall()
 	logsIn(t, nodes[2], "late", "of late", http.StatusServiceUnavailable)
 	for range 3 {
 		_, _ = login(t.Context(), nodes[2], "later", "of later")
 	}
 	logsIn(t, nodes[2], "carol", "of carol", http.StatusOK)
+	line.Flow()
+	comesToLogIn(t, nodes[2], "bob")
+	harness.Until(t, "who is unknown is told so again", func(ctx context.Context) error {
+		got, err := login(ctx, nodes[2], "late", "of late")
+		if err == nil && got != http.StatusUnauthorized {
+			err = fmt.Errorf("%d", got)
+		}
+		return err
+	})
+}
+
+// saysWhy sees to it that a node has said for what reason its directory is of no use, in a warning, and no password.
+func saysWhy(t *testing.T, n *harness.Node, why string) {
+	t.Helper()
+	log, warned := n.Log(t), false
+	for line := range strings.Lines(log) {
+		warned = warned || strings.Contains(line, `"@level":"warn"`) && strings.Contains(line, "LDAP") && strings.Contains(line, why)
+	}
+	if !warned {
+		t.Errorf("%s warns of nothing with %q", n.Name, why)
+	}
+	for _, secret := range []string{"of alice", harness.DirectoryPassword} {
+		if strings.Contains(log, secret) {
+			t.Errorf("%s logs the password %q", n.Name, secret)
+		}
+	}
+}
+
+// withKey has a node asked by an API key of alice, whose groups were found when she made it: nobody asks the directory.
+func withKey(t *testing.T, n *harness.Node, key string) {
+	t.Helper()
+	one, _ := onePlatform(t, 950, 1000)
+	name := "docker://" + n.Address + "/team/key:" + n.Name
+	skopeo(t, "copy", "--dest-tls-verify=false", "--dest-creds", "alice:"+key, "oci:"+one.Dir+":one", name)
+	skopeo(t, "inspect", "--tls-verify=false", "--creds", "alice:"+key, name)
+}
+
+// A node starts also while its directory does not answer, lets in whom it knows otherwise, and the others when it does.
+func TestLDAPThatComesLater(t *testing.T) {
+	d := harness.StartDirectory(t, users, groups)
+	d.Kill(t)
+	n := harness.StartEach(t, guarded(t, directoryOf(d.TLSPort, map[string]any{"cacert": d.CA})))[0]
+	logsIn(t, n, "alice", "of alice", http.StatusServiceUnavailable)
+	logsIn(t, n, "carol", "of carol", http.StatusOK)
+	d.Serve(t)
+	comesToLogIn(t, n, "alice")
 }
 
 // dockerLogins logs in at each node, pushes to the first and pulls from the last.
@@ -266,18 +320,25 @@ func backsOff(t *testing.T, n *harness.Node) {
 func TestLDAPOfAnother(t *testing.T) {
 	d := harness.StartDirectory(t, users, groups)
 	other, _ := harness.Certificate(t, "127.0.0.1")
-	for name, section := range map[string]map[string]any{
-		"LDAPS":              directoryOf(d.TLSPort, map[string]any{"cacert": other}),
-		"StartTLS":           directoryOf(d.Port, map[string]any{"cacert": other, "insecure": true, "startTLS": true}),
-		"the system's CAs":   directoryOf(d.TLSPort, nil),
-		"TLS where is none":  directoryOf(d.Port, map[string]any{"cacert": d.CA}),
-		"a wrong account":    directoryOf(d.TLSPort, map[string]any{"cacert": d.CA, "bindPassword": "wrong"}),
-		"a base that is not": directoryOf(d.TLSPort, map[string]any{"cacert": d.CA, "baseDN": "ou=None," + harness.DirectoryBase}),
+	for name, test := range map[string]struct {
+		section map[string]any
+		why     string
+	}{
+		"LDAPS":              {directoryOf(d.TLSPort, map[string]any{"cacert": other}), "unknown authority"},
+		"StartTLS":           {directoryOf(d.Port, map[string]any{"cacert": other, "insecure": true, "startTLS": true}), "unknown authority"},
+		"the system's CAs":   {directoryOf(d.TLSPort, nil), "unknown authority"},
+		"TLS where is none":  {directoryOf(d.Port, map[string]any{"cacert": d.CA}), "TLS"},
+		"a wrong account":    {directoryOf(d.TLSPort, map[string]any{"cacert": d.CA, "bindPassword": "wrong"}), "Invalid Credentials"},
+		"a base that is not": {directoryOf(d.TLSPort, map[string]any{"cacert": d.CA, "baseDN": "ou=None," + harness.DirectoryBase}), "No Such Object"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := harness.StartEach(t, guarded(t, section))[0]
+			n := harness.StartEach(t, guarded(t, test.section))[0]
 			logsIn(t, n, "alice", "of alice", http.StatusServiceUnavailable)
 			logsIn(t, n, "carol", "of carol", http.StatusOK)
+			for range 2 { // after three in a row it is said to who does not read each refusal, too
+				logsIn(t, n, "alice", "of alice", http.StatusServiceUnavailable)
+			}
+			saysWhy(t, n, test.why)
 		})
 	}
 	n := harness.StartEach(t, guarded(t, directoryOf(d.TLSPort, map[string]any{"skipVerify": true})))[0]

@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The entries of a Directory are below DirectoryBase. Whoever has bound may read them, as DirectoryAccount with
@@ -114,11 +116,13 @@ func write(t testing.TB, path, text string) string {
 	return path
 }
 
-// Line passes connections on to a port of 127.0.0.1, until it is told to stall.
+// Line passes connections on to a port of 127.0.0.1, as it is told: at once, late, or not at all.
 type Line struct {
 	Port int
 
-	stall chan struct{} // closed: nothing goes on
+	late  atomic.Int64 // nanoseconds
+	mu    sync.Mutex
+	flows chan struct{} // closed while something goes on
 }
 
 // NewLine passes on until the test ends.
@@ -132,7 +136,8 @@ func NewLine(t testing.TB, to int) *Line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Line{stall: make(chan struct{})}
+	l := &Line{flows: make(chan struct{})}
+	close(l.flows)
 	if l.Port, err = strconv.Atoi(port); err != nil {
 		t.Fatal(err)
 	}
@@ -150,8 +155,42 @@ func NewLine(t testing.TB, to int) *Line {
 	return l
 }
 
+// Delay has all that is sent, either way, arrive so much later.
+func (l *Line) Delay(by time.Duration) { l.late.Store(int64(by)) }
+
 // Stall has nothing go on any more: connections stay open, and nobody answers.
-func (l *Line) Stall() { close(l.stall) }
+func (l *Line) Stall() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flows = make(chan struct{})
+}
+
+// Flow undoes Stall.
+func (l *Line) Flow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.flows)
+}
+
+// passes waits until something may go on; it reports false if ctx has ended.
+func (l *Line) passes(ctx context.Context) bool {
+	late := time.NewTimer(time.Duration(l.late.Load()))
+	defer late.Stop()
+	l.mu.Lock()
+	flows := l.flows
+	l.mu.Unlock()
+	select {
+	case <-late.C:
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case <-flows:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
 
 // accept returns when the listener is closed and all connections have ended, as they do with ctx.
 func (l *Line) accept(ctx context.Context, listener net.Listener, to string) {
@@ -185,11 +224,8 @@ func (l *Line) copy(ctx context.Context, to io.Writer, from io.Reader) {
 		if err != nil {
 			return
 		}
-		select {
-		case <-l.stall:
-			<-ctx.Done()
+		if !l.passes(ctx) {
 			return
-		default:
 		}
 		if _, err := to.Write(some[:n]); err != nil {
 			return
