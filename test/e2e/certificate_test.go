@@ -2,14 +2,17 @@ package e2e_test
 
 import (
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/seed-16d79997/zot/test/e2e/harness"
+	"github.com/seed-16d79997/zot/test/e2e/images"
 )
 
 // oursTLS is the balancer's configuration that users are given whose nodes have TLS.
@@ -140,6 +143,36 @@ func TestClientCertificates(t *testing.T) {
 			refused(t, "bob deletes", trySkopeo(t, "delete", "--cert-dir", certDir(t, who, bob), to(at)), "denied", "403")
 		}
 		skopeo(t, "delete", "--cert-dir", certDir(t, who, alice), to(balancer.Address))
+	})
+
+	t.Run("docker", func(t *testing.T) {
+		engine := harness.StartEngine(t)
+		_, port, err := net.SplitHostPort(balancer.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		number, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, show := engine.Certified(t, number)
+		name, part := address+"/team/docker:1", images.Part{Seed: 1410, Size: 1 << 20}
+		id := load(t, engine, name, 0, part)
+		show(who.File, alice)
+		engine.Run(t, "push", name)
+		show(who.File, bob)
+		engine.Forget(t, name)
+		engine.Run(t, "pull", name)
+		holds(t, engine, name, id, part)
+		engine.Run(t, "tag", name, address+"/team/bobs:1")
+		t.Cleanup(func() { engine.Forget(t, address+"/team/bobs:1") })
+		refused(t, "bob pushes", engine.Try(t, "push", address+"/team/bobs:1"), "denied")
+		for what, shown := range map[string]harness.Pair{"nobody": {}, "another's alice": other.Client(t, "alice")} {
+			show(who.File, shown)
+			refused(t, what, engine.Try(t, "pull", name), "certificate required", "bad certificate")
+		}
+		show(other.File, alice)
+		refused(t, "alice, at another's", engine.Try(t, "pull", name), "unknown authority")
 	})
 
 	// A client that shows it whatever the server asks for is turned away as well.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,6 +57,45 @@ func StartEngine(t testing.TB) *Engine {
 		return e.asks(ctx)
 	})
 	return e
+}
+
+// Certified returns an address at which the engine reaches a port of 127.0.0.1 as it does machines of others: over TLS with
+// the certificates in its files. Show has it use others from then on. The test is skipped where the engine is not its own,
+// and so are those files not.
+func (e *Engine) Certified(t testing.TB, port int) (address string, show func(ca string, client Pair)) {
+	t.Helper()
+	if e.host == "" || os.Getenv(inNamespace) == "" {
+		t.Skip("the certificates of an engine that runs are not the test's to change")
+	}
+	address = net.JoinHostPort(elsewhere, strconv.Itoa(newLine(t, elsewhere, port).Port))
+	const all = "/etc/docker/certs.d" // the engine knows no other place
+	dir := filepath.Join(all, address)
+	clean := func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(func() {
+		clean()
+		_ = os.Remove(all) // it stays if others have something in it
+	})
+	return address, func(ca string, client Pair) {
+		clean()
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		files := map[string]string{"ca.crt": ca}
+		if client != (Pair{}) {
+			files["client.cert"], files["client.key"] = client.Cert, client.Key
+		}
+		for name, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, name), string(text))
+		}
+	}
 }
 
 // asks fails if the engine does not answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -55,7 +56,11 @@ func again() int {
 	return 0
 }
 
-// loopback brings up the only interface that a new namespace has.
+// elsewhere is an address of this machine, in the namespace, that is none of 127.0.0.0/8: the engine trusts those whatever
+// certificate they show, and shows them none.
+const elsewhere = "192.0.2.1"
+
+// loopback brings up the only interface that a new namespace has, and gives it one more address.
 func loopback() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -67,5 +72,14 @@ func loopback() error {
 		return err
 	}
 	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, request)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, request); err != nil {
+		return err
+	}
+	if request, err = unix.NewIfreq("lo:1"); err != nil {
+		return err
+	}
+	if err := request.SetInet4Addr(net.ParseIP(elsewhere).To4()); err != nil {
+		return err
+	}
+	return unix.IoctlIfreq(s, unix.SIOCSIFADDR, request)
 }

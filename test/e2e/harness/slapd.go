@@ -128,7 +128,12 @@ type Line struct {
 // NewLine passes on until the test ends.
 func NewLine(t testing.TB, to int) *Line {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", local(0))
+	return newLine(t, "127.0.0.1", to)
+}
+
+func newLine(t testing.TB, host string, to int) *Line {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
