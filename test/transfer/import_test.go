@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -406,10 +407,18 @@ func TestPeople(t *testing.T) {
 			root, err := os.MkdirTemp("", "zot-people-") //nolint:usetesting // a socket in it needs a short path
 			must(t, err)
 			t.Cleanup(func() { must(t, os.RemoveAll(root)) })
-			n := harness.StartConfigured(t, map[string]any{
+			port := strconv.Itoa(harness.FreePorts(t, 1)[0])
+			config, err := json.Marshal(map[string]any{
 				"storage": map[string]any{"rootDirectory": root},
-				"http":    map[string]any{"auth": map[string]any{"apikey": true, "htpasswd": map[string]any{"path": passwords}}},
+				"http": map[string]any{
+					"address": "127.0.0.1", "port": port,
+					"auth": map[string]any{"apikey": true, "htpasswd": map[string]any{"path": passwords}},
+				},
 			})
+			must(t, err)
+			file := filepath.Join(t.TempDir(), "zot.json")
+			must(t, os.WriteFile(file, config, 0o600))
+			n, _ := harness.StartConfigured(t, file, "127.0.0.1:"+port, nil)
 			for i, want := range []string{"4 taken, 0 were there", "0 taken, 4 were there"} {
 				out, err := n.Zot(t, "import", z.dir)
 				must(t, err)
