@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -144,12 +145,17 @@ type passedOn struct {
 }
 
 // Encode writes down who the caller is, for another node to go by: what they may is decided there by the same rules.
+// It fits into a header.
+//
+// Of the groups it has those that the rules are about, for somebody in a directory may be in hundreds. A node that has
+// newer rules already, about other groups too, takes the caller for less until this one has them, never for more.
 func (c Caller) Encode() string {
 	if c.gate == nil {
 		return `{"Everything":true}`
 	}
-	b, _ := json.Marshal(passedOn{Identity: c.who, limits: c.limits}) // strings alone
-	return string(b)
+	who := access.Identity{Name: c.who.Name, Groups: c.rules().Named(c.who.Groups)}
+	b, _ := json.Marshal(passedOn{Identity: who, limits: c.limits}) // strings alone
+	return strings.ReplaceAll(string(b), "\x7f", `\u007f`)          // the one control character that JSON may have
 }
 
 // Decode reads what Encode wrote on another node. It fails for anything else.

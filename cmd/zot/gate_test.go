@@ -44,7 +44,7 @@ func TestAccessOnThreeNodes(t *testing.T) {
 	t.Parallel()
 	passwords := filepath.Join(t.TempDir(), "htpasswd")
 	put(t, passwords, htpasswdLine(t, "alice")+htpasswdLine(t, "bob"))
-	at, _, _, _ := threeWith(t, fmt.Sprintf(`, "realm": "zot", "auth": {"htpasswd": {"path": %q}}, "accessControl": {
+	at, _, _, _ := threeWith(t, fmt.Sprintf(`, "realm": "zot", "auth": {"htpasswd": {"path": %q}, "apikey": true}, "accessControl": {
 		"repositories": {"team/**": {"policies": [{"users": ["alice"], "actions": ["read", "create"]}], "defaultPolicy": ["read"]}}}`, passwords))
 	const (
 		uploads = "/v2/team/app/blobs/uploads/"
@@ -91,6 +91,14 @@ func TestAccessOnThreeNodes(t *testing.T) {
 		if status, _ := asking(t, step.method, at[n%3]+begun, "alice", "alice", step.body); status/100 != 2 {
 			t.Errorf("%s of an upload: %d", step.method, status)
 		}
+	}
+
+	// What a node takes of a client it can pass on, with all that it says of them: net/http takes 4 KiB more than it is told.
+	k := newAPIKey(t, at[0], `{"scopes": ["team/*"`+strings.Repeat(`, "`+strings.Repeat("x", 500)+`"`, 15)+`]}`)
+	begun = locationOf(t, at[0]+uploads)
+	for n := range at { // the first is the owner
+		large := "X-Large: " + strings.Repeat("x", maxHeader+2<<10)
+		begun = wish{method: "PATCH", url: at[n] + begun, name: "alice", password: k.APIKey, body: "a", header: []string{large}}.must(t, 202).header.Get("Location")
 	}
 }
 

@@ -25,6 +25,7 @@ const (
 	blobConns   = 64               // idle connections kept to each node
 	blobIdle    = 90 * time.Second // for so long
 	blobBuffer  = 64 << 10         // of each connection, for reading and for writing
+	maxPassedOn = 1 << 20          // of the header of a request: what a client sends, up to maxHeader, and what nodes say of it
 	watchEvery  = time.Second      // a node that a request was passed on to is looked at so often
 	watchMisses = 5                // and given up when it was out of reach so many times in a row
 	othersGrace = 5 * time.Second  // how long what other nodes have begun may take when the node stops: they can go elsewhere
@@ -223,6 +224,7 @@ func (r registries) watch(ctx context.Context, to blobstore.Incarnation, end con
 // serveOthers answers what other nodes ask of this one's store and registry, until ctx ends.
 func serveOthers(ctx context.Context, n *network, handler http.Handler, log hclog.Logger) error {
 	server := newServer(handler, log.Named("others"))
+	server.MaxHeaderBytes = maxPassedOn
 	server.IdleTimeout = 2 * blobIdle // who dials closes first, so that no request meets a closing connection
 	l := n.peer.Stream(peer.BlobProtocol)
 	served := make(chan error, 1)

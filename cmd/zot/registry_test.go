@@ -93,26 +93,42 @@ func threeAgain(t *testing.T) (at, roots []string, stop, start func(n int)) {
 // threeWith is threeAgain with more in the section "http" of each.
 func threeWith(t *testing.T, more string) (at, roots []string, stop, start func(n int)) {
 	t.Helper()
+	all := threeLike(t, more, "", "")
+	return all.at, all.roots, all.stop, all.start
+}
+
+// trio is three nodes in this process.
+type trio struct {
+	at, roots, files []string // where they serve, their directories and configurations
+	secret           string   // the file of what they share
+
+	stop, start func(n int)
+}
+
+// threeLike runs three nodes with more in their sections "http" and "cluster", and beside these.
+func threeLike(t *testing.T, http, cluster, beside string) *trio {
+	t.Helper()
 	ports, dir := freePorts(t, 6), shortDir(t)
-	secret := filepath.Join(dir, "secret")
-	put(t, secret, strings.Repeat("secret", 8))
+	all := &trio{secret: filepath.Join(dir, "secret"), files: make([]string, 3)}
+	put(t, all.secret, strings.Repeat("secret", 8))
 	members := fmt.Sprintf(`["127.0.0.1:%s", "127.0.0.1:%s", "127.0.0.1:%s"]`, ports[3], ports[4], ports[5])
-	files, stops := make([]string, 3), make([]func() error, 3)
-	start = func(n int) { stops[n] = started(t, files[n]) }
-	var starting sync.WaitGroup
-	for n := range 3 {
-		root := filepath.Join(dir, strconv.Itoa(n))
-		files[n] = configIn(t, root, fmt.Sprintf(`, "http": {"port": %q%s}, "cluster": {"name": "three", "node": "n%d", "listen": "127.0.0.1:%s", `+
-			`"advertise": "127.0.0.1:%s", "members": %s, "secretFile": %q}`, ports[n], more, n, ports[3+n], ports[3+n], members, secret))
-		at, roots = append(at, "http://127.0.0.1:"+ports[n]), append(roots, root)
-		starting.Go(func() { start(n) })
-	}
-	starting.Wait()
-	return at, roots, func(n int) {
+	stops := make([]func() error, 3)
+	all.start = func(n int) { stops[n] = started(t, all.files[n]) }
+	all.stop = func(n int) {
 		if err := stops[n](); err != nil {
 			t.Error(err)
 		}
-	}, start
+	}
+	var starting sync.WaitGroup
+	for n := range 3 {
+		root := filepath.Join(dir, strconv.Itoa(n))
+		all.files[n] = configIn(t, root, fmt.Sprintf(`, "http": {"port": %q%s}, "cluster": {"name": "three", "node": "n%d", "listen": "127.0.0.1:%s", `+
+			`"advertise": "127.0.0.1:%s", "members": %s, "secretFile": %q%s}%s`, ports[n], http, n, ports[3+n], ports[3+n], members, all.secret, cluster, beside))
+		all.at, all.roots = append(all.at, "http://127.0.0.1:"+ports[n]), append(all.roots, root)
+		starting.Go(func() { all.start(n) })
+	}
+	starting.Wait()
+	return all
 }
 
 // got asks for a URL.
