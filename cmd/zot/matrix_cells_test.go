@@ -1,0 +1,117 @@
+package main
+
+// matrixCells are some cells spelt out, which the tables must agree with, and all three nodes: what each rule is about.
+func matrixCells() map[string]int {
+	return map[string]int{
+		// The first request of a client: whether to send credentials. Where there are none it is told that it needs none.
+		"config-policy.json: GET Base as none":                        401,
+		"config-policy.json: GET Base as empty name":                  401,
+		"config-policy.json: GET Base as bad password":                401,
+		"config-policy.json: GET Base as nina":                        200,
+		"public and private: GET Base as none":                        401, // although something is public
+		"public and private: GET Base as token to pull":               200,
+		"no logins, no accessControl: GET Base as none":               200,
+		"no logins, anonymousPolicy: GET Base as bad password":        200, // nobody is asked who they are
+		"only anonymousPolicy: GET Base as session":                   200,
+		"config-policy.json without repositories: HEAD Base as admin": 200,
+
+		// Bad credentials are never taken for none.
+		"public and private: GET Manifest, tag as none to public/app":                 200,
+		"public and private: GET Manifest, tag as empty name to public/app":           200,
+		"public and private: GET Manifest, tag as bad password to public/app":         401,
+		"public and private: GET Manifest, tag as expired key to public/app":          401,
+		"public and private: GET Manifest, tag as revoked key to public/app":          401,
+		"only anonymousPolicy: DELETE Manifest, tag as none to team/app":              202,
+		"only anonymousPolicy: DELETE Manifest, tag as bad password to team/app":      401,
+		"only anonymousPolicy: GET Manifest, tag as alice to team/app":                403, // what is for nobody is not for somebody
+		"no accessControl: GET Manifest, tag as bad password to team/app":             401,
+		"no accessControl: DELETE Manifest, digest of two tags as nina to team/app":   202,
+		"no logins, no accessControl: DELETE Blob as none to team/app":                202,
+		"no logins, anonymousPolicy: PUT Manifest, new tag as none to team/app":       201,
+		"no logins, anonymousPolicy: DELETE Manifest, tag as none to team/app":        403, // and no way to log in
+		"no logins, anonymousPolicy: GET Manifest, tag as none to private/app":        403,
+		"no logins, anonymousPolicy: POST Uploads, mount as none to team/app":         202, // not from what they may not read
+		"no logins, no accessControl: POST Uploads, mount as none to team/app":        201,
+		"adminPolicy alone: GET Tags as nina to team/app":                             403,
+		"adminPolicy alone: GET Tags as none to team/app":                             401,
+		"adminPolicy alone: DELETE Blob as admin to team/app":                         202,
+		"public and private: GET Manifest, tag as alice to public/secret":             403, // the longer pattern has nothing for anybody
+		"public and private: GET Manifest, tag as admin to public/secret":             200,
+		"public and private: PUT Manifest, new tag as admin to private/app":           403,
+		"public and private: POST Uploads, mount as nina to public/app":               202,
+		"public and private: POST Uploads, mount as jack to public/app":               201,
+		"public and private: POST Uploads, mount from anywhere as nina to public/app": 202,
+
+		// zot's example.
+		"config-policy.json: PUT Manifest, new tag as nina to other/app":                      201, // defaultPolicy of **
+		"config-policy.json: PUT Manifest, tag that names another image as nina to other/app": 403,
+		"config-policy.json: PUT Manifest, tag that names this image as nina to other/app":    201,
+		"config-policy.json: PUT Manifest, tag that names another image as nina to tmp/app":   201, // defaultPolicy of tmp/**
+		"config-policy.json: DELETE Manifest, tag as alice to other/app":                      202, // as one of group2
+		"config-policy.json: DELETE Manifest, tag as alice to tmp/app":                        403,
+		"config-policy.json: DELETE Manifest, tag as jack to other/app":                       403,
+		"config-policy.json: PUT Manifest, tag that names another image as jack to other/app": 201, // as one of group1
+		"config-policy.json: POST Uploads, begin as jack to infra/app":                        403,
+		"config-policy.json: DELETE Manifest, digest as alice to infra/app":                   202,
+		"config-policy.json: POST Uploads, begin as alice to repos2/repo":                     403,
+		"config-policy.json: DELETE Blob as admin to repos2/repo":                             202,
+		"config-policy.json: GET Manifest, digest as none to repos2/repo":                     401,
+		"config-policy.json: PUT Manifest, new tag ?tag=existing as nina to other/app":        403,
+		"config-policy.json: DELETE Manifest, tag as key to other/app":                        202,
+		"config-policy.json: DELETE Manifest, tag as key with scopes to other/app":            202,
+		"config-policy.json: GET Manifest, tag as key with scopes to infra/app":               403,
+		"config-policy.json: POST Uploads, mount as key to other/app":                         201,
+		"config-policy.json: POST Uploads, mount as key with scopes to other/app":             202, // the source is out of its scopes
+		"config-policy.json: DELETE Manifest, tag as session to infra/app":                    202,
+		"config-policy.json: DELETE Manifest, tag as token to infra/app":                      202,
+		"config-policy.json: DELETE Manifest, tag as token to pull to other/app":              401, // there is one to delete
+		"config-policy.json: GET Manifest, tag as token to pull to other/app":                 200,
+		"config-policy.json: GET Manifest, tag as token to pull to infra/app":                 401,
+		"config-policy.json: DELETE Manifest, tag as token to pull to tmp/app":                403, // there is none
+		"config-policy.json without repositories: PATCH Upload as alice to infra/app":         202,
+		"config-policy.json without repositories: PATCH Upload as nina to infra/app":          403,
+		"config-policy.json without repositories: DELETE Upload as bad password to infra/app": 401,
+		"config-policy.json without repositories: GET Upload as jack to infra/app":            403, // its status is part of a push
+		"config-policy.json without repositories: PUT Upload as session to infra/app":         201,
+		"config-policy.json without repositories: HEAD Blob as nina to infra/app":             200,
+		"config-policy.json without repositories: GET Catalog, pages as token to pull":        401,
+		"config-policy.json without repositories: GET Catalog, pages as token":                200,
+
+		// Rights by group, and the duty of who has detectManifestCollision.
+		"groups: PUT Manifest, new tag as jack to team/app":                      201,
+		"groups: PUT Manifest, tag that names another image as jack to team/app": 403,
+		"groups: PUT Manifest, new tag as nina to team/app":                      403,
+		"groups: PUT Manifest, tag that names another image as nina to team/app": 201,
+		"groups: PUT Manifest, digest ?tag=existing as nina to team/app":         201,
+		"groups: PUT Manifest, new tag ?tag=existing as nina to team/app":        403,
+		"groups: PUT Manifest, new tag ?tag=existing as alice to team/app":       201,
+		"groups: DELETE Manifest, digest as alice to team/app":                   202,
+		"groups: DELETE Manifest, digest of two tags as alice to team/app":       409,
+		"groups: DELETE Manifest, digest of two tags as token to team/app":       409,
+		"groups: DELETE Manifest, digest of two tags as admin to team/app":       202,
+		"groups: GET Manifest, tag as admin to team/app":                         403,
+		"groups: POST Uploads, mount as jack to team/app":                        202,
+
+		// Beside the specification.
+		"config-policy.json: GET /zot/auth/apikey as session":                   200,
+		"config-policy.json: POST /zot/auth/apikey as key":                      403, // no key makes another
+		"config-policy.json: DELETE /v2/_zot/ext/apikey as token":               403,
+		"config-policy.json: GET /v2/_zot/ext/apikey as none":                   401,
+		"no logins, no accessControl: GET /zot/auth/apikey as none":             404,
+		"config-policy.json: GET /v2/_zot/ext/mgmt as bad password":             200,
+		"public and private: PUT /v2/_zot/ext/userprefs as none to public/app":  403,
+		"public and private: PUT /v2/_zot/ext/userprefs as nina to private/app": 403,
+		"config-policy.json: PUT /v2/_zot/ext/userprefs as none to other/app":   401,
+		"config-policy.json: GET /zot/auth/token as none":                       401,
+		"public and private: GET /zot/auth/token as none":                       200,
+		"public and private: GET /zot/auth/token as bad password":               401,
+		"config-policy.json: GET /zot/auth/token as token":                      401,
+		"config-policy.json: POST /zot/auth/token, API key as key":              200,
+		"config-policy.json: POST /zot/auth/token, API key as revoked key":      401,
+		"config-policy.json: POST /zot/auth/token, password as bad password":    401,
+		"no logins, anonymousPolicy: GET /zot/auth/token as alice":              404,
+		"config-policy.json: GET /v2/_oci/ext/discover as none":                 401,
+		"public and private: GET /v2/_oci/ext/discover as none":                 200,
+		"config-policy.json: POST /auth/logout as none":                         200,
+	}
+}
