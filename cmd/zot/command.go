@@ -84,7 +84,7 @@ func rootCommand(s surroundings) *cobra.Command {
 		}
 		return cmd.Help()
 	}
-	root.AddCommand(serveCommand(s), verifyCommand(), verifyFeatureCommand(), scrubCommand(), clusterCommand(), tagCommand(), importCommand(), exportCommand(), versionCommand(s))
+	root.AddCommand(serveCommand(s), verifyCommand(), verifyFeatureCommand(), schemaCommand(), scrubCommand(), clusterCommand(), tagCommand(), importCommand(), exportCommand(), versionCommand(s))
 	return root
 }
 

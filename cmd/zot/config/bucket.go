@@ -38,7 +38,7 @@ const (
 // readDriver reads storage.storageDriver. Keys that are not known say nothing: for zot they are the driver's own.
 func readDriver(s *section, c *Store) {
 	name := ""
-	switch known := s.oneOf("name", &name, "s3", "gcs", "azure"); {
+	switch known := s.oneOfOffered("name", &name, []string{"s3"}, []string{"gcs", "azure"}); {
 	case name == "s3":
 		readBucket(s, c)
 		return

@@ -21,13 +21,17 @@ type schema struct {
 	Minimum *int      `json:"minimum,omitempty"`
 	AnyOf   []*schema `json:"anyOf,omitempty"`
 	Ref     string    `json:"$ref,omitempty"`
-	Default any       `json:"default,omitempty"`
+	Default any       `json:"default,omitempty"` // nil: nothing that could be written
+
+	unbuilt bool // it is not acted on
 
 	Items      *schema            `json:"items,omitempty"`
 	Properties map[string]*schema `json:"properties,omitempty"`
 	// InAnyCase lets the keys of Properties be spelled otherwise; of what they hold then nothing is said.
 	InAnyCase map[string]bool `json:"patternProperties,omitempty"`
 	Others    any             `json:"additionalProperties,omitempty"` // *schema or false; nil: anything
+
+	Kinds map[string]*schema `json:"$defs,omitempty"` // what is referred to
 }
 
 // Schema returns a JSON Schema of the configuration file, for editors, made by the procedures that read a file: it knows
@@ -36,6 +40,7 @@ type schema struct {
 func Schema() ([]byte, error) {
 	root := recordFile()
 	describe("", root)
+	root.Kinds = kinds()
 	root.Draft, root.Title = "https://json-schema.org/draft/2020-12/schema", "zot's configuration file"
 	return json.MarshalIndent(root, "", "  ")
 }
@@ -137,6 +142,13 @@ func (s *section) recordSections(name string, read func(*section)) bool {
 	return true
 }
 
+// recordUnbuilt notes that a key is not acted on, if the section is a recording.
+func (s *section) recordUnbuilt(name string) {
+	if s.schema != nil {
+		s.schema.schema.Properties[name].unbuilt = true
+	}
+}
+
 func (r *recording) read(above *section, name string, read func(*section)) {
 	above.known = append(above.known, name)
 	read(r.section(above.reader, above.key(name)))
@@ -157,15 +169,56 @@ func aSection() *schema {
 	return &schema{Type: []string{"object", "null"}, Properties: map[string]*schema{}}
 }
 
-func aText(usual string) *schema {
-	s := &schema{Type: []string{"string", "number", "null"}}
-	if usual != "" {
-		s.Default = usual
+// kinds are what keys hold: what is meant first, then what counts as that, too.
+func kinds() map[string]*schema {
+	words := []any{"", "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"} // strconv.ParseBool
+	const some, units = `([0-9]+([.][0-9]*)?|[.][0-9]+)`, "(ns|us|\u00b5s|\u03bcs|ms|s|m|h)"
+	return map[string]*schema{
+		"text":    {Type: []string{"string", "number", "null"}},
+		"number":  {AnyOf: []*schema{{Type: []string{"number", "null"}}, {Type: []string{"string"}, Pattern: "^[+-]?[0-9]+$"}}},
+		"boolean": {AnyOf: []*schema{{Type: []string{"boolean", "number", "null"}}, {Enum: words}}},
+		"duration": {AnyOf: []*schema{
+			{Type: []string{"string"}, Pattern: "^[+]?(0|(" + some + units + ")+)$"}, {Type: []string{"number", "null"}, Minimum: new(0)},
+		}},
+		"durationOfAnySign": {AnyOf: []*schema{{Type: []string{"string"}, Pattern: "^[+-]?(0|(" + some + units + ")+)$"}, {Type: []string{"number", "null"}}}},
+		"size": {AnyOf: []*schema{
+			{Type: []string{"string"}, Pattern: "^[+]?" + some + " *([kKmMgGtTpP][iI]?)?[bB]?$"}, {Type: []string{"number", "null"}, Minimum: new(1)},
+		}},
+		"list": {AnyOf: []*schema{{Type: []string{"array", "null"}, Items: aText("")}, {Type: []string{"string"}}}},
 	}
-	return s
 }
 
-// aWord is one of some words. The second pattern lets it be in any case.
+// a is one of the kinds.
+func a(kind string) *schema { return &schema{Ref: "#/$defs/" + kind} }
+
+// or sets what holds without the key.
+func (c *schema) or(usual any, says bool) *schema {
+	if says {
+		c.Default = usual
+	}
+	return c
+}
+
+func aText(usual string) *schema { return a("text").or(usual, usual != "") }
+
+func aNumber(usual int) *schema { return a("number").or(usual, usual != 0) }
+
+func aBoolean(usual bool) *schema { return a("boolean").or(usual, true) }
+
+func aList(usual []string) *schema { return a("list").or(usual, len(usual) > 0) }
+
+// aSize is a number of bytes.
+func aSize() *schema { return a("size") }
+
+func aDuration(usual time.Duration, belowZero bool) *schema {
+	kind := "duration"
+	if belowZero {
+		kind = "durationOfAnySign"
+	}
+	return a(kind).or(usual.String(), usual != 0)
+}
+
+// aWord is one of some words. The pattern lets them be in any case.
 func aWord(usual string, words []string) *schema {
 	s := &schema{AnyOf: []*schema{{}, {Type: []string{"string", "null"}}}}
 	var spelled []string
@@ -174,69 +227,28 @@ func aWord(usual string, words []string) *schema {
 		spelled = append(spelled, inAnyCase(word))
 	}
 	s.AnyOf[1].Pattern = "^(" + strings.Join(spelled, "|") + ")?$"
-	if usual != "" {
-		s.Default = usual
-	}
-	return s
-}
-
-func aNumber(usual int) *schema {
-	s := &schema{AnyOf: []*schema{{Type: []string{"number", "null"}}, {Type: []string{"string"}, Pattern: "^[+-]?[0-9]+$"}}}
-	if usual != 0 {
-		s.Default = usual
-	}
-	return s
-}
-
-func aBoolean(usual bool) *schema {
-	words := []any{"", "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"} // strconv.ParseBool
-	return &schema{AnyOf: []*schema{{Type: []string{"boolean", "number", "null"}}, {Enum: words}}, Default: usual}
-}
-
-func aDuration(usual time.Duration, belowZero bool) *schema {
-	number, text := &schema{Type: []string{"number", "null"}}, &schema{Type: []string{"string"}}
-	sign := "[+-]?"
-	if !belowZero {
-		number.Minimum, sign = new(0), "[+]?"
-	}
-	const some = `([0-9]+([.][0-9]*)?|[.][0-9]+)`
-	text.Pattern = "^" + sign + "(0|(" + some + "(ns|us|\u00b5s|\u03bcs|ms|s|m|h))+)$"
-	s := &schema{AnyOf: []*schema{text, number}}
-	if usual != 0 {
-		s.Default = usual.String()
-	}
-	return s
-}
-
-// aSize is a number of bytes.
-func aSize() *schema {
-	return &schema{AnyOf: []*schema{
-		{Type: []string{"string"}, Pattern: "^[+]?[0-9]*[.]?[0-9]+ *([kKmMgGtTpP][iI]?)?[bB]?$"}, {Type: []string{"number", "null"}, Minimum: new(1)},
-	}}
-}
-
-func aList(usual []string) *schema {
-	s := &schema{AnyOf: []*schema{{Type: []string{"array", "null"}, Items: aText("")}, {Type: []string{"string"}}}}
-	if len(usual) > 0 {
-		s.Default = usual
-	}
-	return s
+	return s.or(usual, usual != "")
 }
 
 // describe sets the descriptions of all that is below a path.
 func describe(path string, s *schema) {
 	for name, at := range s.Properties {
-		below := strings.TrimPrefix(path+"."+name, ".")
-		at.Description = description(below)
-		describe(below, at)
+		at.describe(strings.TrimPrefix(path+"."+name, "."))
 	}
-	if others, ok := s.Others.(*schema); ok {
-		others.Description = description(path + "." + sample)
-		describe(path+"."+sample, others)
+	if others, ok := s.Others.(*schema); ok && !others.saysNothing() {
+		others.describe(path + "." + sample)
 	}
 	for _, one := range s.AnyOf {
 		if one.Items != nil {
 			describe(path, one.Items)
 		}
 	}
+}
+
+func (c *schema) describe(path string) {
+	c.Description = description(path)
+	if c.unbuilt {
+		c.Description += "; this version does not act on it yet"
+	}
+	describe(path, c)
 }

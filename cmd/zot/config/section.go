@@ -98,6 +98,12 @@ func (s *section) word(name string, into *string) {
 // oneOf sets into to the value of a key, if it is there: one of some words, in lower case. In a file they may be in any
 // case, and "" says no more than no key at all. It reports whether nothing is wrong.
 func (s *section) oneOf(name string, into *string, words ...string) bool {
+	return s.oneOfOffered(name, into, words, nil)
+}
+
+// oneOfOffered is oneOf for words of which some are known as well, and not offered to who has written another.
+func (s *section) oneOfOffered(name string, into *string, offered, known []string) bool {
+	words := slices.Concat(offered, known)
 	s.record(name, aWord(*into, words))
 	if s.schema != nil {
 		*into = words[0] // the one with which most other keys are asked for
@@ -112,8 +118,11 @@ func (s *section) oneOf(name string, into *string, words ...string) bool {
 		*into = low
 		return true
 	default:
-		mend := "give one of " + strings.Join(words, ", ")
-		if near := nearest(low, words); near != "" {
+		mend := "give one of " + strings.Join(offered, ", ")
+		if len(offered) == 1 {
+			mend = "give " + offered[0]
+		}
+		if near := nearest(low, offered); near != "" {
 			mend = fmt.Sprintf("did you mean %q?", near)
 		}
 		s.problem(s.key(name), mend, "%q is not known", given)

@@ -74,6 +74,7 @@ func readStore(s *section, c *Store) {
 	}
 	readGCWindow(s, c)
 	if !c.GC {
+		s.noteIf("gcDelay", "says nothing, for gc is false")
 		s.noteIf("gcInterval", "says nothing, for gc is false")
 		s.noteIf("gcTimeWindow", "says nothing, for gc is false")
 		s.noteIf("retention", "says nothing, for gc is false")

@@ -19,6 +19,7 @@ func (s *section) unbuilt(name, so string, read func(*section)) {
 	} else {
 		s.either(name, read)
 	}
+	s.recordUnbuilt(name)
 }
 
 // either is section or sections, whichever is there.
