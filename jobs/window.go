@@ -34,8 +34,11 @@ func (w Window) Bound(j Job) Job {
 func (w Window) wait(ctx context.Context) error {
 	for {
 		left := w.opens(time.Now())
-		if left == 0 || ctx.Err() != nil {
-			return ctx.Err()
+		if left == 0 {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		resume := Waits(ctx)
 		pause(ctx, min(left, look))

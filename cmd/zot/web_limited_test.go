@@ -47,7 +47,9 @@ func limitedClient(t *testing.T, c config.HTTP, h http.HandlerFunc) (conn net.Co
 	t.Cleanup(func() {
 		close(l)
 		_, _ = ours.Close(), server.Close()
-		<-served
+		if err := <-served; !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 		doing.Wait()
 	})
 	return ours, doing.Go

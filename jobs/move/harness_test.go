@@ -32,6 +32,7 @@ type world struct {
 	t     *testing.T
 	state *fsm.State
 	job   jobs.Job
+	few   int          // blobs that it moves at a time; 0: the usual
 	said  bytes.Buffer // what the job logged
 
 	applying sync.Mutex // held while an entry is applied
@@ -78,7 +79,7 @@ func (w *world) lead() {
 	var err error
 	w.job, err = move.New(move.Deps{
 		State: w.state, Consistency: w, Proposer: w, Stores: w, Pace: func(ctx context.Context, _ int) error { return ctx.Err() },
-		Logger: hclog.New(&hclog.LoggerOptions{Output: &w.said}),
+		Logger: hclog.New(&hclog.LoggerOptions{Output: &w.said}), AtOnce: w.few,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +45,40 @@ func TestMove(t *testing.T) {
 	w.run()
 	if left := w.did(); len(left) > 0 {
 		t.Errorf("when all is done: %v", left)
+	}
+}
+
+// As many blobs are moved at a time as are asked for, and no more than usual.
+func TestBlobsAtATime(t *testing.T) {
+	for few, want := range map[int]int32{0: 3, 1: 1, 2: 2, 9: 3} {
+		w := newWorld(t)
+		w.few = few
+		w.lead()
+		for i := range 10 {
+			w.push("default", "a", fmt.Sprint(i))
+		}
+		w.moveTo("new", "a")
+		var begun sync.WaitGroup
+		begun.Add(int(want))
+		var first, now atomic.Int32
+		var counting sync.Mutex
+		most := int32(0)
+		w.opening = func(string, digest.Digest) error {
+			n := now.Add(1)
+			counting.Lock()
+			most = max(most, n)
+			counting.Unlock()
+			if first.Add(1) <= want {
+				begun.Done()
+				begun.Wait() // all that may be begun are
+			}
+			now.Add(-1)
+			return nil
+		}
+		w.run()
+		if most != want {
+			t.Errorf("AtOnce %d: %d blobs at a time, want %d", few, most, want)
+		}
 	}
 }
 

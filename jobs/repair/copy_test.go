@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,6 +228,33 @@ func TestOnlyTargetRefuses(t *testing.T) {
 	w.run()
 	for n := range 40 {
 		w.expect(fmt.Sprint(n), 1, 2)
+	}
+}
+
+// As many copies are made at a time as are asked for, and no more than usual.
+func TestCopiesAtATime(t *testing.T) {
+	t.Parallel()
+	for few, want := range map[int]int{0: 3, 1: 1, 2: 2, 9: 3} {
+		w := newWorld(t, 2, 2)
+		w.few = few
+		w.lead()
+		for n := range 10 {
+			w.push(fmt.Sprint(n), 1)
+		}
+		var begun sync.WaitGroup
+		begun.Add(want)
+		var meanwhile atomic.Int32
+		w.fetching = func(context.Context, blobstore.Incarnation, blobstore.Blob) error {
+			if meanwhile.Add(1) <= int32(want) {
+				begun.Done()
+				begun.Wait() // all that may be begun are
+			}
+			return nil
+		}
+		w.run()
+		if w.most != want {
+			t.Errorf("AtOnce %d: %d copies at a time, want %d", few, w.most, want)
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ type world struct {
 	slice time.Duration // of the jobs that are made from now on; 0: the usual
 	idle  int           // likewise
 	aside int           // likewise
+	few   int           // copies that they make at a time; 0: the usual
 	said  bytes.Buffer  // what the job logged
 
 	applying sync.Mutex // held while an entry is applied
@@ -87,7 +88,7 @@ func (w *world) lead() {
 	w.t.Helper()
 	var err error
 	d := repair.Deps{
-		Store: fsm.DefaultStore, State: w, Consistency: w, Proposer: w, Copies: w, Watch: w.watch, Logger: w.log(),
+		Store: fsm.DefaultStore, State: w, Consistency: w, Proposer: w, Copies: w, Watch: w.watch, Logger: w.log(), AtOnce: w.few,
 	}
 	d.Hurry(w.slice, w.idle)
 	d.Remember(w.aside)

@@ -39,6 +39,7 @@ func confinedLibraries() []confined {
 		{"github.com/golang-jwt/jwt", nil, "what that provider says, in tests"},
 		{"github.com/go-asn1-ber/asn1-ber", nil, "the answers of an LDAP server for tests"},
 		{"github.com/johannesboyne/gofakes3", nil, "a bucket for tests"},
+		{"github.com/santhosh-tekuri/jsonschema", nil, "checks in tests that the schema of the configuration takes what loads"},
 		{"github.com/anishathalye/porcupine", nil, "checks histories in tests"},
 		{"pgregory.net/rapid", nil, "draws inputs for tests"},
 		{"go.uber.org/goleak", nil, "looks for leaked goroutines in tests"},

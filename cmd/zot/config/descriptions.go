@@ -20,7 +20,7 @@ func description(path string) string {
 // descriptions are all of them: what follows from a key, in what unit, and what holds without it where that is no plain
 // value. "*" is any name.
 func descriptions() map[string]string {
-	return map[string]string{
+	return map[string]string{ //nolint:gosec // words about secrets, and none of them
 		"$schema":         "The JSON Schema of this file, for editors; the registry ignores it",
 		"distSpecVersion": "Version of the distribution specification that the file was written for",
 		"goVersion":       "Ignored",

@@ -113,6 +113,13 @@ func TestParse(t *testing.T) {
 			minimalStorage(`"gcDelay": 3600000000000, "gcInterval": 300`),
 			func(c *config.Config) { c.Storage.GCDelay, c.Storage.GCInterval = time.Hour, 300 },
 		},
+		"limits of requests, and workers": {
+			minimal(`, "http": {"readTimeout": "-1s", "writeTimeout": "2h"}, "scheduler": {"numWorkers": "2"}`),
+			func(c *config.Config) {
+				c.HTTP.ReadTimeout, c.HTTP.WriteTimeout, c.Workers = -time.Second, 2*time.Hour, 2
+			},
+		},
+		"words in any case": {minimal(`, "log": {"level": "Info"}`), func(c *config.Config) { c.Log.Level = "info" }},
 		"no interval": {
 			minimalStorage(`"gcInterval": "0s"`), func(c *config.Config) { c.Storage.GCInterval = 0 },
 		},
