@@ -2,19 +2,30 @@ package config
 
 import "strings"
 
-// description says what a key is for. A store of a sub-path has the keys of the default one, and patterns of repositories
-// may stand in either of two places.
-func description(path string) string {
-	all := descriptions()
-	for _, alias := range [][2]string{{"storage.subPaths.*.", "storage."}, {"http.accessControl.*", "http.accessControl.repositories.*"}} {
-		if said, is := all[path]; is {
-			return said
-		}
-		if rest, is := strings.CutPrefix(path, alias[0]); is {
-			path = alias[1] + rest
+// description says what a key is for.
+func description(path string) string { return descriptions()[describedAs(path)] }
+
+// describedAs is the key under which a key is described. A store of a sub-path has the keys of the default one, a provider
+// those of any, and patterns of repositories may stand in either of two places.
+func describedAs(path string) string {
+	if _, own := descriptions()[path]; own {
+		return path
+	}
+	const providers = "http.auth.openid.providers."
+	if below, is := strings.CutPrefix(path, providers); is {
+		_, key, inside := strings.Cut(below, ".")
+		path = providers + sample
+		if inside {
+			path += "." + key
 		}
 	}
-	return all[path]
+	if key, is := strings.CutPrefix(path, "storage.subPaths.*."); is {
+		path = "storage." + key
+	}
+	if key, is := strings.CutPrefix(path, "http.accessControl.*"); is {
+		path = "http.accessControl.repositories.*" + key
+	}
+	return path
 }
 
 // descriptions are all of them: what follows from a key, in what unit, and what holds without it where that is no plain
@@ -166,6 +177,9 @@ func descriptions() map[string]string {
 		"http.auth.openid.providers.*.keypath":         "File of the key to sign with instead of a secret",
 		"http.auth.openid.providers.*.scopes":          "What the provider is asked for",
 		"http.auth.openid.providers.*.claimMapping":    "Which claims have the name and the groups",
+
+		"http.auth.openid.providers.*.claimMapping.username": "Claim that has the name; without it email",
+		"http.auth.openid.providers.*.claimMapping.groups":   "Claim that has the groups; without it groups",
 
 		"http.auth.mtls":                    "Which part of a client's certificate is its name",
 		"http.auth.mtls.identityAttributes": "The parts, the first that is there counts: CN, Subject, Email, URI, DNSName",
