@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,7 +13,6 @@ import (
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/hint"
-	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
 // hints is what this node and other clusters on its bucket tell each other of blobs.
@@ -23,14 +23,14 @@ import (
 type hints struct {
 	table  *hint.Table
 	bucket bucketStore
-	tells  bool
+	tells  *atomic.Bool
 	log    hclog.Logger
 }
 
 var _ api.Hints = hints{}
 
 // openHints makes the table of a store in a bucket, if the configuration has one.
-func openHints(ctx context.Context, one *store, web config.HTTP, log hclog.Logger) (*hints, error) {
+func openHints(ctx context.Context, one *store, log hclog.Logger) (*hints, error) {
 	if one.Hints == nil {
 		return nil, nil //nolint:nilnil // there are no other clusters
 	}
@@ -40,12 +40,12 @@ func openHints(ctx context.Context, one *store, web config.HTTP, log hclog.Logge
 	if err != nil {
 		return nil, fmt.Errorf("the hints of store %s: %w", one.Name, err)
 	}
-	return &hints{table, *one.bucket, !web.TLS.ClientMust, d.Logger}, nil
+	return &hints{table: table, bucket: *one.bucket, tells: &one.tells, log: d.Logger}, nil
 }
 
 // Stored tells other clusters where a blob is.
 func (h hints) Stored(b blobstore.Blob) {
-	if !h.tells {
+	if !h.tells.Load() {
 		return
 	}
 	for _, l := range b.Locations {

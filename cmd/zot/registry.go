@@ -73,9 +73,18 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 	return err
 }
 
+// clients makes what clients are answered by, as a configuration says: the registry, and what is served beside it.
+func clients(c config.Config, s setting, r *registry, node *cluster.Node, state *fsm.State, h *health) (http.Handler, error) {
+	extra, err := extensions(c, s, r, node, state)
+	if err != nil {
+		return nil, err
+	}
+	return limited(extra.Before(below(r.first(r), contained(h.handler(), s.log.Named("http")))), c.HTTP), nil
+}
+
 // extensions are served beside the registry, as a configuration says.
-func extensions(s setting, r *registry, node *cluster.Node, state *fsm.State) (*ext.Extensions, error) {
-	a, on := s.config.HTTP.Auth, s.config.Extensions
+func extensions(of config.Config, s setting, r *registry, node *cluster.Node, state *fsm.State) (*ext.Extensions, error) {
+	a, on := of.HTTP.Auth, of.Extensions
 	c := ext.Config{APIKeys: a.APIKeys, Preferences: on.Marks}
 	if on.Mgmt {
 		c.Mgmt = &ext.Mgmt{DistSpecVersion: config.DistSpecVersion, Commit: commit(s.version), ReleaseTag: s.version, BinaryType: "zot"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"time"
@@ -18,6 +19,9 @@ import (
 // setting is what a node is run with.
 type setting struct {
 	config    config.Config
+	notes     []config.Note // of it
+	file      configFile    // that it was read from
+	content   []byte        // which held this
 	version   string
 	log       hclog.Logger
 	signals   <-chan os.Signal // SIGHUP reloads, any other stops
@@ -98,16 +102,27 @@ func run(ctx context.Context, s setting) (err error) {
 		return fmt.Errorf("make the directory the node's: %w", err)
 	}
 	health := newHealth(node, self{state, home.Incarnation, placesOf(c)}, registry.stores, c)
-	extra, err := extensions(s, registry, node, state)
-	if err != nil {
-		return err
-	}
-	work := tasks{registry, c, state, node, known, log}
-	own, err := work.own()
-	if err != nil {
-		return err
-	}
 	asked := newAskedNode(home, state, registry, node)
+	work := tasks{registry, c.Storage.RootDirectory, state, node, known, log}
+
+	// What goes by the configuration, also when that changes.
+	served, err := newFront(c, func(c config.Config) (http.Handler, error) { return clients(c, s, registry, node, state, health) })
+	if err != nil {
+		return err
+	}
+	duties, own := newPlan(c), work.own()
+	if err := check(c, own); err != nil {
+		return err
+	}
+	file := newConfiguration(
+		s,
+		follower{tlsToGoBy, web.prepare}, // before the gate counts on it that nobody comes without a certificate
+		follower{gateToGoBy, s.gate.prepare},
+		follower{clientsToGoBy, served.prepare},
+		follower{everything, duties.prepare(slices.Concat(own, work.tenure(asked, node)))},
+		follower{everything, func(c config.Config) (draft, error) { return swap(func() { registry.stores.follow(c) }), nil }},
+		follower{levelToGoBy, func(c config.Config) (draft, error) { return swap(func() { log.SetLevel(levelOf(c.Log.Level)) }), nil }},
+	)
 
 	// All of it together, in the order in which it ends.
 	log.Info("node starts", "node", c.Cluster.Node, "incarnation", home.Incarnation.String(), "version", s.version,
@@ -116,17 +131,16 @@ func run(ctx context.Context, s setting) (err error) {
 	reload := make(chan struct{}, 1)
 	var p parts
 	p.add(ctx, "signals", func(end context.Context) error {
-		return untilAsked(end, ctx, s.signals, func() { wake(reload); web.reload(); s.gate.reload() })
+		return untilAsked(end, ctx, s.signals, func() { file.reload(); wake(reload); web.reload(); s.gate.reload() })
 	})
-	p.add(ctx, "http", func(ctx context.Context) error {
-		return serveClients(ctx, web, registry.first(registry), extra, health, s)
-	})
+	p.add(ctx, "configuration", file.watch)
+	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, served, health, s) })
 	p.add(ctx, "passwords", s.gate.watch)
 	p.add(ctx, "place of copies", func(ctx context.Context) error { return watchPlaces(ctx, state, placesOf(c), log) })
-	p.add(ctx, "jobs", func(ctx context.Context) error { return asked.board.Run(ctx, log, own...) })
+	p.add(ctx, "jobs", func(ctx context.Context) error { return duties.run(ctx, asked.board, log, own...) })
 	p.add(ctx, "leader's jobs", func(ctx context.Context) error {
 		return node.WhileLeader(ctx, func(ctx context.Context, proposer cluster.Proposer) {
-			work.lead(ctx, asked, proposer)
+			work.lead(ctx, duties, asked, proposer)
 		})
 	})
 	p.add(ctx, "verification", asked.Run)

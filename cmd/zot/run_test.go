@@ -82,7 +82,18 @@ func answers(ctx context.Context, port, path string) (int, string) {
 // launched runs a node in this process, and sends what run returned.
 func launched(t *testing.T, file string) (c config.Config, stop func() error, ended chan error) {
 	t.Helper()
-	c, _, err := config.LoadWithFiles(file)
+	return signalled(t, file, nil)
+}
+
+// signalled is launched for a node that gets signals.
+func signalled(t *testing.T, file string, signals <-chan os.Signal) (c config.Config, stop func() error, ended chan error) {
+	t.Helper()
+	content, err := config.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := configFile{path: file}
+	c, notes, err := from.parse(content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +106,7 @@ func launched(t *testing.T, file string) (c config.Config, stop func() error, en
 	go func() {
 		defer log.Close() //nolint:errcheck // nothing hangs on the rest of it
 		ended <- run(ctx, setting{
-			config: c, version: "test", log: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug}),
+			config: c, notes: notes, file: from, content: content, signals: signals, version: "test", log: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug}),
 			failStop: func(err error) { t.Errorf("the node must not go on: %v", err) },
 		})
 	}()
@@ -117,7 +128,13 @@ func begun(t *testing.T, file string) (stop func() error) {
 // started is begun for a node that becomes ready.
 func started(t *testing.T, file string) (stop func() error) {
 	t.Helper()
-	c, stop, ended := launched(t, file)
+	return ready(t, file, nil)
+}
+
+// ready is signalled for a node that becomes ready.
+func ready(t *testing.T, file string, signals <-chan os.Signal) (stop func() error) {
+	t.Helper()
+	c, stop, ended := signalled(t, file, signals)
 	eventually(t, "the node is ready", func() bool {
 		select {
 		case err := <-ended:

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/removal"
@@ -18,9 +19,9 @@ type upkeep struct {
 func newUpkeep() upkeep { return upkeep{jobs.DefaultPace()} }
 
 // scrubbing is what the jobs need that look after the copies of a store which this node reaches.
-func (t tasks) scrubbing(s *store, p fsm.Proposer) scrub.Deps {
+func (t tasks) scrubbing(s *store, c config.Scrub, p fsm.Proposer) scrub.Deps {
 	return scrub.Deps{
-		Store: s.Name, Every: t.config.Extensions.Scrub.Interval, Dir: filepath.Join(t.config.Storage.RootDirectory, "node"),
+		Store: s.Name, Every: c.Interval, Dir: filepath.Join(t.root, "node"),
 		State: t.state, Proposer: p, Blobs: s.local, Suspects: s.suspects, Pace: t.pace.Wait, Logger: t.log.Named("scrub"),
 	}
 }
@@ -28,8 +29,8 @@ func (t tasks) scrubbing(s *store, p fsm.Proposer) scrub.Deps {
 // bytesJobs are what every node does to keep its own copies in a store good: it hashes all of them again at times, and at
 // once those that others are to be removed for, and gives up what is bad. Copies in a bucket are hashed by the
 // leader alone; what is bad there, whoever has come upon it gives up.
-func (t tasks) bytesJobs(s *store) ([]jobs.Job, error) {
-	d := t.scrubbing(s, t.node)
+func (t tasks) bytesJobs(s *store, c config.Scrub) ([]jobs.Job, error) {
+	d := t.scrubbing(s, c, t.node)
 	if s.bucket != nil {
 		settle, err := scrub.NewSettle(d)
 		return []jobs.Job{settle}, err

@@ -15,8 +15,12 @@ import (
 
 const serveHelp = `Runs a node until it gets SIGTERM or SIGINT. It then tells load balancers that it is not ready, goes on
 serving for a while, finishes what was begun, and hands leadership over; it stays a member of its cluster. A second
-signal cuts the waiting short. SIGHUP has it read cluster.secretFile, the files of http.tls and the file of
-http.auth.htpasswd again, which it also does by itself.`
+signal cuts the waiting short.
+
+A changed FILE is taken in within seconds, however it was replaced, and at once on SIGHUP; so are the files that it
+names. Logins, access control, garbage collection, retention, limits and the log's level change without a restart. What
+needs one (addresses, ports, directories, buckets, cluster membership) the log names, a line for each key. A FILE with
+anything wrong changes nothing, and the log says what it is; 'zot verify FILE' does before.`
 
 func serveCommand(s surroundings) *cobra.Command {
 	cmd := &cobra.Command{
@@ -37,12 +41,13 @@ func serveCommand(s surroundings) *cobra.Command {
 
 // serve loads the file and runs the node.
 func serve(cmd *cobra.Command, s surroundings, file string, set setting) (err error) {
-	c, notes, err := config.LoadWithFiles(file)
-	if err != nil {
+	set.file = configFile{file, s.adjust}
+	if set.content, err = config.Read(file); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	if s.adjust != nil {
-		s.adjust(&c)
+	c, notes, err := set.file.parse(set.content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	log, closer, err := openLog(c.Log, s.stdout)
 	if err != nil {
@@ -52,7 +57,7 @@ func serve(cmd *cobra.Command, s surroundings, file string, set setting) (err er
 	for _, n := range notes {
 		log.Warn("configuration", "key", n.Key, "note", n.Text)
 	}
-	set.config, set.log = c, log
+	set.config, set.notes, set.log = c, notes, log
 	set.failStop = func(cause error) {
 		_, _ = fmt.Fprintln(s.stderr, "zot: the node must not go on:", cause) // the last word, whoever reads it
 		s.exit(exitFailed)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -53,6 +54,9 @@ type store struct {
 	blobs    *replicated.Store // local, and those of other nodes
 	away     *repair.Watch
 	hints    *hints // of other clusters on the bucket; nil: there are none
+
+	redirects atomic.Bool // clients are sent to the bucket for the bytes of blobs
+	tells     atomic.Bool // other clusters are told of blobs
 }
 
 // stores are all of them, the default one first.
@@ -83,7 +87,7 @@ func openStores(ctx context.Context, s setting, h *home, state *fsm.State) (all 
 			b, err = makeBucketStore(ctx, one, scratchOf(s.config, c), state, s.log)
 			one.local, one.bucket = b, &b
 			if err == nil {
-				if one.hints, err = openHints(ctx, one, s.config.HTTP, s.log); err != nil {
+				if one.hints, err = openHints(ctx, one, s.log); err != nil {
 					err = errors.Join(err, b.Close())
 				}
 			}
@@ -93,7 +97,17 @@ func openStores(ctx context.Context, s setting, h *home, state *fsm.State) (all 
 		}
 		all = append(all, one)
 	}
+	all.follow(s.config)
 	return all, nil
+}
+
+// follow has the stores go by what a configuration says of them that may change.
+func (all stores) follow(c config.Config) {
+	for _, s := range all {
+		b := c.Storage.Named(s.Name).Bucket
+		s.redirects.Store(b != nil && b.Redirect)
+		s.tells.Store(!c.HTTP.TLS.ClientMust)
+	}
 }
 
 // scratchOf is where a store in a bucket keeps what is not there yet.
@@ -196,7 +210,7 @@ func (all stores) Store(name string) (api.Store, bool) {
 		return api.Store{}, false
 	}
 	found := api.Store{Name: name, Blobs: s.blobs}
-	if s.bucket != nil && s.Bucket.Redirect {
+	if s.redirects.Load() {
 		found.Elsewhere = s.bucket
 	}
 	if s.hints != nil {

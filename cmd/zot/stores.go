@@ -62,17 +62,22 @@ func setStores(state *fsm.State, stores []fsm.SetStore, p fsm.Proposer, log hclo
 }
 
 // compareStores is every node's job: a file that differs from the leader's takes effect with the next
-// leadership, which nobody would expect.
+// leadership, which nobody would expect. It says so when a difference has lasted from one look to the next, for the files
+// of all nodes do not change at once.
 func compareStores(state *fsm.State, stores []fsm.SetStore, leads func() bool, log hclog.Logger) jobs.Job {
-	warned := map[string]fsm.SetStore{}
+	seen, warned := map[string]fsm.SetStore{}, map[string]fsm.SetStore{}
 	return jobs.Job{Name: "compare stores", Every: storesEvery, Do: func(context.Context) error {
 		differ, known, err := differing(state, stores)
-		if err != nil || leads() {
+		if err != nil {
 			return err
+		}
+		before := seen
+		if seen = known; leads() {
+			return nil
 		}
 		for _, want := range differ {
 			have, recorded := known[want.Name]
-			if !recorded || warned[want.Name] == have {
+			if !recorded || before[want.Name] != have || warned[want.Name] == have {
 				continue
 			}
 			warned[want.Name] = have

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/seed-16d79997/zot/blobstore/hint"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 	"github.com/seed-16d79997/zot/fsm"
@@ -62,24 +63,27 @@ func TestStores(t *testing.T) {
 	}
 	leads := false
 	compare := compareStores(state, of(5, 3), func() bool { return leads }, logger)
+	look := func(warnings int, when string) {
+		t.Helper()
+		if err := compare.Do(t.Context()); err != nil || strings.Count(log.String(), "alike") != warnings {
+			t.Errorf("%s: %v, and the log\n%s", when, err, &log)
+		}
+	}
 	set := func(replicas, acks int) {
 		t.Helper()
 		if err := setStores(state, of(replicas, acks), cluster, logger).Do(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := compare.Do(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 	}
 
-	if err := compare.Do(t.Context()); err != nil || strings.Contains(log.String(), "alike") {
-		t.Errorf("warned of a store that nobody has set: %v\n%s", err, &log)
-	}
-	for range 2 {
-		set(3, 2) // the second time there is nothing to set, nor to warn of again
-	}
-	if cluster.proposed != 1 || strings.Count(log.String(), "alike") != 1 {
-		t.Errorf("%d proposals and the log\n%s", cluster.proposed, &log)
+	look(0, "a store that nobody has set")
+	set(3, 2)
+	look(0, "just set")
+	set(3, 2)
+	look(1, "it lasts")
+	look(1, "it lasts longer")
+	if cluster.proposed != 1 {
+		t.Errorf("%d proposals", cluster.proposed)
 	}
 	if err := state.View(func(v fsm.View) error {
 		s, known := v.Store(fsm.DefaultStore)
@@ -92,12 +96,35 @@ func TestStores(t *testing.T) {
 	}
 	leads = true
 	set(4, 2)
-	if strings.Count(log.String(), "alike") != 1 {
-		t.Errorf("a leader warned of what it is about to set:\n%s", &log)
-	}
+	look(1, "a leader")
+	look(1, "a leader, which is about to set it")
 	leads = false
 	set(5, 2)
-	if cluster.proposed != 3 || strings.Count(log.String(), "alike") != 2 {
-		t.Errorf("%d proposals and the log\n%s", cluster.proposed, &log)
+	look(1, "another difference")
+	look(2, "it lasts too")
+	if cluster.proposed != 3 {
+		t.Errorf("%d proposals", cluster.proposed)
+	}
+}
+
+// Whether clients are sent to a bucket, and other clusters told of what is in it, follows the configuration.
+func TestStoresFollow(t *testing.T) {
+	t.Parallel()
+	table := &hint.Table{}
+	s := &store{SubPath: config.SubPath{Name: fsm.DefaultStore}, bucket: &bucketStore{}}
+	s.hints = &hints{table: table, tells: &s.tells}
+	all := stores{s}
+	for _, redirect := range []bool{true, false} {
+		c := config.Config{Storage: config.Storage{Store: config.Store{Bucket: &config.Bucket{Redirect: redirect}}}}
+		c.HTTP.TLS.ClientMust = redirect
+		all.follow(c)
+		found, _ := all.Store(fsm.DefaultStore)
+		if h, is := found.Hints.(hints); !is || (found.Elsewhere != nil) != redirect || h.tells.Load() == redirect {
+			t.Errorf("redirect %t: %+v", redirect, found)
+		}
+	}
+	all.follow(config.Config{})
+	if found, _ := all.Store(fsm.DefaultStore); found.Elsewhere != nil {
+		t.Errorf("without a bucket: %+v", found)
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/seed-16d79997/zot/api/ext"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
@@ -59,6 +59,14 @@ func (l *clientListener) reload() {
 	}
 }
 
+// prepare makes ready what a configuration says of certificates. Whether there is TLS does not change.
+func (l *clientListener) prepare(c config.Config) (draft, error) {
+	if l.certificates == nil {
+		return swap(func() {}), nil
+	}
+	return l.certificates.prepare(c.HTTP.TLS)
+}
+
 // serve answers until the server is shut down, and meanwhile looks for new certificates.
 func (l *clientListener) serve(ctx context.Context, server *http.Server, log hclog.Logger) error {
 	if l.certificates == nil {
@@ -91,11 +99,39 @@ func newServer(handler http.Handler, log hclog.Logger) *http.Server {
 	}
 }
 
-// serveClients answers on l, by the registry what is its, until ctx ends. If the node was asked to stop it then first says that it is
+// front is what clients are answered by. A configuration changes it; a request ends with what it began with.
+type front struct {
+	make    func(c config.Config) (http.Handler, error)
+	handler atomic.Pointer[http.Handler]
+}
+
+// newFront fails as make does.
+func newFront(c config.Config, makes func(c config.Config) (http.Handler, error)) (*front, error) {
+	f := &front{make: makes}
+	d, err := f.prepare(c)
+	if err != nil {
+		return nil, err
+	}
+	d.take()
+	return f, nil
+}
+
+// prepare makes the handler of a configuration.
+func (f *front) prepare(c config.Config) (draft, error) {
+	h, err := f.make(c)
+	return swap(func() { f.handler.Store(&h) }), err
+}
+
+// ServeHTTP answers by the handler of the moment.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*f.handler.Load()).ServeHTTP(w, r)
+}
+
+// serveClients answers on l by a handler until ctx ends. If the node was asked to stop it then first says that it is
 // not ready, and goes on until load balancers have noticed; a further signal cuts every wait short.
-func serveClients(ctx context.Context, l *clientListener, registry http.Handler, extra *ext.Extensions, h *health, s setting) error {
+func serveClients(ctx context.Context, l *clientListener, clients http.Handler, h *health, s setting) error {
 	log := s.log.Named("http")
-	server := newServer(limited(extra.Before(below(registry, contained(h.handler(), log))), s.config.HTTP), log)
+	server := newServer(clients, log)
 	served := make(chan error, 1)
 	go func() { served <- l.serve(context.WithoutCancel(ctx), server, log) }() // waited for below; it ends with the server
 	select {

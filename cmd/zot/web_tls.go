@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,35 +19,65 @@ const certificatePoll = time.Minute
 // certificates are what clients are shown over TLS, and what theirs must be signed by. New ones hold from
 // the next handshake on; connections that are open stay as they are.
 type certificates struct {
-	files   config.ServerTLS
 	current atomic.Pointer[tls.Config]
 	asked   chan struct{}
-	used    config.ServerPEM // what current was made of; only watch looks at it once it runs
+
+	mu    sync.Mutex
+	files config.ServerTLS
+	used  config.ServerPEM // what current was made of
 }
 
 // openCertificates fails if the files cannot be used.
 func openCertificates(files config.ServerTLS) (*certificates, error) {
-	c := &certificates{files: files, asked: make(chan struct{}, 1)}
-	_, err := c.renew()
-	return c, err
+	c := &certificates{asked: make(chan struct{}, 1)}
+	d, err := c.prepare(files)
+	if err != nil {
+		return nil, err
+	}
+	d.take()
+	return c, nil
+}
+
+// prepare makes other files ready. It fails if they cannot be used.
+func (c *certificates) prepare(files config.ServerTLS) (draft, error) {
+	content, err := files.Read()
+	if err != nil {
+		return draft{}, err
+	}
+	cert, clients, err := content.Parse()
+	if err != nil {
+		return draft{}, err
+	}
+	next := handshake(cert, clients, files.ClientMust)
+	return swap(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.files, c.used = files, content
+		c.current.Store(next)
+	}), nil
 }
 
 // renew takes what the files hold now, and reports whether that is something else. What cannot be used
 // changes nothing.
 func (c *certificates) renew() (changed bool, err error) {
-	content, err := c.files.Read()
-	if err != nil {
+	c.mu.Lock()
+	files, used := c.files, c.used
+	c.mu.Unlock()
+	content, err := files.Read()
+	if err != nil || content.Equal(used) {
 		return false, err
-	}
-	if c.current.Load() != nil && content.Equal(c.used) {
-		return false, nil
 	}
 	cert, clients, err := content.Parse()
 	if err != nil {
 		return false, err
 	}
-	c.current.Store(handshake(cert, clients, c.files.ClientMust))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.files != files { // the configuration names others now
+		return false, nil
+	}
 	c.used = content
+	c.current.Store(handshake(cert, clients, files.ClientMust))
 	return true, nil
 }
 

@@ -68,20 +68,19 @@ func partsOf(a, b Config) []part {
 			live("log.level", func(c *Config) *string { return &c.Log.Level }),
 			fixed("log.output", func(c *Config) *string { return &c.Log.Output }),
 		},
-		clusterParts(),
+		clusterParts(a.Cluster.Alone != b.Cluster.Alone),
 		[]part{
-			fixed("scheduler.numWorkers", func(c *Config) *int { return &c.Workers }),
+			live("scheduler.numWorkers", func(c *Config) *int { return &c.Workers }),
 			live("extensions.scrub", func(c *Config) *Scrub { return &c.Extensions.Scrub }),
 			live("extensions.apikey", func(c *Config) *bool { return &c.Extensions.APIKeys }),
 			live("extensions.mgmt", func(c *Config) *bool { return &c.Extensions.Mgmt }),
 			live("extensions.userprefs", func(c *Config) *bool { return &c.Extensions.Marks }),
 		},
 	)
-	// Half of what belongs together would be neither the one configuration nor the other: without the certificates that
-	// it goes by, the new way to let clients in could let in everybody.
-	otherTLS, otherCluster := a.HTTP.TLS.On() != b.HTTP.TLS.On(), a.Cluster.Alone != b.Cluster.Alone
-	for i, p := range all {
-		all[i].restart = p.restart || otherTLS && saysWho(p.path) || otherCluster && strings.HasPrefix(p.path, "cluster")
+	if a.HTTP.TLS.On() != b.HTTP.TLS.On() { // without the certificates that it counts on, a new way in could let in everybody
+		for i, p := range all {
+			all[i].restart = p.restart || saysWho(p.path)
+		}
 	}
 	return all
 }
@@ -179,8 +178,8 @@ func httpParts() []part {
 		fixed("http.port", func(c *Config) *string { return &c.HTTP.Port }),
 		live("http.tls", func(c *Config) *ServerTLS { return &c.HTTP.TLS }), // fixed where TLS comes or goes
 		live("http.realm", func(c *Config) *string { return &c.HTTP.Auth.Realm }),
-		fixed("http.readTimeout", func(c *Config) *time.Duration { return &c.HTTP.ReadTimeout }),
-		fixed("http.writeTimeout", func(c *Config) *time.Duration { return &c.HTTP.WriteTimeout }),
+		live("http.readTimeout", func(c *Config) *time.Duration { return &c.HTTP.ReadTimeout }),
+		live("http.writeTimeout", func(c *Config) *time.Duration { return &c.HTTP.WriteTimeout }),
 		live("http.externalUrl", func(c *Config) *string { return &c.HTTP.ExternalURL }),
 	}
 }
@@ -200,9 +199,12 @@ func loginParts() []part {
 	}
 }
 
-func clusterParts() []part {
+// clusterParts are one alone where a section comes or goes that makes a node one of many: none of the keys is as it was then.
+func clusterParts(other bool) []part {
+	if other {
+		return []part{fixed("cluster", func(c *Config) *Cluster { return &c.Cluster })}
+	}
 	return []part{
-		fixed("cluster", func(c *Config) *bool { return &c.Cluster.Alone }),
 		fixed("cluster.name", func(c *Config) *string { return &c.Cluster.Name }),
 		fixed("cluster.node", func(c *Config) *string { return &c.Cluster.Node }),
 		fixed("cluster.zone", func(c *Config) *string { return &c.Cluster.Zone }),

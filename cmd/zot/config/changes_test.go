@@ -136,7 +136,7 @@ func TestChanges(t *testing.T) {
 		"proxies":              {func(c *Config) { c.Cluster.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }, []string{holds + "cluster.trustedProxies"}},
 		"other certificates":   {func(c *Config) { c.HTTP.TLS.Cert, c.HTTP.TLS.ClientCA = "other", "ca" }, []string{holds + "http.tls"}},
 		"no TLS, and no login": {func(c *Config) { c.HTTP.TLS, c.HTTP.Auth.LDAP = ServerTLS{}, nil }, []string{restart + "http.tls", restart + "http.auth.ldap"}},
-		"no cluster":           {func(c *Config) { c.Cluster.Alone, c.Cluster.Replicas = true, 1 }, []string{restart + "cluster", restart + "cluster.replicas"}},
+		"no cluster":           {func(c *Config) { c.Cluster.Alone, c.Cluster.Replicas = true, 1 }, []string{restart + "cluster"}},
 	} {
 		next := example()
 		test.change(&next)

@@ -45,6 +45,16 @@ func (s Storage) All() []SubPath {
 	return append([]SubPath{{Name: fsm.DefaultStore, Store: s.Store, key: "storage"}}, s.SubPaths...)
 }
 
+// Named is the store of a name; its zero value if there is none.
+func (s Storage) Named(name string) SubPath {
+	for _, one := range s.All() {
+		if one.Name == name {
+			return one
+		}
+	}
+	return SubPath{}
+}
+
 func readStorage(s *section, c *Storage) {
 	s.number("maxRepos", &c.MaxRepositories)
 	readStore(s, &c.Store)
