@@ -37,10 +37,7 @@ func (g *Gate) BeginLogin(w http.ResponseWriter, r *http.Request, provider, to s
 //
 // The login is over in any case: what the browser has of it is good once.
 func (g *Gate) FinishLogin(w http.ResponseWriter, r *http.Request, provider string) (to string, err error) {
-	sealed := ""
-	if c, err := r.Cookie(flightCookie); err == nil {
-		sealed = c.Value
-	}
+	sealed := theOne(r.CookiesNamed(flightCookie))
 	g.setFlight(w, r, "", -1)
 	who, to, err := g.config.OpenID.Finish(r.Context(), provider, sealed, r.URL.Query())
 	if err != nil {

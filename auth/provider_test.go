@@ -103,3 +103,30 @@ func TestProvidersAlone(t *testing.T) {
 		t.Errorf("nobody, and no keys: %v", err)
 	}
 }
+
+// A neighbouring site can put a login of its own beside the one that this browser has begun: neither counts.
+func TestSeveralLogins(t *testing.T) {
+	t.Parallel()
+	g := auth.New(auth.Config{OpenID: vouching(t), Sessions: &logins{names: map[string]string{}}})
+	w := httptest.NewRecorder()
+	to, err := g.BeginLogin(w, at(t, "http://r.example/zot/auth/login"), "github", "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := w.Result().Cookies()[0]
+	u, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied := "http://r.example/zot/auth/callback/github?error=denied&state=" + u.Query().Get("state")
+	one, two := at(t, denied), at(t, denied)
+	one.AddCookie(begun)
+	if _, err := g.FinishLogin(httptest.NewRecorder(), one, "github"); !errors.Is(err, openid.ErrRefused) || !strings.Contains(err.Error(), "by the provider") {
+		t.Errorf("one: %v", err)
+	}
+	two.AddCookie(begun)
+	two.AddCookie(&http.Cookie{Name: begun.Name, Value: begun.Value})
+	if _, err := g.FinishLogin(httptest.NewRecorder(), two, "github"); !errors.Is(err, openid.ErrRefused) || strings.Contains(err.Error(), "by the provider") {
+		t.Errorf("two: %v", err)
+	}
+}

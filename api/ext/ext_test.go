@@ -109,6 +109,12 @@ func keyOf(k fsm.APIKey) auth.Key {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, func(*auth.Config) {})
+}
+
+// newWorldWith is newWorld, and more of who may log in.
+func newWorldWith(t *testing.T, more func(c *auth.Config)) *world {
+	t.Helper()
 	state, err := fsm.Open(fsm.Config{Dir: t.TempDir(), Incarnation: entry.Incarnation{1}, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +127,9 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate := auth.New(auth.Config{Methods: []auth.Method{w}, Keys: w, Tokens: tokens})
+	who := auth.Config{Methods: []auth.Method{w}, Keys: w, Tokens: tokens}
+	more(&who)
+	gate := auth.New(who)
 	registry, err := api.New(c, api.Deps{Proposer: w, Consistency: w, State: state, Stores: w, Gate: func() *auth.Gate { return gate }})
 	if err != nil {
 		t.Fatal(err)

@@ -71,7 +71,7 @@ func TestOpenIDOnThreeNodes(t *testing.T) {
 		b := &browser{map[string]*http.Cookie{}}
 		back := b.begin(t, at[n], "/explore")
 		flight := b.cookies["statecookie"].Value
-		answer := b.visit(t, "GET", at[(n+1)%3]+back)
+		answer := b.visit(t, "GET", at[(n+1)%3]+back, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate")
 		if answer.status != http.StatusFound || answer.header.Get("Location") != "/explore" || b.cookies["session"] == nil || b.cookies["user"].Value != "jane.doe@example.com" || b.cookies["statecookie"] != nil {
 			t.Fatalf("%d %s, cookies %v", answer.status, answer.body, b.cookies)
 		}
