@@ -3,6 +3,7 @@ package auth_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -59,6 +60,26 @@ func TestBeginLogin(t *testing.T) {
 				t.Errorf("cookie %+v", c)
 			}
 		})
+	}
+	provider := httptest.NewUnstartedServer(nil)
+	provider.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"issuer": %q, "authorization_endpoint": "http://a.example"}`, provider.URL)
+	})
+	provider.Start()
+	t.Cleanup(provider.Close)
+	for name, want := range map[string][2]string{"dex": {"/auth", "/auth"}, "oidc": {"/zot/auth", "/zot/auth"}, "gitlab": {"/auth", "/zot/auth"}} {
+		l, err := openid.New(openid.Config{Providers: []openid.Provider{{Name: name, Issuer: provider.URL, ClientID: "i"}}, Keys: [][]byte{[]byte(strings.Repeat("k", 32))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, family := range []string{"/auth", "/zot/auth"} {
+			to, err := auth.New(auth.Config{OpenID: l}).BeginLogin(httptest.NewRecorder(), at(t, "http://r.example"+family+"/login"), name, "")
+			u, _ := url.Parse(to)
+			if got := u.Query().Get("redirect_uri"); err != nil || got != "http://r.example"+want[n]+"/callback/"+name {
+				t.Errorf("%s, begun below %s: %s, %v; want back below %s", name, family, to, err, want[n])
+			}
+		}
+		l.Close()
 	}
 	g := auth.New(auth.Config{OpenID: vouching(t)})
 	w := httptest.NewRecorder()

@@ -58,7 +58,22 @@ func TestLogin(t *testing.T) {
 		t.Errorf("the token endpoint was asked %v", form)
 	}
 
+	// The first key seals.
+	if _, sealed, err = two.Begin(t.Context(), "oidc", callback, "/home", "https://registry.example"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := one.Finish(t.Context(), "oidc", sealed, said); !errors.Is(err, openid.ErrRefused) || !strings.Contains(err.Error(), "not begun here") {
+		t.Errorf("sealed with a key that the other does not have: %v", err)
+	}
+	if i.found != 2 {
+		t.Errorf("two nodes have asked %d times what the provider says of itself", i.found)
+	}
+
 	// The code is good once, whoever has kept the cookie.
+	sealed, said = begun(t, one)
+	if _, _, err := two.Finish(t.Context(), "oidc", sealed, said); err != nil {
+		t.Fatal(err)
+	}
 	if _, _, err := one.Finish(t.Context(), "oidc", sealed, said); !errors.Is(err, openid.ErrRefused) {
 		t.Errorf("again: %v", err)
 	}
@@ -246,7 +261,7 @@ func TestClaims(t *testing.T) {
 		"others":                  {username: "preferred_username", groups: "roles", claims: map[string]any{"preferred_username": "ann", "roles": "admin", "email_verified": false}, want: "ann admin"},
 		"not in the ID token":     {claims: map[string]any{"email": nil, "email_verified": nil, "groups": nil}, want: "ann@example.org devs,ops"},
 		"of Google":               {claims: map[string]any{"groups": nil}, info: map[string]any{"groups": nil}, want: "ann@example.org "},
-		"some in the ID token":    {claims: map[string]any{"groups": []any{"one", 2}}, info: map[string]any{"groups": []string{"two"}}, want: "ann@example.org one"},
+		"some in the ID token":    {claims: map[string]any{"email": nil, "groups": []any{"one", 2}}, info: map[string]any{"groups": []string{"two"}}, want: "ann@example.org one"},
 		"verified nowhere":        {claims: map[string]any{"email_verified": nil}, info: map[string]any{"email_verified": nil}, want: "ann@example.org devs,ops"},
 		"not verified there":      {claims: map[string]any{"email": nil, "email_verified": nil}, info: map[string]any{"email_verified": "false"}, want: "refused"},
 		"nowhere":                 {username: "nick", want: "refused"},
@@ -304,6 +319,25 @@ func TestProviderIsDown(t *testing.T) {
 	wrong.Issuer += "/"
 	if _, _, err := logins(t, wrong).Begin(t.Context(), "oidc", callback, "", ""); !errors.Is(err, openid.ErrUnavailable) {
 		t.Errorf("another issuer than it says: %v", err)
+	}
+}
+
+// A secret goes where the provider takes it, and none goes nowhere.
+func TestSecretInAHeader(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	i.says = map[string]any{"token_endpoint_auth_methods_supported": []string{"client_secret_basic"}}
+	public := i.named("oidc")
+	public.ClientSecret = ""
+	for n, p := range []openid.Provider{i.named("oidc"), public} {
+		l := logins(t, p)
+		sealed, said := begun(t, l)
+		if _, _, err := l.Finish(t.Context(), "oidc", sealed, said); err != nil {
+			t.Fatal(err)
+		}
+		if got := i.header[n].Get("Authorization") != ""; got != (n == 0) || i.asked[n].Has("client_secret") || i.asked[n].Has("client_id") != (n == 1) {
+			t.Errorf("%d: the token endpoint was asked %v with %v", n, i.asked[n], i.header[n])
+		}
 	}
 }
 
@@ -412,12 +446,16 @@ func TestReturn(t *testing.T) {
 		"javascript://localhost/%0aalert(1)":  false,
 		"data:text/html,x":                    false,
 		"ftp://localhost":                     false,
+		"/a b":                                false,
 		"/" + strings.Repeat("a", 1024):       false,
 	} {
 		_, _, err := l.Begin(t.Context(), openid.GitHub, callback, to, "https://registry.example")
 		if allowed != (err == nil) || err != nil && !errors.Is(err, openid.ErrReturn) {
 			t.Errorf("%q: %v, want it allowed: %t", to, err, allowed)
 		}
+	}
+	if _, _, err := l.Begin(t.Context(), openid.GitHub, callback, "https:/evil.example", "http://"); !errors.Is(err, openid.ErrReturn) {
+		t.Errorf("of one who does not say where the registry is: %v", err)
 	}
 	if _, _, err := l.Begin(t.Context(), openid.GitHub, callback+strings.Repeat("x", 4000), "/", ""); !errors.Is(err, openid.ErrReturn) {
 		t.Errorf("what no browser keeps: %v", err)

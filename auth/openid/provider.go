@@ -181,8 +181,6 @@ func (w Person) check() error {
 		bytes += len(g)
 	}
 	switch {
-	case w.Name == "":
-		return fmt.Errorf("%w: the provider does not say what the name is", ErrRefused)
 	case len(w.Name) > maxName || !utf8.ValidString(w.Name) || strings.ContainsFunc(w.Name, unicode.IsControl):
 		return fmt.Errorf("%w: the name is too long, or no text", ErrRefused)
 	case len(w.Groups) > maxGroups || bytes > maxAll:

@@ -29,6 +29,8 @@ type issuer struct {
 	claims map[string]any                     // of the ID token, beside those that all have; nil ones are left out
 	info   map[string]any                     // what the userinfo endpoint answers
 	sign   func(claims map[string]any) string // nil: as it should be
+	says   map[string]any                     // what it says of itself, beside what it always says
+	found  int                                // how often it was asked for that
 	asked  []url.Values                       // of the token endpoint
 	header []http.Header
 }
@@ -73,14 +75,24 @@ func (i *issuer) between(next http.Handler) http.Handler {
 		case mockoidc.TokenEndpoint:
 			_ = r.ParseForm()
 			i.asked, i.header = append(i.asked, maps.Clone(r.Form)), append(i.header, r.Header)
-			if r.Form.Get("client_secret") == "" {
-				r.Form.Set("client_secret", i.ClientSecret)
+			for name, value := range map[string]string{"client_id": i.ClientID, "client_secret": i.ClientSecret} {
+				if r.Form.Get(name) == "" {
+					r.Form.Set(name, value)
+				}
 			}
 			answer := httptest.NewRecorder()
 			next.ServeHTTP(answer, r)
 			maps.Copy(w.Header(), answer.Header())
 			w.WriteHeader(answer.Code)
 			_, _ = w.Write(i.signed(answer.Body.Bytes()))
+		case mockoidc.DiscoveryEndpoint:
+			i.found++
+			answer := httptest.NewRecorder()
+			next.ServeHTTP(answer, r)
+			all := map[string]any{}
+			_ = json.Unmarshal(answer.Body.Bytes(), &all)
+			maps.Copy(all, i.says)
+			_ = json.NewEncoder(w).Encode(all)
 		default:
 			next.ServeHTTP(w, r)
 		}
