@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,5 +32,34 @@ func TestVerifyFiles(t *testing.T) {
 		if err != nil || len(known) != len(files) {
 			t.Errorf("%s: %d golden files of %d, %v", folder, len(known), len(files), err)
 		}
+	}
+}
+
+// A node that starts says the same of sections that are not built as `zot verify`: one line each, whatever is in them.
+func TestServeSaysWhatIsNotBuilt(t *testing.T) {
+	t.Parallel()
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close() //nolint:errcheck // the test is over
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	notBuilt, err := os.ReadFile("config/testdata/noted/not-built.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.json")
+	put(t, file, strings.Replace(strings.Replace(string(notBuilt), "/var/lib/zot", dir, 1), "{", `{"http": {"port": "`+port+`"}, `, 1))
+	got := call("serve", file) // it cannot have the port, and ends
+	said, err := os.ReadFile("config/testdata/noted/not-built.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Count(string(said), "does not act on yet"); got.code != exitFailed || want < 5 || strings.Count(got.stdout, "does not act on yet") != want || strings.Count(got.stdout, `"@message":"configuration"`) != want {
+		t.Errorf("%d of %d lines in %+v", strings.Count(got.stdout, "does not act on yet"), want, got)
 	}
 }

@@ -3,8 +3,9 @@
 //
 // It knows what a key means and what it may hold; it builds nothing from it, and no package but
 // cmd/zot may import it. Start with Config, the typed form; format.go tells JSON, YAML and TOML apart,
-// parse.go reads the keys, zot_keys.go has those that are not acted on, default.go has what holds for
-// those that are not there, check.go says what speaks against the rest.
+// parse.go reads the keys, the files unbuilt have those that are not acted on, default.go has what holds
+// for those that are not there, check.go says what speaks against the rest. The same readers make the
+// schema for editors (schema.go): what they ask for is recorded.
 package config
 
 import (

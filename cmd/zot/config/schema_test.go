@@ -2,8 +2,11 @@ package config_test
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -104,6 +107,37 @@ func TestSchemaOfFilesThatLoad(t *testing.T) {
 func TestSchemaOfSlips(t *testing.T) {
 	t.Parallel()
 	s := compiled(t)
+	rejected, err := filepath.Glob("testdata/rejected/*.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := 0
+	for _, name := range rejected {
+		said, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(said, []byte("unknown key")) {
+			continue
+		}
+		unknown++
+		for _, extension := range []string{".json", ".yaml"} {
+			file := strings.TrimSuffix(name, ".golden") + extension
+			data, err := os.ReadFile(file)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Validate(contents(t, file, data)); err == nil {
+				t.Errorf("the schema takes %s", file)
+			}
+		}
+	}
+	if unknown < 5 {
+		t.Errorf("%d files with unknown keys", unknown)
+	}
 	for _, file := range []string{
 		minimal(`, "storag": {}`), minimal(`, "http": {"foo": 1}`), minimal(`, "http": {"tls": {"certificate": "c"}}`),
 		minimal(`, "http": 5000`), minimal(`, "http": {"port": {}}`), minimal(`, "http": {"auth": {"ldap": {"bind": 1}}}`),

@@ -48,13 +48,24 @@ type later struct {
 	keys shape
 }
 
-// later is unbuilt for several.
+// later is unbuilt for keys of some shape.
 func (s *section) later(all []later) {
 	for _, l := range all {
+		s.noteUnbuilt(l.name, l.so)
 		if l.keys == nil {
-			s.unbuilt(l.name, l.so, nil)
+			s.ignored(l.name)
 		} else {
-			s.unbuilt(l.name, l.so, l.keys.read)
+			s.either(l.name, l.keys.read)
 		}
+		s.recordUnbuilt(l.name)
+	}
+}
+
+// either is section or sections, whichever is there.
+func (s *section) either(name string, read func(*section)) {
+	if _, isOne := s.object.find(name).(*object); isOne {
+		s.section(name, read)
+	} else {
+		s.sections(name, read)
 	}
 }
