@@ -28,6 +28,11 @@ const (
 	// that has to wait must not use up what the others have.
 	windowConn   = 3 << 20
 	windowStream = 512 << 10
+
+	// How much of the headers of answers is kept to refer to it in later ones over HTTP/2: less than any takes. Before
+	// Go 1.26.9 two goroutines of net/http change that table at once, and a client can have the whole process end by it
+	// (GO-2026-6617); a table that stays empty nobody changes.
+	answerTable = 1
 )
 
 // clientListener is the port that clients use, with or without TLS.
@@ -94,8 +99,10 @@ func newServer(handler http.Handler, log hclog.Logger) *http.Server {
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		HTTP2:             &http.HTTP2Config{MaxReceiveBufferPerConnection: windowConn, MaxReceiveBufferPerStream: windowStream},
-		ErrorLog:          log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerConnection: windowConn, MaxReceiveBufferPerStream: windowStream, MaxEncoderHeaderTableSize: answerTable,
+		},
+		ErrorLog: log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 }
 

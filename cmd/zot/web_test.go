@@ -326,6 +326,9 @@ func TestServerLimits(t *testing.T) {
 	if server.ReadHeaderTimeout <= 0 || server.IdleTimeout <= 0 || server.ReadTimeout != 0 || server.WriteTimeout != 0 {
 		t.Errorf("timeouts: header %s, idle %s, read %s, write %s", server.ReadHeaderTimeout, server.IdleTimeout, server.ReadTimeout, server.WriteTimeout)
 	}
+	if size := server.HTTP2.MaxEncoderHeaderTableSize; size < 1 || size >= 32 { // 32 bytes are those of an empty header (RFC 7541, 4.1); 0 is the default
+		t.Errorf("%d bytes of the headers of answers are kept", size)
+	}
 	l := serving(t, config.HTTP{}, hclog.NewNullLogger())
 	for size, want := range map[int]string{48 << 10: "200", 128 << 10: "431"} {
 		var d net.Dialer
