@@ -138,6 +138,9 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	if g == nil {
 		return Caller{}, nil
 	}
+	if len(r.Header["Authorization"]) > 1 { // whoever looked at the request before may have judged by another of them
+		return Caller{}, ErrCredentials
+	}
 	nobody := Caller{gate: g}
 	name, password, given := r.BasicAuth()
 	switch {

@@ -44,12 +44,12 @@ const standardLibrary = "stdlib"
 
 var errUnaccepted = errors.New("the code calls what is vulnerable: take a newer version of the module, or of Go")
 
-// judge writes what there is to know of each vulnerability that is called. It fails with errUnaccepted, or if the
-// input or the list is not as it should be.
-func judge(in io.Reader, list string, out io.Writer) error {
+// judge says what there is to know of each vulnerability that is called. It fails with errUnaccepted, and says so all the same,
+// or if the input or the list is not as it should be.
+func judge(in io.Reader, list string) (string, error) {
 	accepted, err := parse(list)
 	if err != nil {
-		return err
+		return "", err
 	}
 	checked, summaries, found := "", map[string]string{}, map[string]finding{}
 	for messages := json.NewDecoder(in); ; {
@@ -57,7 +57,7 @@ func judge(in io.Reader, list string, out io.Writer) error {
 		if err := messages.Decode(&m); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return fmt.Errorf("read what govulncheck says: %w", err)
+			return "", fmt.Errorf("read what govulncheck says: %w", err)
 		}
 		switch {
 		case m.Config != nil:
@@ -69,8 +69,9 @@ func judge(in io.Reader, list string, out io.Writer) error {
 		}
 	}
 	if checked == "" {
-		return errors.New("nothing was checked: govulncheck says why above; its database, or the code, could not be read")
+		return "", errors.New("nothing was checked: govulncheck says why above; its database, or the code, could not be read")
 	}
+	var out strings.Builder
 	unaccepted := false
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		f, why := found[id], accepted[id]
@@ -78,19 +79,19 @@ func judge(in io.Reader, list string, out io.Writer) error {
 			why = ""
 		}
 		unaccepted = unaccepted || why == ""
-		fmt.Fprintf(out, "%s  %s\n    %s@%s, mended in %s\n    %s\n", id, summaries[id], f.Trace[0].Package, f.Trace[0].Version,
+		fmt.Fprintf(&out, "%s  %s\n    %s@%s, mended in %s\n    %s\n", id, summaries[id], f.Trace[0].Package, f.Trace[0].Version,
 			cmp.Or(f.Fixed, "no version"), cmp.Or(why, "NOT ACCEPTED: see https://pkg.go.dev/vuln/"+id))
 	}
 	for _, id := range slices.Sorted(maps.Keys(accepted)) {
 		if _, is := found[id]; !is {
-			fmt.Fprintf(out, "%s  need not be accepted any more\n", id)
+			fmt.Fprintf(&out, "%s  need not be accepted any more\n", id)
 		}
 	}
-	fmt.Fprintf(out, "%d vulnerabilities are called, %s\n", len(found), checked)
+	fmt.Fprintf(&out, "%d vulnerabilities are called, %s\n", len(found), checked)
 	if unaccepted {
-		return errUnaccepted
+		return out.String(), errUnaccepted
 	}
-	return nil
+	return out.String(), nil
 }
 
 // parse reads a list: an id and why it is accepted on each line, and comments.

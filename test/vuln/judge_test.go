@@ -33,10 +33,9 @@ func TestJudge(t *testing.T) {
 		"no reason":           {said, "GO-1", true, "", "is not an id and why"},
 		"no id":               {said, "CVE-1 because", true, "", "is not an id and why"},
 	} {
-		var out strings.Builder
-		err := judge(strings.NewReader(test.in), test.list, &out)
-		if (err != nil) != test.wrong || !strings.Contains(out.String(), test.out) || test.wrong && !strings.Contains(err.Error(), test.fail) {
-			t.Errorf("%s: %v\n%s", name, err, &out)
+		out, err := judge(strings.NewReader(test.in), test.list)
+		if (err != nil) != test.wrong || !strings.Contains(out, test.out) || test.wrong && !strings.Contains(err.Error(), test.fail) {
+			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
 }

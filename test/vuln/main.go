@@ -16,10 +16,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: govulncheck -format json ./... | vuln LIST")
 		os.Exit(2)
 	}
+	said := ""
 	list, err := os.ReadFile(os.Args[1])
 	if err == nil {
-		err = judge(os.Stdin, string(list), os.Stdout)
+		said, err = judge(os.Stdin, string(list))
 	}
+	fmt.Print(said)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
