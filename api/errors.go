@@ -39,6 +39,7 @@ const (
 // What this package itself finds wrong with a request.
 var (
 	errUnavailable     = errors.New("not possible at the moment, try again")
+	errUntold          = errors.New("it cannot be told at the moment who asks, try again")
 	errOwnerSilent     = errors.New("the node which holds this upload does not answer: try again, or start this blob again")
 	errBusy            = errors.New("this node is at work on as many requests as it may, try again")
 	errBlobDamaged     = errors.New("blob is damaged: of the copies that could be read none is good; push it again to heal it")
@@ -85,6 +86,7 @@ func meanings() []meaning {
 
 		// Not now. These come first: what else the error is was not decided.
 		{errUnavailable, http.StatusServiceUnavailable, codeUnavailable},
+		{errUntold, http.StatusServiceUnavailable, codeUnavailable},
 		{errStaleNotFound, http.StatusServiceUnavailable, codeUnavailable},
 		{errOwnerSilent, http.StatusServiceUnavailable, codeUnavailable},
 		{errBusy, http.StatusTooManyRequests, codeTooManyRequests},
@@ -194,6 +196,9 @@ func (g *Registry) fail(w *answer, r *http.Request, err error) {
 	case errors.Is(err, blobstore.ErrCopyDamaged):
 		log.Error("blob is damaged")
 		err = errBlobDamaged
+	case errors.Is(err, errUntold): // why not is nothing for somebody of whom nothing is known
+		log.Debug("request refused", "status", m.status)
+		err = errUntold
 	default:
 		log.Debug("request refused", "status", m.status)
 	}

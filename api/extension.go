@@ -12,6 +12,9 @@ import (
 // ErrUnavailable is what an extension's error is when it is nobody's fault and over soon.
 var ErrUnavailable = errUnavailable
 
+// ErrUntold is ErrUnavailable of who asks. What it wraps is logged, and not told.
+var ErrUntold = errUntold
+
 // Refusal is an error of an extension, with what it means to a client.
 type Refusal struct {
 	Status  int

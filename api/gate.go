@@ -19,7 +19,7 @@ const (
 
 // identify finds out who sends a request. Of one that another node has sent on, that node has.
 //
-// It fails with auth.ErrCredentials or auth.ErrTooMany, or errUnavailable if it cannot be told now.
+// It fails with auth.ErrCredentials or auth.ErrTooMany, or errUntold.
 func (g *Registry) identify(w *answer, r *http.Request) (err error) {
 	if w.operator {
 		return nil
@@ -41,7 +41,7 @@ func (g *Registry) identify(w *answer, r *http.Request) (err error) {
 	case errors.Is(err, auth.ErrTooMany):
 		return err
 	}
-	return unavailable(err)
+	return fmt.Errorf("%w: %w", errUntold, err)
 }
 
 // allow judges what can be judged by the path of a request alone. The rest is up to its handler: what a catalog shows,

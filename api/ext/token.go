@@ -72,7 +72,7 @@ func challenged(gate *auth.Gate, w http.ResponseWriter, err error) error {
 }
 
 // asksForToken finds out who wants a token, and returns what they have asked for. It fails with auth.ErrCredentials, a
-// *api.Refusal, or api.ErrUnavailable.
+// *api.Refusal, or api.ErrUntold.
 func asksForToken(gate *auth.Gate, r *http.Request) (caller auth.Caller, wanted url.Values, err error) {
 	if r.Method == http.MethodGet {
 		caller, err = gate.Identify(r)
@@ -103,7 +103,7 @@ func asksForToken(gate *auth.Gate, r *http.Request) (caller auth.Caller, wanted 
 // toldNow is an error of a gate in the words of this package.
 func toldNow(err error) error {
 	if err != nil && !errors.Is(err, auth.ErrCredentials) && !errors.Is(err, auth.ErrTooMany) {
-		return fmt.Errorf("%w: %w", api.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", api.ErrUntold, err)
 	}
 	return err
 }
