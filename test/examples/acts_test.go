@@ -89,16 +89,18 @@ func (m *moved) sendsAway(t *testing.T, n *harness.Node) {
 	t.Helper()
 	for name, p := range m.config.in("http", "auth", "openid", "providers") {
 		provider := section(p.(map[string]any))
-		to := m.issuer.url
-		if provider.text("issuer") == "" {
-			to = "https://github.com/"
+		to, nonce := m.issuer.url, true
+		if provider.text("issuer") == "" { // that gives no identity tokens
+			to, nonce = "https://github.com/", false
 		}
 		err := asks(n, visits(t, n, "/zot/auth/login?provider="+url.QueryEscape(name), visitor{}), http.StatusFound, func(r *http.Response) error {
 			at, err := r.Location()
 			if err != nil {
 				return err
 			}
-			if q := at.Query(); !strings.HasPrefix(at.String(), to) || q.Get("client_id") != provider.text("clientid") || q.Get("state") == "" {
+			q := at.Query()
+			if !strings.HasPrefix(at.String(), to) || q.Get("client_id") != provider.text("clientid") || q.Get("state") == "" ||
+				q.Get("code_challenge_method") != "S256" || (q.Get("nonce") != "") != nonce {
 				return fmt.Errorf("%s: the browser is sent to %s", name, at)
 			}
 			return nil

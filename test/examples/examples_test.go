@@ -34,7 +34,6 @@ func notBuilt() []string {
 		"extensions.sync",
 		"extensions.ui",
 		"http.auth.bearer",
-		"http.auth.openid",
 		"http.ratelimit",
 		"log.audit",
 	}
