@@ -246,7 +246,7 @@ func saysWhy(t *testing.T, n *harness.Node, why string) {
 	t.Helper()
 	log, warned := n.Log(t), false
 	for line := range strings.Lines(log) {
-		warned = warned || strings.Contains(line, `"@level":"warn"`) && strings.Contains(line, "LDAP") && strings.Contains(line, why)
+		warned = warned || strings.Contains(line, `level":"warn"`) && strings.Contains(line, "LDAP") && strings.Contains(line, why)
 	}
 	if !warned {
 		t.Errorf("%s warns of nothing with %q", n.Name, why)
