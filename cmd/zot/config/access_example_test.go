@@ -34,3 +34,13 @@ func TestExampleOfAccess(t *testing.T) {
 		}
 	}
 }
+
+// Who begins with it and has no file of passwords yet is told how to make one.
+func TestPasswordsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	const want = "http.auth.htpasswd.path: open /nowhere/htpasswd: no such file or directory; make it, a line NAME:HASH for each user, by htpasswd -B or openssl passwd -6"
+	_, _, err := config.ParseWithFiles("c.json", []byte(`{"storage": {"rootDirectory": "`+t.TempDir()+`"}, "http": {"auth": {"htpasswd": {"path": "/nowhere/htpasswd"}}}}`))
+	if err == nil || err.Error() != want {
+		t.Errorf("%v", err)
+	}
+}

@@ -33,7 +33,7 @@ func ParseWithFiles(path string, data []byte) (Config, []Note, error) {
 	checkDirectories(&c, r)
 	checkCertificate(c.HTTP.TLS, r, time.Now())
 	if c.HTTP.Auth.Htpasswd != "" {
-		r.file("http.auth.htpasswd.path", c.HTTP.Auth.Htpasswd)
+		r.made("http.auth.htpasswd.path", c.HTTP.Auth.Htpasswd, "make it, a line NAME:HASH for each user, by htpasswd -B or openssl passwd -6")
 	}
 	if c.HTTP.Auth.LDAP != nil {
 		c.HTTP.Auth.LDAP.checkFiles(r)
@@ -92,16 +92,23 @@ func (r *reader) takes(err error) bool {
 }
 
 // file reads a file that a key names.
-func (r *reader) file(key, name string) []byte {
+func (r *reader) file(key, name string) []byte { return r.made(key, name, "") }
+
+// made is file for one that is made by hand: how is said if it is not there.
+func (r *reader) made(key, name, how string) []byte {
 	data, err := os.ReadFile(name) //nolint:gosec // the operator names his own file
-	if err != nil {
-		mend := ""
-		if errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(name) {
-			mend = "a path is looked for from the working directory, not from where this file is"
-		}
-		r.problem(key, mend, "%v", err)
+	if err == nil {
+		return data
 	}
-	return data
+	mend := ""
+	switch missing := errors.Is(err, fs.ErrNotExist); {
+	case missing && !filepath.IsAbs(name):
+		mend = "a path is looked for from the working directory, not from where this file is"
+	case missing:
+		mend = how
+	}
+	r.problem(key, mend, "%v", err)
+	return nil
 }
 
 func holdsCertificate(data []byte) bool { return x509.NewCertPool().AppendCertsFromPEM(data) }
