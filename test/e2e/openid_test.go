@@ -64,18 +64,18 @@ func newPage(t *testing.T, address string) *page {
 // get asks for something, follows all redirects, and returns where they led to.
 func (p *page) get(t *testing.T, path string) (status int, at string) {
 	t.Helper()
-	answer, _ := p.do(t, http.MethodGet, path, "")
-	return answer.StatusCode, answer.Request.URL.String()
+	status, at, _ = p.do(t, http.MethodGet, path, "")
+	return status, at
 }
 
-func (p *page) do(t *testing.T, method, path, body string) (answer *http.Response, text string) {
+func (p *page) do(t *testing.T, method, path, body string) (status int, at, text string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, p.registry+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("X-ZOT-API-CLIENT", "zot-ui")
-	answer, err = p.Do(r)
+	answer, err := p.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func (p *page) do(t *testing.T, method, path, body string) (answer *http.Respons
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(all)
+	return answer.StatusCode, answer.Request.URL.String(), string(all)
 }
 
 // logsInAs has the provider take whoever comes for somebody.
@@ -99,10 +99,10 @@ func (p *page) logsInAs(t *testing.T, provider *mockoidc.MockOIDC, u dexUser) {
 // key makes an API key.
 func (p *page) key(t *testing.T) string {
 	t.Helper()
-	answer, text := p.do(t, http.MethodPost, "/zot/auth/apikey", `{"label": "docker"}`)
+	status, _, text := p.do(t, http.MethodPost, "/zot/auth/apikey", `{"label": "docker"}`)
 	made := struct{ APIKey string }{}
 	if err := json.Unmarshal([]byte(text), &made); err != nil || made.APIKey == "" {
-		t.Fatalf("%s %s: %v", answer.Status, text, err)
+		t.Fatalf("%d %s: %v", status, text, err)
 	}
 	return made.APIKey
 }
@@ -165,8 +165,8 @@ func TestOpenID(t *testing.T) {
 	if status, _ := ann.get(t, "/v2/"); status != http.StatusOK {
 		t.Errorf("while the provider is down: %d", status)
 	}
-	if answer, text := ann.do(t, http.MethodPost, "/zot/auth/logout", ""); answer.StatusCode != http.StatusOK || text != "{}" {
-		t.Errorf("logout: %s %s", answer.Status, text)
+	if status, _, text := ann.do(t, http.MethodPost, "/zot/auth/logout", ""); status != http.StatusOK || text != "{}" {
+		t.Errorf("logout: %d %s", status, text)
 	}
 	for range nodes {
 		if status, _ := ann.get(t, "/v2/"); status != http.StatusUnauthorized {
