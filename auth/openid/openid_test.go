@@ -1,6 +1,7 @@
 package openid_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,8 +11,11 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -319,6 +323,38 @@ func TestProviderIsDown(t *testing.T) {
 	wrong.Issuer += "/"
 	if _, _, err := logins(t, wrong).Begin(t.Context(), "oidc", callback, "", ""); !errors.Is(err, openid.ErrUnavailable) {
 		t.Errorf("another issuer than it says: %v", err)
+	}
+}
+
+// All who log in while a provider is slow wait for one answer, and who goes keeps none of the others from it.
+func TestProviderIsSlow(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	slow := httptest.NewUnstartedServer(nil)
+	slow.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		_, _ = fmt.Fprintf(w, `{"issuer": %q, "authorization_endpoint": "http://a.example"}`, slow.URL)
+	})
+	slow.Start()
+	t.Cleanup(slow.Close)
+	l := logins(t, openid.Provider{Name: "oidc", Issuer: slow.URL, ClientID: "i"})
+	first, gone := context.WithCancel(t.Context())
+	left, stayed := make(chan error, 1), make(chan error, 1)
+	begin := func(ctx context.Context, told chan<- error) {
+		_, _, err := l.Begin(ctx, "oidc", callback, "", "")
+		told <- err
+	}
+	go begin(first, left) // waited for below
+	<-asked
+	go begin(t.Context(), stayed) // as above
+	gone()
+	if err := <-left; !errors.Is(err, openid.ErrUnavailable) {
+		t.Errorf("who has gone: %v", err)
+	}
+	close(answer)
+	if err := <-stayed; err != nil {
+		t.Errorf("who has stayed: %v", err)
 	}
 }
 
