@@ -90,7 +90,7 @@ func newClient() *http.Client {
 // Rotate takes other keys into use. If it fails, those before are.
 func (l *Logins) Rotate(keys [][]byte) error { return l.sealer.rotate(keys) }
 
-// Close gives connections back. Logins can be used no more.
+// Close gives connections back that nobody uses. Logins that are under way go on.
 func (l *Logins) Close() { l.client.CloseIdleConnections() }
 
 // Begin begins a login, and returns where to send the browser, and what it must bring along when the provider sends it to
