@@ -52,7 +52,7 @@ func TestCommands(t *testing.T) {
 		"unknown flag":         {[]string{"cluster", "status", "--xml"}, 2, "", "zot: unknown flag: --xml\nRun 'zot cluster status --help' for usage."},
 		"serve what":           {[]string{"serve"}, 2, "", "zot: accepts 1 arg(s), received 0"},
 		"serve nothing":        {[]string{"serve", "/nowhere/config.json"}, 1, "", "zot: /nowhere/config.json: read the configuration: open /nowhere/config.json: no such file"},
-		"serve problems":       {[]string{"serve", problems}, 1, "", "zot: " + problems + ": 2 problems\n  htpp: unknown key; did you mean \"http\"?\n  log.level: \"loud\" is not known;"},
+		"serve problems":       {[]string{"serve", problems}, 1, "", "zot: " + problems + ": 2 problems\n  log.level: \"loud\" is not known; give one of trace, debug, info, warn, error, fatal, panic, disabled\n  htpp: unknown key; did you mean \"http\"?\n"},
 		"cluster":              {[]string{"cluster"}, 0, "look after the cluster", ""},
 		"remove whom":          {[]string{"cluster", "remove"}, 2, "", "zot: accepts 1 arg(s), received 0"},
 		"no configuration":     {[]string{"cluster", "status", "--config", "/nowhere/config.json"}, 1, "", "zot: find the node through /nowhere/config.json (say --config FILE or set ZOT_CONFIG): read the configuration"},
