@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/seed-16d79997/zot/cmd/zot/config"
+)
+
+// Heads have the same limit over HTTP/2: who keeps to the protocol sends no larger one, for the server says what it takes.
+func TestLargeHeadsOverHTTP2(t *testing.T) {
+	t.Parallel()
+	files := tlsFiles(t)
+	shown := pair(t, 1)
+	shown.in(t, files)
+	l := serving(t, config.HTTP{TLS: files}, hclog.NewNullLogger())
+	client := trusting(t, shown, nil)
+	ask := func(change func(h http.Header)) (*http.Response, error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+l.Addr().String()+"/", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(r.Header)
+		answer, err := client.Do(r)
+		if err == nil {
+			_ = answer.Body.Close()
+		}
+		return answer, err
+	}
+	for range 3 { // of answers nothing is kept to refer to, and all have their headers all the same
+		answer, err := ask(func(h http.Header) { h.Set("Authorization", "Bearer "+strings.Repeat("x", 48<<10)) })
+		if err != nil || answer.StatusCode != http.StatusOK || answer.ProtoMajor != 2 || answer.Header.Get("Content-Type") == "" {
+			t.Errorf("%+v, %v", answer, err)
+		}
+	}
+	for name, change := range map[string]func(h http.Header){
+		"a large header": func(h http.Header) { h.Set("Authorization", "Bearer "+strings.Repeat("x", 128<<10)) },
+		"many headers": func(h http.Header) {
+			for n := range 5000 {
+				h.Set(fmt.Sprint("X-", n), "x")
+			}
+		},
+	} {
+		answer, err := ask(change)
+		if refused := err != nil && strings.Contains(err.Error(), "limit") || err == nil && answer.StatusCode == http.StatusRequestHeaderFieldsTooLarge; !refused {
+			t.Errorf("%s: %+v, %v", name, answer, err)
+		}
+	}
+	if answer, err := ask(func(http.Header) {}); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("afterwards: %+v, %v", answer, err)
+	}
+}
