@@ -182,7 +182,7 @@ func TestConfigurationThatIsUnusable(t *testing.T) {
 		w := newWatched(t, path, leveled("info"))
 		w.during(func(rest func(time.Duration)) {
 			wrong := with(`, "log": {"level": "loud"}, "http": {"port": "nine", "ports": "x", "auth": {"ldap": {"bindPassword": "hunter2"}}}`)
-			said := map[string]int{unusable: 7, `\"loud\" is not known`: 1, "http.port": 2, `did you mean \"port\"`: 1, "hunter2": 0, changed: 0}
+			said := map[string]int{unusable: 7, `\"loud\" is not known`: 1, `"key":"http.port"`: 1, `did you mean \"port\"`: 1, "hunter2": 0, changed: 0}
 			w.says(wrong)
 			rest(time.Minute)
 			w.want("wrong", "", said)
