@@ -23,8 +23,8 @@ type watched struct {
 	t     *testing.T
 	path  string
 	log   output
-	level []string // what was taken in, one after the other
-	fails error    // what nobody can make ready
+	level output // what was taken in, one after the other
+	fails error  // what nobody can make ready
 
 	discarded int
 }
@@ -48,7 +48,7 @@ func newWatched(t *testing.T, path, content string) *watched {
 	w.configuration = newConfiguration(
 		s,
 		follower{levelToGoBy, func(c config.Config) (draft, error) {
-			return draft{func() { w.level = append(w.level, c.Log.Level) }, func() { w.discarded++ }}, nil
+			return draft{func() { _, _ = w.level.Write([]byte(c.Log.Level + " ")) }, func() { w.discarded++ }}, nil
 		}},
 		follower{everything, func(config.Config) (draft, error) { return swap(func() {}), w.fails }},
 	)
@@ -61,7 +61,7 @@ func (w *watched) says(content string) { put(w.t, w.path, content) }
 // want compares what was taken in, and how often the log has had some words.
 func (w *watched) want(when, levels string, said map[string]int) {
 	w.t.Helper()
-	if got := strings.Join(w.level, " "); got != levels {
+	if got := strings.TrimSpace(w.level.String()); got != levels {
 		w.t.Errorf("%s: went by %q, want %q", when, got, levels)
 	}
 	for words, times := range said {
