@@ -113,5 +113,8 @@ func matrixCells() map[string]int {
 		"config-policy.json: GET /v2/_oci/ext/discover as none":                 401,
 		"public and private: GET /v2/_oci/ext/discover as none":                 200,
 		"config-policy.json: POST /auth/logout as none":                         200,
+		"public and private: GET /zot/auth/login as none":                       302,
+		"public and private: GET /auth/callback/ as alice":                      401, // who has begun no login
+		"config-policy.json: GET /zot/auth/login as none":                       404,
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,6 +16,7 @@ type matrixPolicy struct {
 	name   string
 	access func(t *testing.T) string // of the configuration; "" if it has none
 	logins bool                      // people can say who they are
+	openid bool                      // also by a provider
 
 	// repositories are those that each request is tried on, and source is where mounts come from. Grants are letters of what
 	// each person may do to each of them: read, create, update, delete; and "!" who must not delete a digest of several tags.
@@ -63,9 +65,7 @@ func examplePolicyOfThePage(t *testing.T) string {
 		t.Fatal(err)
 	}
 	delete(access, "repositories")
-	for pattern, policy := range patterns {
-		access[pattern] = policy
-	}
+	maps.Copy(access, patterns)
 	text, err := json.Marshal(access)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func matrixPolicies() []matrixPolicy {
 			},
 		},
 		{
-			name: "public and private", logins: true,
+			name: "public and private", logins: true, openid: true,
 			access: as(`{"repositories": {
 				"public/**": {"anonymousPolicy": ["read"], "defaultPolicy": ["read", "create"], "policies": [{"users": ["alice"], "actions": ["read", "create", "update", "delete"]}]},
 				"public/sec*": {},
@@ -175,7 +175,13 @@ func (p matrixPolicy) opens() bool {
 func (p matrixPolicy) section(t *testing.T, passwords string) (text string) {
 	t.Helper()
 	if p.logins {
-		text = fmt.Sprintf(`, "auth": {"htpasswd": {"path": %q}, "apikey": true}`, passwords)
+		text = fmt.Sprintf(`, "auth": {"htpasswd": {"path": %q}, "apikey": true`, passwords)
+		if p.openid {
+			provider, _ := providerOf(t)
+			text += fmt.Sprintf(`, "openid": {"providers": {"oidc": {"issuer": %q, "clientid": %q, "clientsecret": %q, "scopes": ["openid", "email"]}}}`,
+				provider.Issuer(), provider.ClientID, provider.ClientSecret)
+		}
+		text += "}"
 	}
 	if access := p.access(t); access != "" {
 		text += `, "accessControl": ` + access

@@ -18,9 +18,9 @@ type matrixRequest struct {
 	// want is the status for each identity where people can log in and nothing is granted to nobody in particular; for
 	// requests that are not about a repository.
 	want map[string]int
-	// open is the status for who gives no name where something is granted to everybody, and silent that for all where
-	// nobody can log in; 0 for those of an identity.
-	open, silent int
+	// open is the status for who gives no name where something is granted to everybody, silent that for all where nobody can
+	// log in, and provided that for all where people log in by a provider; 0 for those of an identity.
+	open, silent, provided int
 
 	ok   int // the status if it is granted
 	send func(c *cell) sending
@@ -147,9 +147,21 @@ func extensionRequests() (all []matrixRequest) {
 	}
 	for _, path := range []string{"/auth/logout", "/zot/auth/logout"} {
 		everybody := statuses(map[int][]string{200: append(append(append(owners, lent...), refused...), nobody...)})
-		all = append(all, matrixRequest{endpoint: path, method: "POST", want: everybody, silent: 200, send: func(c *cell) sending {
+		all = append(all, matrixRequest{endpoint: path, method: "POST", want: everybody, silent: 200, send: func(*cell) sending {
 			return sending{path: path, header: map[string]string{"X-ZOT-API-CLIENT": "zot-ui"}}
 		}})
+	}
+	for _, family := range []string{"/auth/", "/zot/auth/"} { // of browsers, whatever else they send
+		nowhere := statuses(map[int][]string{404: append(append(append(owners, lent...), refused...), nobody...)})
+		all = append(
+			all,
+			matrixRequest{endpoint: family + "login", method: "GET", want: nowhere, silent: 404, provided: 302, send: func(*cell) sending {
+				return sending{path: family + "login?provider=oidc&callback_ui=/"}
+			}},
+			matrixRequest{endpoint: family + "callback/", method: "GET", want: nowhere, silent: 404, provided: 401, send: func(*cell) sending { // nothing was begun
+				return sending{path: family + "callback/oidc?code=x&state=x"}
+			}},
+		)
 	}
 	known := append(append([]string{}, owners...), lent...)
 	return append(
@@ -174,7 +186,7 @@ func extensionRequests() (all []matrixRequest) {
 			endpoint: "/zot/auth/token", method: "GET", want: statuses(map[int][]string{
 				200: {"alice", "jack", "nina", "admin", "session", "key", "key with scopes"}, 401: append([]string{"token", "token to pull", "none", "empty name"}, refused...),
 			}), open: 200, silent: 404,
-			send: func(c *cell) sending {
+			send: func(*cell) sending {
 				return sending{path: "/zot/auth/token?service=r&scope=repository:team/app:pull"}
 			},
 		},

@@ -87,7 +87,10 @@ func servedPaths(t *testing.T) (all []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := map[string]string{"auth.TokenPath": auth.TokenPath}
+	known := map[string]string{
+		"auth.TokenPath": auth.TokenPath, "auth.LoginPath": auth.LoginPath, "auth.OldLoginPath": auth.OldLoginPath,
+		"auth.CallbackPath": auth.CallbackPath, "auth.OldCallbackPath": auth.OldCallbackPath,
+	}
 	for _, file := range files {
 		inspect(t, file, func(n ast.Node) {
 			a, is := n.(*ast.AssignStmt)
