@@ -108,7 +108,7 @@ func TestAdmin(t *testing.T) {
 }
 
 // shortDir is a directory whose path is short enough for a socket in it.
-func shortDir(t *testing.T) string {
+func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "zot") //nolint:usetesting // the test's own directory may have too long a path
 	if err != nil {
@@ -183,7 +183,7 @@ func serveSocket(t *testing.T, h http.Handler) (file string) {
 }
 
 // configIn writes a configuration with that root directory, and more keys.
-func configIn(t *testing.T, root, more string) (file string) {
+func configIn(t testing.TB, root, more string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "config.json")
 	put(t, file, `{"storage": {"rootDirectory": "`+root+`"}`+more+`}`)

@@ -25,7 +25,7 @@ import (
 const patience = 60 * time.Second
 
 // eventually waits until what holds is so.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -37,7 +37,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 }
 
 // freePorts are numbers that nobody listens on, with TCP or UDP.
-func freePorts(t *testing.T, n int) []string {
+func freePorts(t testing.TB, n int) []string {
 	t.Helper()
 	var ports []string
 	for len(ports) < n {
@@ -80,13 +80,13 @@ func answers(ctx context.Context, port, path string) (int, string) {
 }
 
 // launched runs a node in this process, and sends what run returned.
-func launched(t *testing.T, file string) (c config.Config, stop func() error, ended chan error) {
+func launched(t testing.TB, file string) (c config.Config, stop func() error, ended chan error) {
 	t.Helper()
 	return signalled(t, file, nil)
 }
 
 // signalled is launched for a node that gets signals.
-func signalled(t *testing.T, file string, signals <-chan os.Signal) (c config.Config, stop func() error, ended chan error) {
+func signalled(t testing.TB, file string, signals <-chan os.Signal) (c config.Config, stop func() error, ended chan error) {
 	t.Helper()
 	content, err := config.Read(file)
 	if err != nil {
@@ -126,13 +126,13 @@ func begun(t *testing.T, file string) (stop func() error) {
 }
 
 // started is begun for a node that becomes ready.
-func started(t *testing.T, file string) (stop func() error) {
+func started(t testing.TB, file string) (stop func() error) {
 	t.Helper()
 	return ready(t, file, nil)
 }
 
 // ready is signalled for a node that becomes ready.
-func ready(t *testing.T, file string, signals <-chan os.Signal) (stop func() error) {
+func ready(t testing.TB, file string, signals <-chan os.Signal) (stop func() error) {
 	t.Helper()
 	c, stop, ended := signalled(t, file, signals)
 	eventually(t, "the node is ready", func() bool {

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
-func put(t *testing.T, name string, lines ...string) {
+func put(t testing.TB, name string, lines ...string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
