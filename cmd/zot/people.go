@@ -116,8 +116,19 @@ func (p *people) Session(ctx context.Context, cookie string) (auth.Login, error)
 	return auth.Login{Name: s.Subject, Groups: s.Groups, Provider: s.Provider}, nil
 }
 
-// Begin is as auth.Sessions says.
+// soon is how long a login waits for a quorum that seems to be gone.
+const soon = time.Second
+
+// Begin is as auth.Sessions says. Without a quorum it fails soon: whoever gives a password with a pull would wait for what
+// cannot be.
 func (p *people) Begin(ctx context.Context, cookie string, l auth.Login, expires time.Time) error {
+	if p.consistency.NoQuorum() { // or there was none a moment ago
+		waits, cancel := context.WithTimeout(ctx, soon)
+		defer cancel()
+		if err := p.consistency.ReadIndex(waits); err != nil {
+			return fmt.Errorf("there is no quorum: %w", err)
+		}
+	}
 	_, err := fsm.Do(ctx, p.proposer, fsm.PutSession{Cookie: fsm.HashSecret(cookie), Subject: l.Name, Groups: l.Groups, Provider: l.Provider, Expires: expires.UnixMilli()})
 	return err
 }

@@ -46,6 +46,12 @@ type process struct {
 // threeNodes are processes that are to form a cluster. None is started.
 func threeNodes(t *testing.T) []*process {
 	t.Helper()
+	return threeNodesWith(t, "")
+}
+
+// threeNodesWith is threeNodes with more in the section "http" of each.
+func threeNodesWith(t *testing.T, more string) []*process {
+	t.Helper()
 	ports := freePorts(t, 6)
 	members := fmt.Sprintf(`"127.0.0.1:%s", "127.0.0.1:%s", "127.0.0.1:%s"`, ports[3], ports[4], ports[5])
 	all := make([]*process, 3)
@@ -53,8 +59,8 @@ func threeNodes(t *testing.T) []*process {
 		p := &process{t: t, name: fmt.Sprintf("zot-%d", i), root: shortDir(t), port: ports[i]}
 		p.secret = filepath.Join(t.TempDir(), "shared-secret")
 		put(t, p.secret, line("a"), "")
-		p.file = configIn(t, p.root, fmt.Sprintf(`, "http": {"port": %q}, "cluster": {"node": %q, "listen": "127.0.0.1:%s",
-			"advertise": "127.0.0.1:%s", "members": [%s], "secretFile": %q}`, ports[i], p.name, ports[3+i], ports[3+i], members, p.secret))
+		p.file = configIn(t, p.root, fmt.Sprintf(`, "http": {"port": %q%s}, "cluster": {"node": %q, "listen": "127.0.0.1:%s",
+			"advertise": "127.0.0.1:%s", "members": [%s], "secretFile": %q}`, ports[i], more, p.name, ports[3+i], ports[3+i], members, p.secret))
 		all[i] = p
 	}
 	t.Cleanup(func() {
@@ -270,16 +276,18 @@ func testKill(t *testing.T, all []*process) {
 	leader.whole()
 }
 
+// secrets is how often a node has taken a new secret into use.
+func (p *process) secrets() int { return strings.Count(p.out.String(), `"secret changed"`) }
+
 // testRotate appends a line, puts it first, and removes the old one, on nodes that serve meanwhile.
 func testRotate(t *testing.T, all []*process) {
 	t.Helper()
-	changes := func(p *process) int { return strings.Count(p.out.String(), `"secret changed"`) }
 	for _, lines := range [][]string{{line("a"), line("b")}, {line("b"), line("a")}, {line("b")}} {
 		for _, p := range all {
-			before := changes(p)
+			before := p.secrets()
 			put(t, p.secret, lines...)
 			p.signal(syscall.SIGHUP)
-			eventually(t, p.name+" uses its new secret", func() bool { return changes(p) > before })
+			eventually(t, p.name+" uses its new secret", func() bool { return p.secrets() > before })
 		}
 	}
 	put(t, all[0].secret, "short")
