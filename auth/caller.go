@@ -71,6 +71,9 @@ func (c Caller) Name() string { return c.who.Name }
 // Groups are those that the caller was found in, beside those of the rules.
 func (c Caller) Groups() []string { return c.who.Groups }
 
+// NamedGroups are those of Groups that the rules are about, which are few where Groups are hundreds.
+func (c Caller) NamedGroups() []string { return c.rules().Named(c.who.Groups) }
+
 // Lent reports whether it is an API key or a token that asks. What it can do ends with it: it can make no other.
 func (c Caller) Lent() bool { return c.limits.Lent }
 
@@ -153,7 +156,7 @@ func (c Caller) Encode() string {
 	if c.gate == nil {
 		return `{"Everything":true}`
 	}
-	who := access.Identity{Name: c.who.Name, Groups: c.rules().Named(c.who.Groups)}
+	who := access.Identity{Name: c.who.Name, Groups: c.NamedGroups()}
 	b, _ := json.Marshal(passedOn{Identity: who, limits: c.limits}) // strings alone
 	return strings.ReplaceAll(string(b), "\x7f", `\u007f`)          // the one control character that JSON may have
 }

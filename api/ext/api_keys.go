@@ -70,7 +70,11 @@ func (e *Extensions) createAPIKey(w http.ResponseWriter, r *http.Request, caller
 		Hash: fsm.HashAPIKey(secret), ID: newKeyID(), Owner: caller.Name(), Label: wish.Label, Scopes: wish.Scopes,
 		Creator: cutTo(r.UserAgent(), maxCreator), Expires: expires, Groups: caller.Groups(),
 	}
-	if _, err := fsm.Encode(cmd); err != nil {
+	if _, err = fsm.Encode(cmd); err != nil { // too many groups, it may be
+		cmd.Groups = caller.NamedGroups()
+		_, err = fsm.Encode(cmd)
+	}
+	if err != nil {
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "such a key cannot be made: %v", err)
 	}
 	k, err := do(r.Context(), e.deps.Proposer, cmd)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,9 @@ func (w *world) Route(string) string { return fsm.DefaultStore }
 func (w *world) Verify(_ context.Context, name, password string) ([]string, error) {
 	if password != "of "+name {
 		return nil, auth.ErrWrong
+	}
+	if name == "everywhere" { // as directories have it
+		return slices.Repeat([]string{"cn=a group of many,ou=Groups,dc=example,dc=org"}, 1000), nil
 	}
 	return []string{"devs"}, nil
 }
@@ -219,6 +223,20 @@ func TestAPIKeyIsMade(t *testing.T) {
 	}
 	if _, err := w.Key(t.Context(), secret); !errors.Is(err, auth.ErrUnknown) {
 		t.Errorf("revoked: %v", err)
+	}
+}
+
+// Whoever is in more groups than a key can have gets one all the same, with those that the rules are about: here none.
+func TestAPIKeyOfManyGroups(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	made := w.do(call{method: "POST", path: ours, name: "everywhere", body: "{}"})
+	var k struct{ APIKey string }
+	if err := json.Unmarshal(made.Body.Bytes(), &k); err != nil || made.Code != http.StatusCreated {
+		t.Fatalf("%d %s", made.Code, made.Body)
+	}
+	if k, err := w.Key(t.Context(), k.APIKey); err != nil || k.Owner != "everywhere" || len(k.Groups) != 0 {
+		t.Errorf("the state has %+v, %v", k, err)
 	}
 }
 
