@@ -6,6 +6,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 GO ?= go
+# The Go of go.mod, which is fetched like a module where another is installed: an older one has known vulnerabilities.
+export GOTOOLCHAIN := auto
 BIN := $(CURDIR)/bin
 RESULTS := $(CURDIR)/results
 
@@ -169,8 +171,8 @@ lint: $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## run the linters of .golan
 VULNDB ?= file://$(BIN)/vulndb-$(VULNDB_VERSION)
 
 .PHONY: vuln
-vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) $(BIN)/vulndb-$(VULNDB_VERSION) ## look for known vulnerabilities; test/vuln/accepted.txt has those that only a newer Go mends
-	@$< -db $(VULNDB) -format json ./... | $(GO) run ./test/vuln test/vuln/accepted.txt
+vuln: $(BIN)/govulncheck-$(GOVULNCHECK_VERSION) $(BIN)/vulndb-$(VULNDB_VERSION) ## look for known vulnerabilities
+	$< -db $(VULNDB) ./...
 
 ##@ All
 
