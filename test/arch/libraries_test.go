@@ -25,6 +25,8 @@ func confinedLibraries() []confined {
 		{"oras.land/oras-go/v2", []string{"cmd/zot/transfer"}, "who else pulls from other registries has a second opinion on how they answer"},
 		{"github.com/boltdb/bolt", nil, "the unmaintained ancestor of bbolt"},
 		{"github.com/go-jose/go-jose", []string{"auth"}, "who else reads a token could believe what another would not"},
+		{"cel.dev/cel-go", []string{"auth"}, "an expression of a configuration ends at its cost, and sees nothing but what it is given"},
+		{"github.com/coreos/go-oidc", []string{"auth"}, "who else asks an issuer for its keys could believe what another would not"},
 		{"github.com/spf13/cobra", []string{"cmd/zot"}, "flags and commands are the configuration's, and that stays in cmd"},
 		{"github.com/spf13/pflag", []string{"cmd/zot"}, "flags and commands are the configuration's, and that stays in cmd"},
 		{"go.yaml.in/yaml/v3", []string{"cmd/zot"}, "files that people write are the configuration's, and that stays in cmd"},
