@@ -224,6 +224,7 @@ func (g *Registry) dispatch(w *answer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	w.caller = w.caller.To(q.reference.Tag, q.named())
 	if err := allow(w.caller, r.Method, q); err != nil {
 		return err
 	}

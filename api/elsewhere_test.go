@@ -86,7 +86,7 @@ func TestPagesOfOtherSitesChangeNothing(t *testing.T) {
 			w.push("a/c", "theirs")
 			at := w.begin()
 			method, sessions := &countedMethod{Method: passwords{"alice": nil}}, &loggedIn{}
-			c := auth.Config{Methods: []auth.Method{method}, Certificates: true, Sessions: sessions}
+			c := auth.Config{Methods: []auth.Method{method}, Certificates: &auth.Certificates{Attributes: []auth.Attribute{auth.CommonName}}, Sessions: sessions}
 			if with == "nothing" {
 				c = auth.Config{} // everybody may do everything: also who has a browser inside of the network
 			}

@@ -76,26 +76,37 @@ func mayPush(caller auth.Caller, repository string) bool {
 //
 // It fails with auth.ErrCredentials or auth.ErrDenied, errAnswered or errUnavailable.
 func (g *Registry) limitTags(w *answer, r *http.Request, cmd *fsm.PutManifest) error {
-	create, update := w.caller.May(access.Create, cmd.Repository), w.caller.May(access.Update, cmd.Repository)
-	switch {
-	case create && update:
-		return nil
-	case !create && len(cmd.Tags) == 0:
-		return w.caller.Denied()
-	case create:
-		for i := range cmd.Tags {
-			if cmd.Tags[i].If.Is != "" { // what the client wants to change
-				return w.caller.Denied()
-			}
+	if len(cmd.Tags) == 0 && !w.caller.May(access.Create, cmd.Repository) {
+		return w.caller.DeniedTo(cmd.Repository, access.Create)
+	}
+	exist := false // some tags have to
+	for i, m := range cmd.Tags {
+		by := w.caller.To(m.Tag, "")
+		create, update := by.May(access.Create, cmd.Repository), by.May(access.Update, cmd.Repository)
+		switch {
+		case create && update:
+		case create && m.If.Is == "":
 			cmd.Tags[i].If.Absent = true
+		case create: // and the client wants to change it
+			return by.DeniedTo(cmd.Repository, access.Update)
+		case update:
+			exist = true
+		default:
+			return by.DeniedTo(cmd.Repository, access.Create, access.Update)
 		}
+	}
+	if !exist {
 		return nil
 	}
 	return g.readNewest(w, r, func(v fsm.View) error {
 		for i, m := range cmd.Tags {
+			by := w.caller.To(m.Tag, "")
+			if by.May(access.Create, cmd.Repository) {
+				continue
+			}
 			now, exists := v.Tag(cmd.Repository, m.Tag)
 			if !exists || m.If.Absent {
-				return w.caller.Denied()
+				return by.DeniedTo(cmd.Repository, access.Create)
 			}
 			if m.If.Is == "" {
 				cmd.Tags[i].If.Is = now.Digest
@@ -107,14 +118,20 @@ func (g *Registry) limitTags(w *answer, r *http.Request, cmd *fsm.PutManifest) e
 
 // judged is an error of a put in the light of what its caller may do: a tag that exists although it may only be
 // created is not a condition of the client's.
-func judged(caller auth.Caller, r *http.Request, repository string, err error) error {
-	if _, own := field(r, "If-None-Match"); errors.Is(err, fsm.ErrTagCondition) && !own {
-		switch {
-		case !caller.May(access.Update, repository):
-			return fmt.Errorf("%w: %w", caller.Denied(), err)
-		case !caller.May(access.Create, repository):
-			return unavailable(err) // it has moved meanwhile
+func judged(caller auth.Caller, r *http.Request, cmd fsm.PutManifest, err error) error {
+	if _, own := field(r, "If-None-Match"); !errors.Is(err, fsm.ErrTagCondition) || own {
+		return err
+	}
+	moved := false
+	for _, m := range cmd.Tags {
+		by := caller.To(m.Tag, "")
+		if !by.May(access.Update, cmd.Repository) {
+			return fmt.Errorf("%w: %w", by.DeniedTo(cmd.Repository, access.Update), err)
 		}
+		moved = moved || !by.May(access.Create, cmd.Repository)
+	}
+	if moved {
+		return unavailable(err)
 	}
 	return err
 }

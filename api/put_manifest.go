@@ -86,7 +86,7 @@ func (g *Registry) record(w *answer, r *http.Request, cmd fsm.PutManifest, d dig
 			return struct{}{}, err
 		}
 		_, err = do(ctx, g.proposer, cmd)
-		return struct{}{}, judged(w.caller, r, cmd.Repository, err)
+		return struct{}{}, judged(w.caller, r, cmd, err)
 	})
 	return err
 }

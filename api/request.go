@@ -33,6 +33,9 @@ type request struct {
 	upload     string        // of endpointUpload: the id as it stands in the path
 }
 
+// named is the digest in it, or "".
+func (q request) named() string { return string(q.digest) + string(q.reference.Digest) } // one of them is ""
+
 // parseRequest reads a path. Names of repositories have slashes and may have components such as "blobs", so
 // it is read from its end. A slash too many at the end, as some clients send, is overlooked.
 //

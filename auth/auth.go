@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/auth/bearer"
 	"github.com/seed-16d79997/zot/auth/openid"
 	"github.com/seed-16d79997/zot/auth/remember"
 	"github.com/seed-16d79997/zot/auth/token"
@@ -54,9 +55,11 @@ type Recaller interface {
 type Config struct {
 	Realm   string   // names what a password is for, to people
 	Methods []Method // asked in this order until one knows the name with the password; none: nobody is asked who they are
-	// Certificates says that a client's certificate, which the listener has verified, names who asks, by its common
-	// name, where no credentials do.
-	Certificates bool
+	// Certificates says what of a client's certificate, which the listener has verified, names who asks where no credentials
+	// do. Nil: nothing does.
+	Certificates *Certificates
+	// Bearer is whose tokens say who asks. Where it is there, nothing else does, and nothing is granted to everybody.
+	Bearer *bearer.Verifier
 	// MustCertify turns away who has none, on a connection from a time when the listener let them in.
 	MustCertify bool
 	Rules       *access.Rules  // nil: whoever is let in may do everything
@@ -127,7 +130,7 @@ func (c *Current) Change(to Config) {
 
 // asks reports whether somebody can say who they are.
 func (g *Gate) asks() bool {
-	return len(g.config.Methods) > 0 || g.config.Keys != nil || g.config.OpenID != nil
+	return len(g.config.Methods) > 0 || g.config.Keys != nil || g.config.OpenID != nil || g.config.Bearer != nil
 }
 
 // Identify returns who sends a request. Whoever sends credentials is never taken for nobody.
@@ -141,11 +144,19 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	if len(r.Header["Authorization"]) > 1 { // whoever looked at the request before may have judged by another of them
 		return Caller{}, ErrCredentials
 	}
+	c, err := g.identify(r)
+	c.who.Request = g.aboutRequest(r, c.who.Request)
+	return c, err
+}
+
+func (g *Gate) identify(r *http.Request) (Caller, error) {
 	nobody := Caller{gate: g}
 	name, password, given := r.BasicAuth()
 	switch {
 	case g.config.MustCertify && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0):
 		return Caller{}, ErrCredentials
+	case g.config.Bearer != nil:
+		return g.byForeignToken(r)
 	case given && name == "" && password == "": // so some clients say that they have none
 	case !g.asks():
 	case given:
@@ -158,7 +169,7 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 	if g.hasSession(r) {
 		return g.bySession(r)
 	}
-	if name := g.certified(r); name != "" {
+	if name := g.config.Certificates.name(r); name != "" {
 		return Caller{gate: g, who: access.Identity{Name: name}}, nil
 	}
 	if !g.asks() {
@@ -171,14 +182,8 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 }
 
 // open reports whether anything is granted to those who give no name, where names are asked for.
-func (g *Gate) open() bool { return g.config.Rules != nil && g.config.Rules.Open() }
-
-// certified is the name in the client's certificate, or "".
-func (g *Gate) certified(r *http.Request) string {
-	if !g.config.Certificates || r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return ""
-	}
-	return r.TLS.VerifiedChains[0][0].Subject.CommonName // that of the client itself, not of who has signed it
+func (g *Gate) open() bool {
+	return g.config.Rules != nil && g.config.Rules.Open() && g.config.Bearer == nil
 }
 
 // basic lets in who has a name and its password. Who has to wait is not even told what is remembered: otherwise a guess
@@ -293,6 +298,8 @@ func (g *Gate) Challenge(r *http.Request, caller Caller, origin string, scopes [
 	switch {
 	case g == nil || !g.asks():
 		return ""
+	case g.config.Bearer != nil:
+		return bearerChallenge(r, caller, g.config.Bearer.Realm(), g.config.Bearer.Service(), scopes)
 	case g.HasTokens() && prefersTokens(r):
 		return g.tokenChallenge(r, caller, origin, scopes)
 	}

@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +32,7 @@ type limits struct {
 
 	Token   bool           `json:",omitempty"` // it is a token that asks, which is for what was granted alone
 	Granted []token.Access `json:",omitempty"`
+	Foreign bool           `json:",omitempty"` // the token is of another service: what it is for decides, and no rules
 }
 
 // contain reports whether a repository is within the scopes.
@@ -82,28 +85,38 @@ func (c Caller) May(do access.Action, repository string) bool {
 	return c.limits.allow(do, repository) && c.rules().May(c.who, do, repository)
 }
 
+// might is May if the conditions of policies are true later: of when something is done a token does not know.
+func (c Caller) might(do access.Action, repository string) bool {
+	return c.limits.allow(do, repository) && c.rules().Might(c.who, do, repository)
+}
+
 // Sees reports whether a list may show a repository to the caller, who may ask for it: a token is for the list, and not for
-// what is in it.
+// what is in it. One of another service shows what it is for, or all.
 func (c Caller) Sees(repository string) bool {
+	if c.limits.Foreign {
+		return c.limits.lists() || c.May(access.Read, repository)
+	}
 	return c.limits.contain(repository) && c.rules().May(c.who, access.Read, repository)
 }
 
 // MustList is nil if the caller may list repositories. It fails with ErrCredentials if another token is needed.
 func (c Caller) MustList() error {
-	if !c.limits.Token {
+	if !c.limits.Token || c.limits.Foreign || c.limits.lists() {
 		return nil
-	}
-	for _, a := range c.limits.Granted {
-		if a.Type == "registry" && a.Name == "catalog" && slices.Contains(a.Actions, "*") {
-			return nil
-		}
 	}
 	return ErrCredentials
 }
 
-// rules are nil where nothing is configured.
+// lists reports whether a token is for the catalog.
+func (l limits) lists() bool {
+	return slices.ContainsFunc(l.Granted, func(a token.Access) bool {
+		return a.Type == "registry" && a.Name == "catalog" && slices.Contains(a.Actions, "*")
+	})
+}
+
+// rules are nil where nothing is configured, and for whom there are none.
 func (c Caller) rules() *access.Rules {
-	if c.gate == nil {
+	if c.gate == nil || c.limits.Foreign {
 		return nil
 	}
 	return c.gate.config.Rules
@@ -122,15 +135,29 @@ func (c Caller) Must(repository string, do ...access.Action) error {
 	if more {
 		return ErrCredentials
 	}
-	return c.Denied()
+	return c.DeniedTo(repository, do...)
 }
 
-// Denied is ErrCredentials for one who gave no name and could, and ErrDenied for all others.
+// Denied is ErrCredentials for one who gave no name and could, or has a token for too little, and ErrDenied for all others.
 func (c Caller) Denied() error {
-	if c.who.Name == "" && c.gate != nil && c.gate.asks() {
+	if c.gate != nil && c.gate.asks() && (c.who.Name == "" || c.limits.Foreign) {
 		return ErrCredentials
 	}
 	return ErrDenied
+}
+
+// DeniedTo is Denied of one of several things to a repository, with the message of the first condition that denies it.
+func (c Caller) DeniedTo(repository string, do ...access.Action) error {
+	err := c.Denied()
+	if !errors.Is(err, ErrDenied) {
+		return err
+	}
+	for _, one := range do {
+		if message := c.rules().Why(c.who, one, repository); message != "" && c.limits.allow(one, repository) {
+			return fmt.Errorf("%w: %s", err, message)
+		}
+	}
+	return err
 }
 
 // Greets reports whether a client may be told that it needs no credentials: on the base endpoint it learns, for all
@@ -156,9 +183,13 @@ func (c Caller) Encode() string {
 	if c.gate == nil {
 		return `{"Everything":true}`
 	}
-	who := access.Identity{Name: c.who.Name, Groups: c.NamedGroups()}
-	b, _ := json.Marshal(passedOn{Identity: who, limits: c.limits}) // strings alone
-	return strings.ReplaceAll(string(b), "\x7f", `\u007f`)          // the one control character that JSON may have
+	who := c.who
+	who.Groups = c.NamedGroups()
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)                                                     // it must fit into a header
+	_ = e.Encode(passedOn{Identity: who, limits: c.limits})                    // what JSON has, or strings
+	return strings.ReplaceAll(strings.TrimSpace(b.String()), "\x7f", `\u007f`) // the one control character that JSON may have
 }
 
 // Decode reads what Encode wrote on another node. It fails for anything else.

@@ -21,7 +21,8 @@ func TestMustCertify(t *testing.T) {
 	with.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{Subject: pkix.Name{CommonName: "alice"}}}}}
 	plain := without.Clone(t.Context())
 	plain.TLS = nil
-	must, may := auth.New(auth.Config{Certificates: true, MustCertify: true}), auth.New(auth.Config{Certificates: true})
+	byName := &auth.Certificates{Attributes: []auth.Attribute{auth.CommonName}}
+	must, may := auth.New(auth.Config{Certificates: byName, MustCertify: true}), auth.New(auth.Config{Certificates: byName})
 	for _, r := range []*http.Request{without, plain} {
 		if c, err := must.Identify(r); !errors.Is(err, auth.ErrCredentials) {
 			t.Errorf("%q is let in: %v", c.Name(), err)

@@ -15,7 +15,7 @@ import (
 func FuzzIdentify(f *testing.F) {
 	g := auth.New(auth.Config{
 		Methods: []auth.Method{only{}}, Keys: keys{}, Sessions: &logins{names: map[string]string{}}, Tokens: must(token.New([][]byte{make([]byte, 32)})),
-		Proxies: auth.Proxies{}, Certificates: true,
+		Proxies: auth.Proxies{}, Certificates: &auth.Certificates{Attributes: []auth.Attribute{auth.CommonName}},
 	})
 	f.Add("Basic YW5uOnA=", "session=x; session=y", "192.0.2.1:1", "10.0.0.1, [::1]")
 	f.Add("Bearer e30.e30.e30", "session=", "[2001:db8::1%eth0]:80", ",,")

@@ -21,7 +21,7 @@ const CatalogScope = "registry:catalog:*"
 
 const (
 	typeRepository = "repository"
-	bearer         = "Bearer "
+	bearerScheme   = "Bearer "
 )
 
 // Grant is a token, and what it is for.
@@ -74,7 +74,7 @@ func (c Caller) mayBeGranted(kind, name, word string) bool {
 		return false
 	}
 	for _, do := range []access.Action{access.Read, access.Create, access.Update, access.Delete} {
-		if actionsOf(word)&do != 0 && c.May(do, name) {
+		if actionsOf(word)&do != 0 && c.might(do, name) {
 			return true
 		}
 	}
@@ -143,11 +143,19 @@ func (g *Gate) byToken(ctx context.Context, text string) (Caller, error) {
 
 // tokenOf is the token that a request comes with, if there is a service of them; or "".
 func (g *Gate) tokenOf(r *http.Request) string {
-	text := r.Header.Get("Authorization")
-	if !g.HasTokens() || len(text) < len(bearer) || !strings.EqualFold(text[:len(bearer)], bearer) {
+	if !g.HasTokens() {
 		return ""
 	}
-	return text[len(bearer):]
+	return bearerOf(r)
+}
+
+// bearerOf is the token that a request comes with, or "".
+func bearerOf(r *http.Request) string {
+	text := r.Header.Get("Authorization")
+	if len(text) < len(bearerScheme) || !strings.EqualFold(text[:len(bearerScheme)], bearerScheme) {
+		return ""
+	}
+	return text[len(bearerScheme):]
 }
 
 // Origin is where a client has reached this registry, as scheme and host.
@@ -174,15 +182,29 @@ func (g *Gate) hasTLS(r *http.Request) bool {
 // tokenChallenge says where to get a token, and for what.
 func (g *Gate) tokenChallenge(r *http.Request, caller Caller, origin string, scopes []string) string {
 	_, service, _ := strings.Cut(origin, "://")
-	text := fmt.Sprintf("Bearer realm=%q,service=%q", origin+TokenPath, service)
-	if len(scopes) > 0 {
-		text += fmt.Sprintf(",scope=%q", strings.Join(scopes, " "))
-	}
+	return bearerChallenge(r, caller, origin+TokenPath, service, scopes)
+}
+
+// bearerChallenge is that of a token service. Realm and service may be "".
+func bearerChallenge(r *http.Request, caller Caller, realm, service string, scopes []string) string {
+	reason := ""
 	switch {
 	case caller.limits.Token:
-		text += `,error="insufficient_scope"`
-	case g.tokenOf(r) != "":
-		text += `,error="invalid_token"`
+		reason = "insufficient_scope"
+	case caller.who.Name == "" && bearerOf(r) != "":
+		reason = "invalid_token"
+	}
+	text := "Bearer"
+	for _, p := range []struct{ name, value string }{{"realm", realm}, {"service", service}, {"scope", strings.Join(scopes, " ")}, {"error", reason}} {
+		if p.value == "" {
+			continue
+		}
+		if text != "Bearer" {
+			text += ","
+		} else {
+			text += " "
+		}
+		text += fmt.Sprintf("%s=%q", p.name, p.value)
 	}
 	return text
 }

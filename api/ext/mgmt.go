@@ -26,7 +26,14 @@ type MgmtHTTP struct {
 type MgmtAuth struct {
 	Htpasswd *struct{}   `json:"htpasswd,omitempty"` // with a name and a password, of whatever method
 	OpenID   *MgmtOpenID `json:"openid,omitempty"`
+	Bearer   *MgmtBearer `json:"bearer,omitempty"` // with a token of another service
 	APIKey   bool        `json:"apikey,omitempty"`
+}
+
+// MgmtBearer says where that makes its tokens.
+type MgmtBearer struct {
+	Realm   string `json:"realm,omitempty"`
+	Service string `json:"service,omitempty"`
 }
 
 // MgmtOpenID has the providers that one can log in with, by their names in the addresses of a login.

@@ -32,6 +32,9 @@ type granted struct {
 // token answers who wants one: with a password or session of theirs, or with none where something is granted to everybody.
 func (e *Extensions) token(w http.ResponseWriter, r *http.Request) error {
 	gate := e.deps.Gate()
+	if gate.HasWorkloads() {
+		return exchange(gate, w, r)
+	}
 	if !gate.HasTokens() {
 		return api.Refuse(http.StatusNotFound, codeUnsupported, "this registry makes no tokens")
 	}
@@ -78,13 +81,9 @@ func asksForToken(gate *auth.Gate, r *http.Request) (caller auth.Caller, wanted 
 		caller, err = gate.Identify(r)
 		return caller, r.URL.Query(), toldNow(err)
 	}
-	body, err := readBody(r, maxRequest)
+	form, err := formOf(r)
 	if err != nil {
 		return caller, nil, err
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return caller, nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is no form")
 	}
 	switch grant := form.Get("grant_type"); grant {
 	case "password":
@@ -98,6 +97,19 @@ func asksForToken(gate *auth.Gate, r *http.Request) (caller auth.Caller, wanted 
 		gate.DelayLogin(r)
 	}
 	return caller, form, toldNow(err)
+}
+
+// formOf reads a body that is a form. It fails with a *api.Refusal, or an error of the body.
+func formOf(r *http.Request) (url.Values, error) {
+	body, err := readBody(r, maxRequest)
+	if err != nil {
+		return nil, err
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is no form")
+	}
+	return form, nil
 }
 
 // toldNow is an error of a gate in the words of this package.

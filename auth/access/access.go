@@ -6,7 +6,8 @@
 // administrators may still grant. Where two of the same length match, which zot leaves to chance, the name itself
 // comes before a glob, and else the first in the order of the alphabet.
 //
-// Compile makes the rules ready once; May, the one question, allocates nothing.
+// Compile makes the rules ready once; May, the one question, allocates nothing, unless it comes to a policy with conditions
+// (conditional.go).
 package access
 
 import (
@@ -16,6 +17,9 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/seed-16d79997/zot/auth/condition"
 )
 
 // Action is what somebody wants to do. Actions may be added up to a set.
@@ -45,6 +49,7 @@ func ParseAction(word string) (Action, bool) {
 type Policy struct {
 	Users, Groups []string // by their names; there is no wildcard
 	Actions       Action
+	Conditions    []Condition // it grants nothing unless all are true
 }
 
 // Repository is what holds for the repositories that a pattern matches.
@@ -59,29 +64,36 @@ type Config struct {
 	Repositories map[string]Repository // by a glob, in which * stays within a component and ** does not
 	Admin        Policy                // for all repositories, whatever these say
 	Groups       map[string][]string   // users by the group that they are in
+	Logger       hclog.Logger          // nil: it is not logged why a condition could not be judged
 }
 
 // Identity is who asks.
 type Identity struct {
 	Name   string   // "" is nobody in particular
 	Groups []string // that the name was found in, beside those of the configuration
+	// Request is what else conditions may ask. Nil: nothing is known, and no condition holds.
+	Request *condition.Request `json:",omitempty"`
 }
 
 // Rules are a Config that is ready. They are not changed any more, and may be used concurrently. Nil grants
 // everything to everybody, and imposes no duty: nothing is configured.
 type Rules struct {
-	names    map[string]*entry
-	globs    map[string][]glob // by the whole components that they begin with, before any wildcard; the longest first
-	admin    entry
-	groupsOf map[string][]string
-	named    map[string]bool // groups that some policy is for
-	open     bool
+	names      map[string]*entry
+	globs      map[string][]glob // by the whole components that they begin with, before any wildcard; the longest first
+	admin      entry
+	groupsOf   map[string][]string
+	named      map[string]bool // groups that some policy is for
+	open       bool
+	asks       bool // some policy has conditions
+	asksGroups bool // and some condition asks for groups
+	log        hclog.Logger
 }
 
 // entry is a Repository by who asks.
 type entry struct {
 	users, groups    map[string]Action
 	known, anonymous Action
+	conditional      []conditional
 }
 
 type glob struct {
@@ -89,10 +101,16 @@ type glob struct {
 	entry   *entry
 }
 
-// Compile makes the rules of a configuration ready. It fails for a pattern that is none.
+// Compile makes the rules of a configuration ready. It fails for a pattern or a condition that is none.
 func Compile(c Config) (*Rules, error) {
-	r := &Rules{names: map[string]*entry{}, globs: map[string][]glob{}, groupsOf: map[string][]string{}, named: map[string]bool{}}
-	r.grant(&r.admin, c.Admin)
+	r := &Rules{names: map[string]*entry{}, globs: map[string][]glob{}, groupsOf: map[string][]string{}, named: map[string]bool{}, log: c.Logger}
+	if r.log == nil {
+		r.log = hclog.NewNullLogger()
+	}
+	expressions := &expressions{}
+	if err := r.grant(&r.admin, c.Admin, expressions); err != nil {
+		return nil, err
+	}
 	for _, group := range slices.Sorted(maps.Keys(c.Groups)) {
 		for _, user := range c.Groups[group] {
 			r.groupsOf[user] = append(r.groupsOf[user], group)
@@ -104,7 +122,9 @@ func Compile(c Config) (*Rules, error) {
 		}
 		e := &entry{known: repository.Default, anonymous: repository.Anonymous}
 		for _, p := range repository.Policies {
-			r.grant(e, p)
+			if err := r.grant(e, p, expressions); err != nil {
+				return nil, fmt.Errorf("%s: %w", pattern, err)
+			}
 		}
 		r.open = r.open || e.anonymous != 0
 		if wild := strings.IndexAny(pattern, `*?[{\`); wild < 0 {
@@ -125,9 +145,16 @@ func Compile(c Config) (*Rules, error) {
 	return r, nil
 }
 
-func (r *Rules) grant(e *entry, p Policy) {
+func (r *Rules) grant(e *entry, p Policy, x *expressions) error {
 	for _, group := range p.Groups {
 		r.named[group] = true
+	}
+	if len(p.Conditions) > 0 {
+		r.asks = true
+		c, err := x.conditional(p)
+		r.asksGroups = r.asksGroups || slices.ContainsFunc(p.Conditions, func(c Condition) bool { return strings.Contains(c.Expression, "user.groups") })
+		e.conditional = append(e.conditional, c)
+		return err
 	}
 	add := func(to *map[string]Action, names []string) {
 		if *to == nil {
@@ -139,12 +166,16 @@ func (r *Rules) grant(e *entry, p Policy) {
 	}
 	add(&e.users, p.Users)
 	add(&e.groups, p.Groups)
+	return nil
 }
 
-// Named are those of some groups that anything is granted to.
+// Named are those of some groups that make a difference: to which anything is granted, or all if a condition asks for them.
 func (r *Rules) Named(groups []string) (all []string) {
-	if r == nil {
+	switch {
+	case r == nil:
 		return nil
+	case r.asksGroups:
+		return groups
 	}
 	for _, group := range groups {
 		if r.named[group] {
@@ -162,16 +193,24 @@ func (r *Rules) May(who Identity, do Action, repository string) bool {
 	if r == nil {
 		return do&DetectCollision == 0
 	}
-	var granted Action
-	if e := r.find(repository); e != nil {
-		granted = r.of(e, who)
-		if who.Name == "" {
-			granted |= e.anonymous
-		} else {
-			granted |= e.known
-		}
+	e, granted := r.always(who, repository)
+	if granted&do == do {
+		return true
 	}
-	return granted&do == do || (granted|r.of(&r.admin, who))&do == do
+	granted |= r.of(&r.admin, who)
+	return granted&do == do || r.asks && r.sometimes(who, e, do&^granted, repository)
+}
+
+// always is what somebody may do to a repository whatever the conditions, but for what administrators may, with the
+// entry that says so, or nil.
+func (r *Rules) always(who Identity, repository string) (e *entry, granted Action) {
+	if e = r.find(repository); e == nil {
+		return nil, 0
+	}
+	if who.Name == "" {
+		return e, e.anonymous
+	}
+	return e, r.of(e, who) | e.known
 }
 
 // of is what an entry grants to somebody by name or group.

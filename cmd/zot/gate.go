@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/auth/bearer"
 	"github.com/seed-16d79997/zot/auth/htpasswd"
 	"github.com/seed-16d79997/zot/auth/ldap"
 	"github.com/seed-16d79997/zot/auth/openid"
@@ -40,11 +41,12 @@ type gate struct {
 // method is a way to log in that is made of files, which may change. It is used on by all configurations that say the same of
 // it, so that who was let in by it stays known.
 type method struct {
-	knows    auth.Method    // nil: it knows no passwords
-	openID   *openid.Logins // nil: it is another
-	key      string         // of the section that it is made of
-	settings any            // what that says
-	what     string         // is what its files are called
+	knows    auth.Method      // nil: it knows no passwords
+	openID   *openid.Logins   // nil: it is another
+	bearer   *bearer.Verifier // nil: it is another
+	key      string           // of the section that it is made of
+	settings any              // what that says
+	what     string           // is what its files are called
 	// reload reads the files again and reports whether they have changed. If one is unusable what was read before holds.
 	// nil: there are none.
 	reload func() (changed bool, err error)
@@ -101,30 +103,36 @@ func (g *gate) prepare(c config.Config) (draft, error) {
 func (g *gate) config(c config.Config, methods []*method) (auth.Config, error) {
 	a, t := c.HTTP.Auth, c.HTTP.TLS
 	d := auth.Config{
-		Realm: a.Realm, FailDelay: a.FailDelay, Certificates: t.ClientCA != "", MustCertify: t.On() && t.ClientMust,
+		Realm: a.Realm, FailDelay: a.FailDelay, MustCertify: t.On() && t.ClientMust,
 		Proxies: c.Cluster.TrustedProxies, ExternalURL: c.HTTP.ExternalURL, Logger: g.log,
 	}
 	if a.Access != nil {
-		rules, err := access.Compile(*a.Access)
+		asked := *a.Access
+		asked.Logger = g.log
+		rules, err := access.Compile(asked)
 		if err != nil {
 			return d, fmt.Errorf("http.accessControl: %w", err)
 		}
 		d.Rules = rules
 	}
+	if a.Bearer == nil && t.ClientCA != "" {
+		d.Certificates = a.MTLS.Certificates()
+	}
 	for _, m := range methods {
-		if m.openID != nil {
+		switch {
+		case m.bearer != nil:
+			d.Bearer = m.bearer
+		case m.openID != nil:
 			d.OpenID = m.openID
-		} else {
+		default:
 			d.Methods = append(d.Methods, m.knows)
 		}
 	}
 	if a.Others {
 		d.Methods = append(d.Methods, notYet{})
 	}
-	if a.Asks() {
+	if a.Asks() && a.Bearer == nil {
 		d.Sessions, d.SecureCookies = g.known, a.SecureCookies
-	}
-	if a.Asks() && !a.ForeignTokens {
 		d.Tokens = g.tokens
 	}
 	if a.APIKeys {
@@ -160,10 +168,21 @@ func (g *gate) open(a config.Auth) (all []*method, err error) {
 	if a.OpenID != nil {
 		add("http.auth.openid", *a.OpenID, func() (*method, error) { return g.openOpenID(*a.OpenID) })
 	}
+	if a.Bearer != nil {
+		add("http.auth.bearer", *a.Bearer, func() (*method, error) { return openBearer(*a.Bearer) })
+	}
 	if err != nil {
 		g.closeAllBut(all, g.methods)
 	}
 	return all, err
+}
+
+func openBearer(c config.Bearer) (*method, error) {
+	v, err := bearer.Open(bearer.Config{Realm: c.Realm, Service: c.Service, KeyFile: c.Cert, Issuers: c.OIDC})
+	if err != nil {
+		return nil, err
+	}
+	return &method{bearer: v, what: "file of http.auth.bearer", reload: v.Reload, close: v.Close}, nil
 }
 
 func (g *gate) openLDAP(c config.LDAP) (*method, error) {
@@ -224,7 +243,7 @@ func ldapConfig(c config.LDAP, log hclog.Logger) ldap.Config {
 	}
 }
 
-// notYet is a method that this version does not have: it must not leave open what it is to close.
+// notYet is half of a method: it must not leave open what it is to close.
 type notYet struct{}
 
 // Verify knows nobody.

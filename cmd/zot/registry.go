@@ -88,7 +88,10 @@ func extensions(of config.Config, s setting, r *registry, node *cluster.Node, st
 	c := ext.Config{APIKeys: a.APIKeys, Preferences: on.Marks}
 	if on.Mgmt {
 		c.Mgmt = &ext.Mgmt{DistSpecVersion: config.DistSpecVersion, Commit: commit(s.version), ReleaseTag: s.version, BinaryType: "zot"}
-		if a.Asks() {
+		switch {
+		case a.Bearer != nil:
+			c.Mgmt.HTTP.Auth = &ext.MgmtAuth{Bearer: &ext.MgmtBearer{Realm: a.Bearer.Realm, Service: a.Bearer.Service}}
+		case a.Asks():
 			c.Mgmt.HTTP.Auth = &ext.MgmtAuth{OpenID: shownProviders(a.OpenID), APIKey: a.APIKeys}
 			if a.Passwords() {
 				c.Mgmt.HTTP.Auth.Htpasswd = &struct{}{}

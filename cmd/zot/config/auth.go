@@ -17,16 +17,20 @@ type Auth struct {
 	LDAP      *LDAP         // asked first; nil: there is none
 	Htpasswd  string        // a file of names and passwords
 	OpenID    *OpenID       // providers that vouch for people; nil: there are none
-	Others    bool          // there are methods that this version does not have: nobody can log in by them
+	Others    bool          // there is half of a method: nobody can log in by it, and nobody is let in for that
 	APIKeys   bool          // who has a name may make API keys, and use them
 	// SecureCookies has browsers keep cookies for TLS alone, as behind a proxy that has it.
 	SecureCookies bool
-	ForeignTokens bool           // another registry's token service is named: there is none of our own
+	Bearer        *Bearer        // others' tokens say who clients are, and nothing else does; nil: they do not
+	MTLS          *MTLS          // nil: the common name of a certificate names who has it
 	Access        *access.Config // nil: whoever is let in may do everything
+	Metrics       *MetricsAccess // nil: nothing is said of them
 }
 
 // Asks reports whether clients have to say who they are.
-func (a *Auth) Asks() bool { return a.Passwords() || a.OpenID != nil || a.Others }
+func (a *Auth) Asks() bool {
+	return a.Passwords() || a.OpenID != nil || a.Others || a.Bearer != nil
+}
 
 // Passwords reports whether somebody can have one.
 func (a *Auth) Passwords() bool { return a.LDAP != nil || a.Htpasswd != "" }
@@ -48,22 +52,14 @@ func readAuth(s *section, c *Auth) {
 		}
 	})
 	c.APIKeys = s.section("openid", func(s *section) { readOpenID(s, c) }) // as for zot
-	realm, _ := s.object.find("bearer", "realm").(string)
-	c.ForeignTokens = realm != ""
+	s.section("bearer", func(s *section) { readBearer(s, c) })
+	s.section("mtls", func(s *section) { readMTLS(s, c) })
 	s.boolean("secureSession", &c.SecureCookies)
 	const replicated = "is not needed, and not used: logins are in the replicated state, and good on every node"
 	s.noteIf("sessionKeysFile", replicated)
 	s.noteIf("sessionDriver", replicated)
 	s.ignored("sessionKeysFile", "sessionDriver")
 	s.boolean("apikey", &c.APIKeys)
-	for _, l := range laterInAuth() {
-		c.Others = c.Others || (l.logsIn && s.object.find(l.name) != nil)
-	}
-	var all []later
-	for _, l := range laterInAuth() {
-		all = append(all, l.later)
-	}
-	s.later(all)
 }
 
 // readAccessControl reads patterns below "repositories" or, as zot's own page shows them, beside it.
@@ -79,7 +75,7 @@ func readAccessControl(s *section, c *Auth) {
 			a.Groups[name] = users
 		})
 	})
-	s.later([]later{{"metrics", "", keys("users", "anonymousPolicy")}})
+	s.section("metrics", func(s *section) { readMetricsAccess(s, c) })
 	beside := slices.ContainsFunc(s.object.members, func(m member) bool { return !isKnown(s.known, m.name) })
 	if beside {
 		s.note(s.path, `has patterns beside "repositories"; they are read as if they stood below it`)
@@ -110,11 +106,7 @@ func readAccessPolicy(s *section) (p access.Policy) {
 	if slices.Contains(p.Users, "*") {
 		s.note(s.key("users"), `"*" is a user of that name; what everybody may is defaultPolicy`)
 	}
-	if s.object.find("conditions") != nil { // to overlook a condition would grant what it forbids
-		p.Actions = 0
-		s.note(s.key("conditions"), "is a key of zot that this version does not act on yet: the policy grants nothing")
-	}
-	s.ignored("conditions")
+	p.Conditions = readConditions(s)
 	return p
 }
 
@@ -134,8 +126,9 @@ func (s *section) actions(name string) (all access.Action) {
 
 // completeAuth has API keys where either section asks for them, and somebody can log in who would make one.
 func completeAuth(c *Config, r *reader) {
+	onlyBearer(c, r)
 	a := &c.HTTP.Auth
-	a.APIKeys = a.APIKeys || c.Extensions.APIKeys
+	a.APIKeys = (a.APIKeys || c.Extensions.APIKeys) && a.Bearer == nil
 	if a.APIKeys && !a.Asks() && c.HTTP.TLS.ClientCA == "" {
 		a.APIKeys = false
 		r.note("http.auth.apikey", "says nothing: nobody can log in, and so nobody can make an API key")
@@ -156,6 +149,6 @@ func checkAuth(c *HTTP, r *reader) {
 		}
 	}
 	if named {
-		r.problem("http.accessControl", "configure http.auth.htpasswd, ldap or openid, or leave only anonymousPolicy", "has policies for users, and there is no way to log in")
+		r.problem("http.accessControl", "configure http.auth.htpasswd, ldap, openid or bearer, or http.tls.cacert, or leave only anonymousPolicy", "has policies for users, and there is no way to log in")
 	}
 }

@@ -194,7 +194,9 @@ func loginParts() []part {
 		live("http.auth.apikey", func(c *Config) *bool { return &c.HTTP.Auth.APIKeys }),
 		live("http.auth.secureSession", func(c *Config) *bool { return &c.HTTP.Auth.SecureCookies }),
 		live("http.auth.bearer", func(c *Config) *bool { return &c.HTTP.Auth.Others }),
-		live("http.auth.bearer", func(c *Config) *bool { return &c.HTTP.Auth.ForeignTokens }),
+		live("http.auth.bearer", func(c *Config) **Bearer { return &c.HTTP.Auth.Bearer }),
+		live("http.auth.mtls", func(c *Config) **MTLS { return &c.HTTP.Auth.MTLS }),
+		live("http.accessControl.metrics", func(c *Config) **MetricsAccess { return &c.HTTP.Auth.Metrics }),
 		live("http.accessControl", func(c *Config) **access.Config { return &c.HTTP.Auth.Access }),
 	}
 }

@@ -41,6 +41,9 @@ func ParseWithFiles(path string, data []byte) (Config, []Note, error) {
 	if c.HTTP.Auth.OpenID != nil {
 		c.HTTP.Auth.OpenID.checkFiles(r)
 	}
+	if c.HTTP.Auth.Bearer != nil {
+		c.HTTP.Auth.Bearer.checkFiles(r)
+	}
 	checkClusterFiles(&c.Cluster, r)
 	return c, r.notes, r.problems.orNil()
 }

@@ -120,6 +120,7 @@ func checkHTTP(c *Config, r *reader) {
 	checkTimeout(r, "http.readTimeout", "send", h.ReadTimeout)
 	checkTimeout(r, "http.writeTimeout", "fetch", h.WriteTimeout)
 	checkAuth(h, r)
+	checkMTLS(h, r)
 	if !c.Cluster.Alone && collide(h.Listen(), c.Cluster.Listen) {
 		r.problem("cluster.listen", "give one of them another port", "%s is where clients are served", c.Cluster.Listen)
 	}

@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/auth/bearer"
+	"github.com/seed-16d79997/zot/auth/condition"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
@@ -205,7 +208,46 @@ func TestParse(t *testing.T) {
 			},
 		},
 		"a way to log in that is not there yet": {
-			minimal(`, "http": {"auth": {"bearer": {"realm": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Others, c.HTTP.Auth.ForeignTokens = true, true },
+			minimal(`, "http": {"auth": {"bearer": {"realm": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Others = true },
+		},
+		"another token service": {
+			minimal(`, "http": {"auth": {"bearer": {"realm": "https://auth.example/token", "service": "zot", "cert": "c"}, "htpasswd": {"path": "p"}, "apikey": true, "mtls": {},
+				"ldap": {"address": "l", "baseDN": "dc=org", "userAttribute": "uid"}}, "accessControl": {"**": {"policies": [{"users": ["alice"], "actions": ["read"]}]}}}`),
+			func(c *config.Config) {
+				c.HTTP.Auth.Bearer = &config.Bearer{Realm: "https://auth.example/token", Service: "zot", Cert: "c"}
+				c.HTTP.Auth.Access = rules(map[string]access.Repository{"**": {Policies: []access.Policy{{Users: []string{"alice"}, Actions: access.Read}}}})
+			},
+		},
+		"workloads": {
+			minimal(`, "http": {"auth": {"bearer": {"OIDC": [{"issuer": "https://i", "audiences": "zot, others", "claimMapping": {"username": "vars.n", "groups": "['ci']",
+				"variables": [{"name": "n", "expression": "claims.sub"}], "validations": [{"expression": "claims.x == 'y'", "message": "m"}]}, "certificateAuthorityFile": "f"}]}}}`),
+			func(c *config.Config) {
+				c.HTTP.Auth.Bearer = &config.Bearer{OIDC: []bearer.Issuer{{URL: "https://i", Audiences: []string{"zot", "others"}, CAFile: "f", Mapping: condition.Mapping{
+					Username: "vars.n", Groups: "['ci']", Variables: []condition.Variable{{Name: "n", Expression: "claims.sub"}},
+					Validations: []condition.Validation{{Expression: "claims.x == 'y'", Message: "m"}},
+				}}}}
+			},
+		},
+		"what of a certificate is a name": {
+			minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"}, "auth": {"mtls": {"identityAttributes": ["URI", "rfc822Name", "commonname"],
+				"uriSanPattern": "^spiffe://x/(.*)", "uriSanIndex": 1, "dnsSanIndex": "2", "emailSanIndex": 3}}}`),
+			func(c *config.Config) {
+				c.HTTP.TLS = config.ServerTLS{Cert: "c", Key: "k", ClientCA: "a", ClientMust: true}
+				c.HTTP.Auth.MTLS = &config.MTLS{Attributes: []auth.Attribute{auth.URI, auth.Email, auth.CommonName}, URIPattern: "^spiffe://x/(.*)", URIIndex: 1, DNSIndex: 2, EmailIndex: 3}
+			},
+		},
+		"conditions, and who may read metrics": {
+			minimal(`, "http": {"auth": {"htpasswd": {"path": "p"}}, "accessControl": {"repositories": {"**": {"policies": [{"users": ["alice"], "actions": ["read"],
+				"conditions": [{"expression": "req.tls.enabled", "message": "with TLS only"}]}]}}, "adminPolicy": {"users": ["root"], "actions": ["read"], "conditions": [{"expression": "true"}]},
+				"metrics": {"users": ["prometheus"], "anonymousPolicy": ["read"]}}}`),
+			func(c *config.Config) {
+				c.HTTP.Auth.Htpasswd = "p"
+				c.HTTP.Auth.Access = rules(map[string]access.Repository{"**": {Policies: []access.Policy{{
+					Users: []string{"alice"}, Actions: access.Read, Conditions: []access.Condition{{Expression: "req.tls.enabled", Message: "with TLS only"}},
+				}}}})
+				c.HTTP.Auth.Access.Admin = access.Policy{Users: []string{"root"}, Actions: access.Read, Conditions: []access.Condition{{Expression: "true"}}}
+				c.HTTP.Auth.Metrics = &config.MetricsAccess{Users: []string{"prometheus"}, Anonymous: true}
+			},
 		},
 		"LDAP": {
 			minimal(`, "http": {"auth": {"LDAP": {"address": "ldap.example.org", "baseDN": "dc=org", "userAttribute": "uid"}}}`),
@@ -426,6 +468,19 @@ func TestProblems(t *testing.T) {
 		{"proxies", minimal(`, "cluster": {"trustedProxies": ["10.0.0.0/33", "haproxy", "::1"]}`)},
 		{"API keys that nobody can make", minimal(`, "http": {"auth": {"apikey": true}}, "extensions": {"apikey": {"enabled": true}}`)},
 		{"API keys", minimal(`, "http": {"auth": {"htpasswd": {"path": "p"}, "apikey": "yes"}}, "extensions": {"apikey": {}}`)},
+		{"half of bearer", minimal(`, "http": {"auth": {"bearer": {"realm": "auth.example", "cert": "c"}}}`)},
+		{"bearer, and others", minimal(`, "http": {"auth": {"bearer": {"realm": "https://a", "service": "s", "cert": "c", "awsSecretsManager": {"region": "r"}, "upstreamTokenEndpoint": {}},
+			"ldap": {"address": "l", "baseDN": "dc=org", "userAttribute": "uid"}, "htpasswd": {"path": "p"}, "openid": {"providers": {}}, "apikey": true, "mtls": {}}, "accessControl": {}}`)},
+		{"bearer with slips", minimal(`, "http": {"auth": {"bearer": {"realms": "a", "oidc": [{"issuer": "issuer.example", "audience": ["a"], "skipIssuerVerification": true, "certificateAuthority": "x"},
+			{"issuer": "http://i", "audiences": ["a"], "certificateAuthority": "x", "certificateAuthorityFile": "f", "claimMapping": {"username": "claim.sub", "groups": "1", "name": "n",
+			"variables": [{"expression": "claims."}], "validations": [{"expression": "'a'"}]}}, {}]}}}`)},
+		{"a certificate for an issuer", minimal(`, "http": {"auth": {"bearer": {"cert": "c", "oidc": {"issuer": "https://i", "audiences": ["a"]}}}}`)},
+		{"mtls", minimal(`, "http": {"auth": {"mtls": {"identityAttributes": ["CN", "SerialNumber"], "uriSanPattern": "spiffe://(", "uriSanIndex": -1, "dnsSanIndex": -2, "emailSanIndex": "x"}}}`)},
+		{"mtls without a group", minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"}, "auth": {"mtls": {"identityAttributes": [], "uriSanPattern": "[a-z]+"}}}`)},
+		{"conditions", minimal(`, "http": {"auth": {"htpasswd": {"path": "p"}}, "accessControl": {"repositories": {"a/*": {"policies": [{"users": ["a"]}, {"users": ["b"], "actions": ["read"],
+			"conditions": [{"expression": "true"}, {"expression": "req.repo == 'a' &&"}, {"message": "m"}, {"expression": "req.tag"}, {"expr": "true", "expression": "req.repo == 'a' || req.tga == 'b'"}]}]}},
+			"adminPolicy": {"users": ["c"], "conditions": [{"expression": "1"}]}, "metrics": {"users": "prometheus", "anonymousPolicy": ["write"], "groups": []}}}`)},
+		{"nobody can log in", minimal(`, "http": {"accessControl": {"**": {"defaultPolicy": ["read"]}}}`)},
 		{"sessions", minimal(`, "http": {"auth": {"sessionKeysFile": "f", "sessionDriver": {"name": "redis"}, "secureSession": 2}}`)},
 		{"external URL", minimal(`, "http": {"externalUrl": "registry.example:5000"}`)},
 		{"notes on values", minimal(`, "http": {"port": "1", "port": "2"}, "cluster": {"replicas": 3.5}`)},

@@ -1,0 +1,46 @@
+package ext
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/seed-16d79997/zot/auth"
+)
+
+// exchange gives back the token of an issuer to a client that has it for a password, as Docker has: it is what each
+// request is to bring.
+func exchange(gate *auth.Gate, w http.ResponseWriter, r *http.Request) error {
+	if err := admit(w, r, http.MethodGet, http.MethodPost); err != nil {
+		return err
+	}
+	text, err := passwordOf(r)
+	if err != nil {
+		return err
+	}
+	ends, err := gate.Workload(r.Context(), text)
+	if err != nil {
+		if r.Method == http.MethodPost {
+			gate.DelayLogin(r)
+		}
+		return challenged(gate, w, toldNow(err))
+	}
+	now := time.Now()
+	left := max(1, int(ends.Sub(now).Seconds()))
+	return answer(w, http.StatusOK, granted{Token: text, AccessToken: text, ExpiresIn: left, IssuedAt: now.UTC().Truncate(time.Second)})
+}
+
+// passwordOf is what a request for a token has for a password: of whom does not matter. It fails as formOf does.
+func passwordOf(r *http.Request) (string, error) {
+	if r.Method == http.MethodGet {
+		_, password, _ := r.BasicAuth()
+		return password, nil
+	}
+	form, err := formOf(r)
+	if err != nil {
+		return "", err
+	}
+	if form.Get("grant_type") == "refresh_token" {
+		return form.Get("refresh_token"), nil
+	}
+	return form.Get("password"), nil
+}
