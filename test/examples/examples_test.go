@@ -33,7 +33,6 @@ func notBuilt() []string {
 		"extensions.search",
 		"extensions.sync",
 		"extensions.ui",
-		"http.auth.bearer",
 		"http.ratelimit",
 		"log.audit",
 	}
