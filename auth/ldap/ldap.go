@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -214,7 +215,7 @@ func (s *Server) find(ctx context.Context, name string) (*ldap.Entry, error) {
 		return nil, auth.ErrUnknown
 	}
 	if len(found.Entries) != 1 || err != nil {
-		s.config.Logger.Warn("several LDAP entries have one name, so nobody can log in by it", "user", name, "attribute", s.config.UserAttribute)
+		s.config.Logger.Warn("several LDAP entries have one name, so nobody can log in by it", "user", name, "attribute", s.config.UserAttribute, "request_id", requestID(ctx))
 		return nil, auth.ErrUnknown
 	}
 	entry := found.Entries[0]
@@ -274,4 +275,10 @@ func refusals() []uint16 {
 		ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication, ldap.LDAPResultConstraintViolation,
 		ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultUnwillingToPerform, ldap.LDAPResultNoSuchObject,
 	}
+}
+
+// requestID is the id of the request for which somebody is looked for, as the label that whoever answers it has set.
+func requestID(ctx context.Context) string {
+	id, _ := pprof.Label(ctx, "request_id")
+	return id
 }

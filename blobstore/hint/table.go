@@ -89,7 +89,7 @@ func New(ctx context.Context, c Config) (*Table, error) {
 	client := awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = c.Answer })
 	loaded, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(c.Region), awsconfig.WithHTTPClient(client),
 		awsconfig.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, args ...any) {
-			c.Logger.Debug("the library says", "message", fmt.Sprintf(format, args...))
+			c.Logger.Debug("the library says", "text", fmt.Sprintf(format, args...))
 		})))
 	if err != nil {
 		return nil, fmt.Errorf("credentials of the table: %w", err)

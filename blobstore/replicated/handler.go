@@ -43,7 +43,7 @@ func Handler(stores ...*Store) http.Handler {
 				writeError(w, fmt.Errorf("%w: this node has no store %q", blobstore.ErrOffline, name))
 				return
 			}
-			s.contain(w, r, serve)
+			s.contain(w, identified(r), serve) //nolint:contextcheck // its context is that of the request, with the id
 		})
 	}
 	handle("GET /store/{store}/usage", answering((*Store).serveUsage))
@@ -63,6 +63,14 @@ func Handler(stores ...*Store) http.Handler {
 
 var errNoSuchName = fmt.Errorf("%w: there is nothing of this name", errBadRequest)
 
+// identified is a request with the id in its context of the client's that it is for, if it is for one.
+func identified(r *http.Request) *http.Request {
+	if id := r.Header.Get(headerRequestID); id != "" {
+		return r.WithContext(blobstore.WithRequestID(r.Context(), id))
+	}
+	return r
+}
+
 // contain answers a request whose handler may panic: net/http would cut the connection, and the node that asked would
 // take this one for dead. Of an answer that has begun the rest must not come.
 func (s *Store) contain(w http.ResponseWriter, r *http.Request, serve func(s *Store, w http.ResponseWriter, r *http.Request)) {
@@ -74,7 +82,7 @@ func (s *Store) contain(w http.ResponseWriter, r *http.Request, serve func(s *St
 		case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it so, and nobody wraps it
 			panic(p)
 		case a.begun:
-			s.log.Error("request of a node broke off", "method", r.Method, "path", r.URL.Path, "error", blobstore.Panicked(p))
+			blobstore.LogFor(r.Context(), s.log).Error("request of a node broke off", "method", r.Method, "path", r.URL.Path, "error", blobstore.Panicked(p))
 			panic(http.ErrAbortHandler)
 		default:
 			s.refuse(a, r, blobstore.Panicked(p))
@@ -119,7 +127,7 @@ func answering(f func(*Store, http.ResponseWriter, *http.Request) (any, error)) 
 
 func (s *Store) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if status := writeError(w, err); status == http.StatusInternalServerError {
-		s.log.Error("request of a node failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		blobstore.LogFor(r.Context(), s.log).Error("request of a node failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 }
 
@@ -227,7 +235,7 @@ func (s *Store) publishHere(ctx context.Context, id blobstore.UploadID) (blobsto
 		return blobstore.Location{}, fmt.Errorf("the store of one node made %d copies", len(at))
 	}
 	if err := s.Local.RemoveUpload(ctx, id); err != nil {
-		s.log.Warn("upload of a stored copy is left behind", "upload", id.String(), "error", err)
+		blobstore.LogFor(ctx, s.log).Warn("upload of a stored copy is left behind", "upload", id.String(), "error", err)
 	}
 	return at[0], nil
 }

@@ -61,12 +61,18 @@ func isUnreachable(err error) bool {
 	return ok
 }
 
+// headerRequestID tells another node for which request of a client it is asked.
+const headerRequestID = "X-Request-Id"
+
 // send sends a request to a node, whose path goes on behind the name of the store. The error is an *unreachableError if it is not answered.
 func (p *peers) send(ctx context.Context, to blobstore.Incarnation, method, path string, query url.Values, body io.Reader, trailer http.Header) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: to.String(), Path: prefix + p.store + path, RawPath: prefix + url.PathEscape(p.store) + path, RawQuery: query.Encode()}
 	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, err
+	}
+	if id := blobstore.RequestID(ctx); id != "" {
+		r.Header.Set(headerRequestID, id)
 	}
 	if body != nil {
 		r.ContentLength = -1

@@ -58,7 +58,7 @@ func (s *Store) Publish(ctx context.Context, id blobstore.UploadID) ([]blobstore
 		return locations, fmt.Errorf("publish: %w", errors.Join(err, own))
 	}
 	if own != nil {
-		s.log.Warn("own copy is not made", "error", own)
+		blobstore.LogFor(ctx, s.log).Warn("own copy is not made", "error", own)
 	}
 	return locations, nil
 }
@@ -110,7 +110,7 @@ func (s *Store) publishAt(ctx context.Context, peer *sender) published {
 	defer cancel()
 	at, err := s.peers.publish(ask, peer.to.Incarnation, peer.tee)
 	if err != nil {
-		s.log.Warn("node made no copy", "node", peer.to.Incarnation.String(), "error", err)
+		blobstore.LogFor(ctx, s.log).Warn("node made no copy", "node", peer.to.Incarnation.String(), "error", err)
 		s.tidy(ctx, peer.to.Incarnation, peer.tee)
 	}
 	return published{at, err}

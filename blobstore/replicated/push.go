@@ -237,6 +237,6 @@ func (s *Store) tidy(ctx context.Context, at blobstore.Incarnation, tee blobstor
 	ctx, cancel := context.WithTimeout(ctx, s.timing.Tidy)
 	defer cancel()
 	if err := s.peers.remove(ctx, at, tee); err != nil {
-		s.log.Debug("upload is left behind on another node", "node", at.String(), "upload", tee.String(), "error", err)
+		blobstore.LogFor(ctx, s.log).Debug("upload is left behind on another node", "node", at.String(), "upload", tee.String(), "error", err)
 	}
 }

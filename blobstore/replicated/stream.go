@@ -28,6 +28,7 @@ type stream struct {
 	// connect begins to read from a source at an offset. It has the context of the Open.
 	connect func(src *source, at int64, patient bool) (io.ReadCloser, error)
 	ended   func() error // of that context
+	request string       // the id that the context has
 }
 
 // openStream opens a stream of a piece of a blob at the first source that has the bytes. A negative length
@@ -41,7 +42,7 @@ func (s *Store) openStream(ctx context.Context, piece part, sources []*source) (
 	if err != nil {
 		return nil, err
 	}
-	r := &stream{store: s, blob: b, at: piece.offset, end: end, sources: sources, ended: ctx.Err}
+	r := &stream{store: s, blob: b, at: piece.offset, end: end, sources: sources, ended: ctx.Err, request: blobstore.RequestID(ctx)}
 	r.connect = func(src *source, at int64, patient bool) (io.ReadCloser, error) {
 		if src.own {
 			return s.Local.Open(ctx, b, at, end-at)
@@ -101,7 +102,7 @@ func (r *stream) blame(src *source, err error) {
 	if isUnreachable(err) {
 		r.store.health.fails(src.at.Incarnation)
 	}
-	r.store.log.Debug("source of a blob failed", "digest", r.blob.Digest.String(), "node", src.at.Incarnation.String(), "offset", r.at, "error", err)
+	r.store.log.Debug("source of a blob failed", "digest", r.blob.Digest.String(), "node", src.at.Incarnation.String(), "offset", r.at, "error", err, "request_id", r.request)
 }
 
 // lose gives the current source up. It is not to blame if nobody waits for the stream any more.

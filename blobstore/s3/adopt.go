@@ -132,7 +132,7 @@ func (s *Store) dropAdopted(ctx context.Context, id blobstore.CopyID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timing.Tidy)
 	defer cancel()
 	if err := s.removeCopy(ctx, id); err != nil {
-		s.log.Warn("a copy that is not what it should be is left to the sweeper", "copy", id.String(), "error", err)
+		blobstore.LogFor(ctx, s.log).Warn("a copy that is not what it should be is left to the sweeper", "copy", id.String(), "error", err)
 	}
 }
 

@@ -60,7 +60,7 @@ func newClient(ctx context.Context, b Bucket, t Timing, log hclog.Logger) (*awss
 		// files say.
 		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(setTransport)),
 		awsconfig.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, args ...any) {
-			log.Debug("the library says", "message", fmt.Sprintf(format, args...))
+			log.Debug("the library says", "text", fmt.Sprintf(format, args...))
 		})),
 	}
 	if b.AccessKey != "" || b.SecretKey != "" {

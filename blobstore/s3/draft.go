@@ -119,7 +119,7 @@ func (s *Store) settle(ctx context.Context, d *draft, onlyNew bool, do func(only
 	err := do(onlyNew)
 	there := s.confirm(ctx, d)
 	if errors.Is(err, errExists) && errors.Is(there, errNoObject) {
-		s.log.Warn("the bucket says that a key is taken which is not", "copy", d.copy.String())
+		blobstore.LogFor(ctx, s.log).Warn("the bucket says that a key is taken which is not", "copy", d.copy.String())
 		err = do(false)
 		there = s.confirm(ctx, d)
 	}
@@ -156,7 +156,7 @@ func (s *Store) discard(ctx context.Context, d *draft) {
 	for _, p := range d.parts {
 		if p.etag == "" {
 			if err := s.scratch.remove(d, p); err != nil {
-				s.log.Warn("a part of an upload cannot be removed", "error", err)
+				blobstore.LogFor(ctx, s.log).Warn("a part of an upload cannot be removed", "error", err)
 			}
 		}
 	}
@@ -167,7 +167,7 @@ func (s *Store) discard(ctx context.Context, d *draft) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timing.Tidy)
 	defer cancel()
 	if err := s.bucket.abort(ctx, s.keys.copy(d.copy), d.upload); err != nil {
-		s.log.Warn("a multipart upload is not aborted yet", "copy", d.copy.String(), "error", err)
+		blobstore.LogFor(ctx, s.log).Warn("a multipart upload is not aborted yet", "copy", d.copy.String(), "error", err)
 	}
 	s.own(d.upload, false)
 }

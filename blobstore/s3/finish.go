@@ -130,7 +130,7 @@ func (s *Store) restage(ctx context.Context, u *upload, a digest.Algorithm) erro
 		return nil
 	}
 	if err := s.bucket.remove(ctx, s.keys.copy(old.copy)); err != nil {
-		s.log.Warn("what an upload was read again from is left to the sweeper", "copy", old.copy.String(), "error", err)
+		blobstore.LogFor(ctx, s.log).Warn("what an upload was read again from is left to the sweeper", "copy", old.copy.String(), "error", err)
 	}
 	return nil
 }
