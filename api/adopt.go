@@ -62,14 +62,14 @@ func (g *Registry) takeOver(ctx context.Context, repository string, s Store, d d
 	b, err := s.Hints.Adopt(ctx, d)
 	if err != nil {
 		if !errors.Is(err, blobstore.ErrCopyUnknown) {
-			g.log.Warn("a blob of another cluster is not taken over", "digest", d.String(), "error", err)
+			blobstore.LogFor(ctx, g.log).Warn("a blob of another cluster is not taken over", "digest", d.String(), "error", err)
 		}
 		return false, nil
 	}
 	cmd.Size, cmd.Locations = b.Size, recordedAs(b.Locations)
 	_, err = do(ctx, g.proposer.Once(), cmd)
 	if _, refused := errors.AsType[*fsm.Refusal](err); refused {
-		g.log.Debug("copies of another cluster's blob are not recorded", "digest", d.String(), "error", err)
+		blobstore.LogFor(ctx, g.log).Debug("copies of another cluster's blob are not recorded", "digest", d.String(), "error", err)
 		return false, nil // the sweeper finds them
 	}
 	if err != nil {

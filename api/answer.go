@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/auth"
 )
 
 const (
 	headerConsistency = "X-Zot-Consistency" // says that an answer may be old
-	headerRequestID   = "X-Request-Id"
+	headerRequestID   = record.HeaderID
 )
 
 // answer is a ResponseWriter that knows whether it has begun, and cuts off a client that takes nothing.
@@ -28,6 +27,7 @@ type answer struct {
 	control   *http.ResponseController
 	idle      time.Duration
 	base      string // of Locations
+	record    *record.Record
 	requestID string
 	gate      *auth.Gate // that judges the request, whatever changes meanwhile
 	caller    auth.Caller
@@ -40,16 +40,10 @@ type answer struct {
 	unwanted bool       // no more of the body is read than must be
 }
 
-func newRequestID() string {
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails: it ends the process instead
-	return hex.EncodeToString(id[:])
-}
-
-func (g *Registry) newAnswer(w http.ResponseWriter, requestID string) *answer {
-	c := g.config
+func (g *Registry) newAnswer(w http.ResponseWriter, r *http.Request) *answer {
+	c, rec := g.config, record.Of(r)
 	a := &answer{
-		ResponseWriter: w, control: http.NewResponseController(w), idle: c.Idle, base: c.BaseURL, requestID: requestID, gate: g.gate(),
+		ResponseWriter: w, control: http.NewResponseController(w), idle: c.Idle, base: c.BaseURL, record: rec, requestID: rec.ID, gate: g.gate(),
 		quiet: quiet{silence: c.Silence, since: time.Now()},
 	}
 	a.introduce()

@@ -185,7 +185,7 @@ func (uncounted) Pulled(string, fsm.Digest) {}
 
 // ServeHTTP answers one request. Whatever goes wrong in it, a panic too, ends that request alone.
 func (g *Registry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	g.answer(g.newAnswer(w, newRequestID()), r, g.dispatch)
+	g.answer(g.newAnswer(w, r), r, g.dispatch)
 }
 
 func (g *Registry) answer(w *answer, r *http.Request, h func(w *answer, r *http.Request) error) {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	spec "github.com/opencontainers/distribution-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-16d79997/zot/blobstore"
@@ -112,9 +111,17 @@ func (b badInput) send(t *testing.T, address string) {
 	if b.method == http.MethodHead || b.code == "" {
 		return
 	}
-	var said spec.ErrorResponse
+	var said struct {
+		Errors []struct {
+			Code, Message string
+			Detail        struct{ RequestID string }
+		}
+	}
 	if err := json.Unmarshal(body, &said); err != nil || len(said.Errors) != 1 || said.Errors[0].Code != b.code || said.Errors[0].Message == "" {
-		t.Errorf("%s %v, want %s", body, err, b.code)
+		t.Fatalf("%s %v, want %s", body, err, b.code)
+	}
+	if id := response.Header.Get("X-Request-Id"); id == "" || said.Errors[0].Detail.RequestID != id {
+		t.Errorf("the body has the request id %q, the header %q", said.Errors[0].Detail.RequestID, id)
 	}
 }
 

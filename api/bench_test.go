@@ -1,13 +1,19 @@
 package api_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -63,5 +69,54 @@ func (w *world) tag(repository string, tags int) {
 	})
 	if err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// fronts are a registry as it is, and behind what writes the lines of its requests.
+func fronts(w *world) map[string]http.Handler {
+	lines := func(level hclog.Level) *record.Writer {
+		return record.New(record.Config{Log: hclog.New(&hclog.LoggerOptions{Level: level, Output: io.Discard, JSONFormat: true, IncludeLocation: true})})
+	}
+	return map[string]http.Handler{"bare": w, "silent": lines(hclog.Warn).Around(w), "logging": lines(hclog.Info).Around(w)}
+}
+
+// BenchmarkHead asks for a manifest, with the lines of requests and without.
+func BenchmarkHead(b *testing.B) {
+	w := newWorld(b)
+	w.pushImage("v1", "")
+	for name, h := range fronts(w) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				send(b, h, call{method: http.MethodHead, path: "/v2/a/b/manifests/v1", header: []string{"User-Agent: containerd/2.0", "Accept: " + typeImage}})
+			}
+		})
+	}
+}
+
+// BenchmarkPull reads a layer of 256 MiB over a connection, with the lines of requests and without.
+func BenchmarkPull(b *testing.B) {
+	w := newWorld(b)
+	d := w.push("a/b", strings.Repeat("a layer of some length, ", 256<<20/24))
+	for name, h := range fronts(w) {
+		b.Run(name, func(b *testing.B) {
+			server := httptest.NewServer(h)
+			defer server.Close()
+			for b.Loop() {
+				r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, server.URL+"/v2/a/b/blobs/"+d, http.NoBody)
+				if err != nil {
+					b.Fatal(err)
+				}
+				answer, err := server.Client().Do(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				n, err := io.Copy(io.Discard, answer.Body)
+				if err := errors.Join(err, answer.Body.Close()); err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(n)
+			}
+		})
 	}
 }

@@ -67,7 +67,7 @@ func (g *Registry) redirect(w *answer, r *http.Request, b stored) bool {
 	}
 	to, err := s.Elsewhere.Redirect(r.Context(), b.Blob, redirectLifetime)
 	if err != nil { // then this node says what is wrong, or has the bytes all the same
-		g.log.Debug("no redirection", "digest", b.Digest.String(), "error", err)
+		g.log.Debug("no redirection", "request_id", w.requestID, "digest", b.Digest.String(), "error", err)
 		return false
 	}
 	w.Header().Set("Location", to)

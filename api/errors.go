@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strconv"
 
-	spec "github.com/opencontainers/distribution-spec/specs-go/v1"
-
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/fsm"
@@ -213,9 +211,20 @@ func (g *Registry) fail(w *answer, r *http.Request, err error) {
 	w.refuse(m, err, retryAfter)
 }
 
-// refuse is the one writer of error bodies.
+// errorBody is the body of an answer that is an error. The id leads from what a user shows to the lines of the logs.
+func errorBody(code, message, requestID string) []byte {
+	type info struct { // the specification's module has a text for a detail, where the specification has any JSON
+		Code    string            `json:"code"`
+		Message string            `json:"message"`
+		Detail  map[string]string `json:"detail"`
+	}
+	body, _ := json.Marshal(map[string][]info{"errors": {{code, message, map[string]string{"requestId": requestID}}}}) // strings alone
+	return body
+}
+
+// refuse answers with an error.
 func (w *answer) refuse(m meaning, err error, retryAfter float64) {
-	body, _ := json.Marshal(spec.ErrorResponse{Errors: []spec.ErrorInfo{{Code: m.code, Message: err.Error()}}}) // strings alone
+	body := errorBody(m.code, err.Error(), w.requestID)
 	h := w.Header()
 	for _, name := range []string{"ETag", "Accept-Ranges", "Docker-Content-Digest"} {
 		h.Del(name) // what the answer that did not come about would have said

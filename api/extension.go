@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 
+	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/auth"
 )
 
@@ -46,7 +48,7 @@ func (g *Registry) ExtendToAll(h func(w http.ResponseWriter, r *http.Request) er
 
 func (g *Registry) extend(h func(w *answer, r *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.answer(g.newAnswer(w, newRequestID()), r, func(w *answer, r *http.Request) error {
+		g.answer(g.newAnswer(w, r), r, func(w *answer, r *http.Request) error {
 			if err := w.gate.Elsewhere(r); err != nil {
 				return err
 			}
@@ -76,4 +78,13 @@ func refusalOf(err error) (meaning, bool) {
 // Refuse is a Refusal with a message about the case at hand.
 func Refuse(status int, code, format string, args ...any) error {
 	return &Refusal{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Answer answers a request that goes no further.
+func (r *Refusal) Answer(w http.ResponseWriter, request *http.Request) {
+	body := errorBody(r.Code, r.Message, record.Of(request).ID)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(r.Status)
+	_, _ = w.Write(body) // a client that has gone needs no answer
 }

@@ -54,7 +54,7 @@ func (g *Registry) endUpload(ctx context.Context, u upload) {
 		err = u.store.Blobs.EndUpload(ctx, u.id, blobstore.Time(now))
 	}
 	if err != nil {
-		g.log.Warn("bytes of an upload are left behind", "store", u.store.Name, "upload", u.id.String(), "error", err)
+		blobstore.LogFor(ctx, g.log).Warn("bytes of an upload are left behind", "store", u.store.Name, "upload", u.id.String(), "error", err)
 	}
 }
 

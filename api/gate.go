@@ -24,6 +24,7 @@ func (g *Registry) identify(w *answer, r *http.Request) (err error) {
 	if w.operator {
 		return nil
 	}
+	defer func() { w.record.By(w.caller.Name()) }()
 	if w.forwarded {
 		w.caller, err = w.gate.Decode(r.Header.Get(headerCaller))
 		return err

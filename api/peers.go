@@ -34,11 +34,7 @@ type Peers interface {
 // none goes in circles. Whoever can reach it is taken for a node: who may ask was judged where the client is.
 func (g *Registry) Forwarded() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(headerRequestID)
-		if id == "" {
-			id = newRequestID()
-		}
-		a := g.newAnswer(w, id)
+		a := g.newAnswer(w, r)
 		a.forwarded = true
 		g.answer(a, r, g.dispatch)
 	})
@@ -47,7 +43,7 @@ func (g *Registry) Forwarded() http.Handler {
 // Operator answers requests of whoever may do everything, and is not asked who that is.
 func (g *Registry) Operator() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := g.newAnswer(w, newRequestID())
+		a := g.newAnswer(w, r)
 		a.operator = true
 		g.answer(a, r, g.dispatch)
 	})
@@ -65,7 +61,7 @@ func (g *Registry) forward(w *answer, out http.ResponseWriter, r *http.Request, 
 	for _, name := range []string{"Connection", "Upgrade"} { // the client's say which headers end here, and ours must not
 		r.Header.Del(name)
 	}
-	r.Header.Set(headerRequestID, w.requestID)
+	w.record.SendOn(r.Header)
 	r.Header.Set(headerOrigin, w.gate.Origin(r))
 	r.Header.Set(headerCaller, w.caller.Encode()) // whatever the client has sent there
 	w.withdraw()

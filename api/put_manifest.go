@@ -216,6 +216,6 @@ func (g *Registry) removeUpload(ctx context.Context, u upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
 	defer cancel()
 	if err := u.store.Blobs.RemoveUpload(ctx, u.id); err != nil {
-		g.log.Warn("upload is left behind", "store", u.store.Name, "upload", u.id.String(), "error", err)
+		blobstore.LogFor(ctx, g.log).Warn("upload is left behind", "store", u.store.Name, "upload", u.id.String(), "error", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/token"
 )
@@ -45,6 +46,7 @@ func (e *Extensions) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return challenged(gate, w, err)
 	}
+	record.Of(r).By(caller.Name())
 	service, scopes, err := scopesIn(wanted)
 	if err != nil {
 		return err

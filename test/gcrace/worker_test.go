@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	spec "github.com/opencontainers/distribution-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -291,7 +290,9 @@ var named = regexp.MustCompile(`blob (sha256:[0-9a-f]{64})`)
 // refused judges a manifest that was refused because blobs are missing. That is right for those whose promise
 // was over. A body that is a blob itself was stored with the same request.
 func (w *worker) refused(r *reply, h held, promised map[digest.Digest]time.Time) {
-	var answer spec.ErrorResponse
+	var answer struct {
+		Errors []struct{ Code, Message string }
+	}
 	if json.Unmarshal(r.body, &answer) != nil || len(answer.Errors) != 1 || answer.Errors[0].Code != "MANIFEST_BLOB_UNKNOWN" {
 		w.fail("a manifest was refused: %s", r)
 		return
