@@ -65,3 +65,12 @@ func checkQuery(text string) error {
 func (g *Registry) base(w *answer, _ *http.Request, _ request) error {
 	return writeJSON(w, "application/json", struct{}{})
 }
+
+// Methods are those that the endpoint of a path knows; of a path that is none of the distribution specification, all that
+// are used anywhere.
+func Methods(path string) []string {
+	if q, err := parseRequest(http.MethodPut, path); err == nil {
+		return append(slices.Sorted(maps.Keys((&Registry{}).table()[q.endpoint])), http.MethodOptions)
+	}
+	return []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut, http.MethodOptions}
+}

@@ -33,6 +33,7 @@ func confinedLibraries() []confined {
 		{"github.com/BurntSushi/toml", []string{"cmd/zot"}, "files that people write are the configuration's, and that stays in cmd"},
 		{"github.com/oklog/run", []string{"cmd/zot"}, "the order of actors is the order of shutdown; it stands in one place"},
 		{"github.com/aws", []string{"blobstore"}, "who speaks to a bucket besides the store could write where only copies are written"},
+		{"golang.org/x/time", []string{"api"}, "how many requests are too many is decided in one place, before any of them is answered"},
 		{"github.com/go-ldap/ldap", []string{"auth"}, "who else speaks LDAP binds without what keeps a slow server from holding requests"},
 		{"github.com/coreos/go-oidc", []string{"auth"}, "who else reads an ID token could believe what another would not"},
 		{"golang.org/x/oauth2", []string{"auth"}, "who else sends a browser to a provider could forget what keeps others from ending its login"},
