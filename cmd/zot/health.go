@@ -45,8 +45,8 @@ type checkedDepot struct {
 	filled func() (float64, error) // share of its disk that is used; nil: it is that of the node's own files, or none
 }
 
-// record is what the state says of this node.
-type record interface {
+// ownRecord is what the state says of this node.
+type ownRecord interface {
 	Record() (node entry.Node, known bool, err error)
 	Fenced() string
 	Placed() error
@@ -57,7 +57,7 @@ type record interface {
 // health answers those who ask whether this node may be sent requests.
 type health struct {
 	node   membership
-	self   record
+	self   ownRecord
 	stores []checkedDepot
 	stale  bool                    // whether reads are answered without a quorum
 	filled func() (float64, error) // share of the disk of the node's own files that is used
@@ -69,7 +69,7 @@ type health struct {
 	lastRound time.Time // when a round succeeded
 }
 
-func newHealth(node membership, self record, all stores, c config.Config) *health {
+func newHealth(node membership, self ownRecord, all stores, c config.Config) *health {
 	h := &health{
 		node: node, self: self, stale: c.Cluster.Reads != string(cluster.Strict),
 		filled: func() (float64, error) { return usedShare(c.Storage.RootDirectory) },

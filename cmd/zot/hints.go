@@ -71,11 +71,11 @@ func (h hints) Adopt(ctx context.Context, d digest.Digest) (blobstore.Blob, erro
 		began := time.Now()
 		b, err := h.bucket.Adopt(ctx, object, d)
 		if err == nil {
-			h.log.Debug("blob of another cluster copied", "digest", d.String(), "object", object, "bytes", b.Size, "duration_seconds", time.Since(began).Seconds())
+			blobstore.LogFor(ctx, h.log).Debug("blob of another cluster copied", "digest", d.String(), "object", object, "bytes", b.Size, "duration_seconds", time.Since(began).Seconds())
 			return b, nil
 		}
 		if errors.Is(err, blobstore.ErrCopyUnknown) || errors.Is(err, blobstore.ErrDigestMismatch) {
-			h.log.Info("hint is wrong", "digest", d.String(), "error", err)
+			blobstore.LogFor(ctx, h.log).Info("hint is wrong", "digest", d.String(), "error", err)
 			h.table.Forget(d, object)
 			continue
 		}

@@ -68,19 +68,22 @@ func (r *registry) connect(s setting, state *fsm.State, node *cluster.Node, line
 	r.recorder = recorder
 	r.Registry, err = api.New(c, api.Deps{
 		Proposer: proposals{node}, Consistency: node, State: state, Stores: r.stores,
-		Peers: registries{r.others, node, r.stores}, Pulls: counter, Gate: s.gate.Gate, Logger: s.log.Named("api"),
+		Peers: r.peers(node), Pulls: counter, Gate: s.gate.Gate, Logger: s.log.Named("api"),
 	})
 	return err
 }
 
 // clients makes what clients are answered by, as a configuration says: the registry, and what is served beside it.
-func clients(c config.Config, s setting, r *registry, node *cluster.Node, state *fsm.State, h *health) (http.Handler, error) {
+func clients(c config.Config, s setting, r *registry, node *cluster.Node, state *fsm.State, h *health, before fronts) (http.Handler, error) {
 	extra, err := extensions(c, s, r, node, state)
 	if err != nil {
 		return nil, err
 	}
-	return limited(extra.Before(below(r.first(r), contained(h.handler(), s.log.Named("http")))), c.HTTP), nil
+	return before.around(c, limited(extra.Before(below(r.first(r), contained(h.handler(), s.log.Named("http")))), c.HTTP)), nil
 }
+
+// peers are the registries of the other nodes.
+func (r *registry) peers(node *cluster.Node) registries { return registries{r.others, node, r.stores} }
 
 // extensions are served beside the registry, as a configuration says.
 func extensions(of config.Config, s setting, r *registry, node *cluster.Node, state *fsm.State) (*ext.Extensions, error) {
@@ -111,11 +114,11 @@ func (r *registry) rotate(lines [][]byte) error {
 }
 
 // forOthers is what other nodes ask of this one.
-func (r *registry) forOthers(own *askedNode) http.Handler {
+func (r *registry) forOthers(own *askedNode, before fronts) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/store/", replicated.Handler(r.stores.blobStores()...))
 	mux.Handle("/node/", own.handler())
-	return below(r.first(r.Forwarded()), mux)
+	return below(before.forwarded(r.first(r.Forwarded())), mux)
 }
 
 // Close closes the stores. Nothing uses them any more.

@@ -26,6 +26,7 @@ type setting struct {
 	log       hclog.Logger
 	signals   <-chan os.Signal // SIGHUP reloads, any other stops
 	drainWait time.Duration    // between "not ready" and the end of serving
+	rotated   reopener         // what is opened again on SIGHUP
 	gate      *gate            // who clients are
 	failStop  func(error)      // ends the process at once: a disk may hang, so nothing is waited for
 }
@@ -35,6 +36,13 @@ type setting struct {
 // It fails if the node cannot start, or must not go on.
 func run(ctx context.Context, s setting) (err error) {
 	c, log := s.config, s.log
+
+	auditLog, audit, err := openAudit(c.Log, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, audit.Close()) }()
+	s.rotated = append(s.rotated, audit)
 
 	// Who this node is, and what it knows.
 	home, err := openHome(c)
@@ -103,10 +111,13 @@ func run(ctx context.Context, s setting) (err error) {
 	}
 	health := newHealth(node, self{state, home.Incarnation, placesOf(c)}, registry.stores, c)
 	asked := newAskedNode(home, state, registry, node)
+	before := fronts{log: log.Named("http"), audit: auditLog, nodes: registry.peers(node).answering}
 	work := tasks{registry, c.Storage.RootDirectory, state, node, known, log}
 
 	// What goes by the configuration, also when that changes.
-	served, err := newFront(c, func(c config.Config) (http.Handler, error) { return clients(c, s, registry, node, state, health) })
+	served, err := newFront(c, func(c config.Config) (http.Handler, error) {
+		return clients(c, s, registry, node, state, health, before)
+	})
 	if err != nil {
 		return err
 	}
@@ -131,7 +142,7 @@ func run(ctx context.Context, s setting) (err error) {
 	reload := make(chan struct{}, 1)
 	var p parts
 	p.add(ctx, "signals", func(end context.Context) error {
-		return untilAsked(end, ctx, s.signals, func() { file.reload(); wake(reload); web.reload(); s.gate.reload() })
+		return untilAsked(end, ctx, s.signals, func() { file.reload(); wake(reload); web.reload(); s.gate.reload(); s.rotated.reopen(log) })
 	})
 	p.add(ctx, "configuration", file.watch)
 	p.add(ctx, "http", func(ctx context.Context) error { return serveClients(ctx, web, served, health, s) })
@@ -145,7 +156,9 @@ func run(ctx context.Context, s setting) (err error) {
 	})
 	p.add(ctx, "verification", asked.Run)
 	if others != nil {
-		p.add(ctx, "others", func(ctx context.Context) error { return serveOthers(ctx, others, registry.forOthers(asked), log) })
+		p.add(ctx, "others", func(ctx context.Context) error {
+			return serveOthers(ctx, others, registry.forOthers(asked, before), log)
+		})
 	}
 	for _, s := range registry.stores {
 		p.add(ctx, "store "+s.Name, s.blobs.Run)

@@ -20,7 +20,9 @@ signal cuts the waiting short.
 A changed FILE is taken in within seconds, however it was replaced, and at once on SIGHUP; so are the files that it
 names. Logins, access control, garbage collection, retention, limits and the log's level change without a restart. What
 needs one (addresses, ports, directories, buckets, cluster membership) the log names, a line for each key. A FILE with
-anything wrong changes nothing, and the log says what it is; 'zot verify FILE' does before.`
+anything wrong changes nothing, and the log says what it is; 'zot verify FILE' does before.
+
+SIGHUP also opens log.output and log.audit again, after they were moved.`
 
 func serveCommand(s surroundings) *cobra.Command {
 	cmd := &cobra.Command{
@@ -49,15 +51,15 @@ func serve(cmd *cobra.Command, s surroundings, file string, set setting) (err er
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	log, closer, err := openLog(c.Log, s.stdout)
+	log, logged, err := openLog(c.Log, s.stdout)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closer.Close()) }()
+	defer func() { err = errors.Join(err, logged.Close()) }()
 	for _, n := range notes {
 		log.Warn("configuration", "key", n.Key, "note", n.Text)
 	}
-	set.config, set.notes, set.log = c, notes, log
+	set.config, set.notes, set.log, set.rotated = c, notes, log, reopener{logged}
 	set.failStop = func(cause error) {
 		_, _ = fmt.Fprintln(s.stderr, "zot: the node must not go on:", cause) // the last word, whoever reads it
 		s.exit(exitFailed)

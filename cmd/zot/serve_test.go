@@ -365,12 +365,12 @@ func TestServeBuiltBinary(t *testing.T) {
 		t.Errorf("%s, %v", out, err)
 	}
 	p := &process{t: t, name: "one", root: shortDir(t), port: freePorts(t, 1)[0]}
-	p.file = configIn(t, p.root, fmt.Sprintf(`, "http": {"port": %q, "allowOrigin": "https://zot.example"}`, p.port))
+	p.file = configIn(t, p.root, fmt.Sprintf(`, "distSpecVersion": "1.1.0", "http": {"port": %q}`, p.port))
 	p.launch(exec.CommandContext(t.Context(), bin, "serve", p.file))
 	defer p.end(syscall.SIGKILL)
 	p.ready("/readyz?for=write")
-	if !strings.Contains(p.out.String(), `"key":"http.allowOrigin"`) {
-		t.Errorf("no note on a key that is not acted on:\n%s", p.out)
+	if !strings.Contains(p.out.String(), `"key":"distSpecVersion"`) {
+		t.Errorf("no note on what the file asks for and does not get:\n%s", p.out)
 	}
 
 	// It drains: not ready, and still there. A second signal ends the wait.

@@ -15,7 +15,7 @@ func TestVerify(t *testing.T) {
 	put(t, files.Key, two.key)
 	secret := filepath.Join(dir, "secret")
 	put(t, secret, line("a"), "hunter2")
-	good := configIn(t, dir, `, "http": {"allowOrigin": "https://registry.example"}`)
+	good := configIn(t, dir, `, "distSpecVersion": "1.1.0"`)
 	bad := configIn(t, dir, fmt.Sprintf(`, "htpp": {}, "http": {"port": 70000, "tls": {"cert": %q, "key": %q}},
 		"cluster": {"members": ["zot-0", "zot-1:7373", "zot-2:7373"], "advertise": ":1", "secretFile": %q}`, files.Cert, files.Key, secret))
 	foreign := filepath.Join(dir, "foreign.json") // zot takes both, and serves with neither of them as it is
@@ -26,7 +26,7 @@ func TestVerify(t *testing.T) {
 		args []string
 		want called
 	}{
-		"valid": {[]string{good}, called{0, "note: http.allowOrigin: is a key of zot that this version does not act on yet\n" + good + " is valid\n", ""}},
+		"valid": {[]string{good}, called{0, "note: distSpecVersion: \"1.1.0\" is asked for; 1.1.1 is what is spoken\n" + good + " is valid\n", ""}},
 		"all problems at once": {[]string{bad}, called{1, "", "zot: " + bad + ": 6 problems\n" +
 			"  htpp: unknown key; did you mean \"http\"?\n" +
 			"  http.port: \"70000\" is no port; give a number from 0 to 65535, 0 for any free port\n" +

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
@@ -162,7 +163,7 @@ func contained(h http.Handler, log hclog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", blobstore.Panicked(p))
+				log.Error("request failed", "request_id", record.Of(r).ID, "method", r.Method, "path", r.URL.Path, "error", blobstore.Panicked(p))
 				answerJSON(w, http.StatusInternalServerError, probed{Status: "unavailable", Missing: "internal error, see the node's log"})
 			}
 		}()

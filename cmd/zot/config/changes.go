@@ -67,6 +67,7 @@ func partsOf(a, b Config) []part {
 		[]part{
 			live("log.level", func(c *Config) *string { return &c.Log.Level }),
 			fixed("log.output", func(c *Config) *string { return &c.Log.Output }),
+			fixed("log.audit", func(c *Config) *string { return &c.Log.Audit }),
 		},
 		clusterParts(a.Cluster.Alone != b.Cluster.Alone),
 		[]part{
@@ -180,6 +181,8 @@ func httpParts() []part {
 		live("http.realm", func(c *Config) *string { return &c.HTTP.Auth.Realm }),
 		live("http.readTimeout", func(c *Config) *time.Duration { return &c.HTTP.ReadTimeout }),
 		live("http.writeTimeout", func(c *Config) *time.Duration { return &c.HTTP.WriteTimeout }),
+		live("http.allowOrigin", func(c *Config) *[]string { return &c.HTTP.Origins }),
+		live("http.ratelimit", func(c *Config) *[]RateLimit { return &c.HTTP.RateLimits }),
 		live("http.externalUrl", func(c *Config) *string { return &c.HTTP.ExternalURL }),
 	}
 }

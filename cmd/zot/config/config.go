@@ -26,12 +26,6 @@ type Config struct {
 	Workers         int // of the work for no client that costs much, at a time; 0: any number
 }
 
-// Log says what is logged, and where to.
-type Log struct {
-	Level  string
-	Output string // a file that is appended to; "" is standard output
-}
-
 // Cluster says who this node is, and with whom it forms a cluster.
 type Cluster struct {
 	Alone           bool // a cluster of one, without a port for others: the file has no section "cluster", or one of quotas

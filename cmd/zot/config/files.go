@@ -54,15 +54,7 @@ func checkDirectories(c *Config, r *reader) {
 			r.problem(s.Key("rootDirectory"), "name a directory, which need not be there yet", "%s is none", s.RootDirectory)
 		}
 	}
-	if c.Log.Output == "" {
-		return
-	}
-	if info, err := os.Stat(c.Log.Output); err == nil && info.IsDir() {
-		r.problem("log.output", "name a file", "%s is a directory", c.Log.Output)
-	}
-	if _, err := os.Stat(filepath.Dir(c.Log.Output)); err != nil {
-		r.problem("log.output", "make its directory first", "%v", err)
-	}
+	checkLogFiles(&c.Log, r)
 }
 
 // checkCertificate looks at what clients will be shown. A certificate whose time is over is no problem: a

@@ -23,6 +23,8 @@ type HTTP struct {
 	ReadTimeout, WriteTimeout time.Duration
 	// ExternalURL is where clients reach this registry, as https://registry.example; "": where they say that they do.
 	ExternalURL string
+	Origins     []string    // of pages that may use the registry, or AnyOrigin, in lower case; none: any
+	RateLimits  []RateLimit // each holds; none: there is no limit
 }
 
 // Listen is where to listen, as host:port.
@@ -58,7 +60,8 @@ func readHTTP(s *section, c *HTTP) {
 	c.ExternalURL = strings.TrimSuffix(c.ExternalURL, "/")
 	s.anyDuration("readTimeout", &c.ReadTimeout)
 	s.anyDuration("writeTimeout", &c.WriteTimeout)
-	s.later(laterInHTTP())
+	readOrigins(s, &c.Origins)
+	s.section("ratelimit", func(s *section) { readRateLimit(s, &c.RateLimits) })
 	readCompat(s)
 }
 

@@ -25,11 +25,7 @@ func readFile(s *section, c *Config) {
 	s.word("distSpecVersion", &c.DistSpecVersion)
 	s.section("storage", func(s *section) { readStorage(s, &c.Storage) })
 	s.section("http", func(s *section) { readHTTP(s, &c.HTTP) })
-	s.section("log", func(s *section) {
-		s.oneOf("level", &c.Log.Level, "trace", "debug", "info", "warn", "error", "fatal", "panic", "disabled")
-		s.text("output", &c.Log.Output)
-		s.later([]later{{"audit", "", nil}})
-	})
+	s.section("log", func(s *section) { readLog(s, &c.Log) })
 	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) }) || saysNothingOfOthers(s)
 	s.section("scheduler", func(s *section) { readScheduler(s, c) })
 	s.section("extensions", func(s *section) { readExtensions(s, &c.Extensions) })

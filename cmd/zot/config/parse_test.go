@@ -387,6 +387,8 @@ func TestProblems(t *testing.T) {
 		{"port in words", minimal(`, "http": {"port": "http"}`)},
 		{"port below zero", minimal(`, "http": {"port": -1}`)},
 		{"log level", minimal(`, "log": {"level": "warning"}`)},
+		{"rates", minimal(`, "http": {"ratelimit": {"rate": 0, "methods": [{"method": "get", "rate": -5}, {"rate": 5}, {"method": "PUSH", "rate": 5}, {"method": "PUT"}, {"method": "HEAD", "rate": "many"}]}}`)},
+		{"origins", minimal(`, "http": {"allowOrigin": "https://ui.example, *, ui.example,https://ui.example/home"}`)},
 		{"kinds", minimal(`, "http": 5000, "log": {"level": ["debug"]}, "cluster": {"members": {"a": 1}, "replicas": true, "writeAcks": "two", "zone": {}}`)},
 		{"kinds in a list", minimal(`, "cluster": {"secretFile": "s", "members": ["zot-0:7373", 7373]}`)},
 		{"spelled twice", minimal(`, "Storage": {"rootDirectory": "/y"}, "http": {"port": "1", "PORT": "2"}`)},

@@ -18,13 +18,6 @@ func keys(names ...string) shape {
 	return s
 }
 
-// with is the shape, and some more keys.
-func (sh shape) with(more shape) shape {
-	all := maps.Clone(sh)
-	maps.Copy(all, more)
-	return all
-}
-
 // read takes the keys of a section of that shape.
 func (sh shape) read(s *section) {
 	for _, name := range slices.Sorted(maps.Keys(sh)) {
