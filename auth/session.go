@@ -189,6 +189,12 @@ func (g *Gate) end(r *http.Request) error {
 		if len(c.Value) != cookieLength {
 			continue
 		}
+		// Only what is there is ended, which is a write: anybody may log out.
+		if _, err := g.config.Sessions.Session(r.Context(), c.Value); errors.Is(err, ErrUnknown) {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("find out whose session it is: %w", err)
+		}
 		if err := g.config.Sessions.End(r.Context(), c.Value); err != nil {
 			return fmt.Errorf("end the session: %w", err)
 		}

@@ -22,7 +22,8 @@ type logins struct {
 	expires  time.Time
 	provider string
 
-	err error
+	ends int // how many were to be ended
+	err  error
 }
 
 func (l *logins) Session(_ context.Context, cookie string) (auth.Login, error) {
@@ -45,6 +46,7 @@ func (l *logins) Begin(_ context.Context, cookie string, login auth.Login, expir
 }
 
 func (l *logins) End(_ context.Context, cookie string) error {
+	l.ends++
 	if l.err != nil {
 		return l.err
 	}
@@ -274,5 +276,22 @@ func TestBegin(t *testing.T) {
 	w = httptest.NewRecorder()
 	if err := g.Begin(w, r, auth.Login{Name: "ann"}); !errors.Is(err, errUntold) || w.Header().Get("Set-Cookie") != "" {
 		t.Errorf("while it cannot be kept: %v, %v", err, w.Header())
+	}
+}
+
+// Whoever logs out without a login has nothing written.
+func TestLogoutOfNobody(t *testing.T) {
+	t.Parallel()
+	l := &logins{names: map[string]string{}}
+	g := auth.New(auth.Config{Methods: []auth.Method{password("p")}, Sessions: l})
+	for _, cookie := range []string{strings.Repeat("x", 43), "x", ""} {
+		w := httptest.NewRecorder()
+		if _, err := g.Logout(w, fromPages(nobody(t), cookie)); err != nil || l.ends != 0 {
+			t.Errorf("%q: %v, %d writes", cookie, err, l.ends)
+		}
+	}
+	l.err = errUntold
+	if _, err := g.Logout(httptest.NewRecorder(), fromPages(nobody(t), strings.Repeat("x", 43))); !errors.Is(err, errUntold) {
+		t.Errorf("while it cannot be told: %v", err)
 	}
 }
