@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/auth/openid"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
@@ -210,4 +211,43 @@ func TestGateWatchesItsFiles(t *testing.T) {
 	}
 	g.keepsOut(t, "alice", "alice")
 	g.letsIn(t, "bob", "bob")
+}
+
+// Providers come and go with the configuration, and those of which it says the same are the same.
+func TestGateChangesProviders(t *testing.T) {
+	t.Parallel()
+	with := func(id string) config.Auth {
+		return config.Auth{OpenID: &config.OpenID{Providers: []config.OpenIDProvider{{Provider: openid.Provider{Name: openid.GitHub, ClientID: id, ClientSecret: "secret"}}}}}
+	}
+	logins := func(g *gate) *openid.Logins {
+		if len(g.methods) != 1 {
+			t.Fatalf("there are %d methods", len(g.methods))
+		}
+		return g.methods[0].openID
+	}
+	g := gateOf(t, config.Auth{})
+	if g.Gate().HasOpenID() {
+		t.Error("there are providers that nobody has named")
+	}
+	g.becomes(t, with("one"))
+	first := logins(g)
+	if !g.Gate().HasOpenID() || first == nil {
+		t.Error("there are no providers")
+	}
+	if err := g.rotate([][]byte{[]byte(line("b"))}); err != nil {
+		t.Error(err)
+	}
+	same := with("one")
+	same.Realm = "another"
+	if g.becomes(t, same); logins(g) != first {
+		t.Error("what has not changed is made anew")
+	}
+	if g.becomes(t, with("two")); logins(g) == first {
+		t.Error("what has changed is as it was")
+	}
+	g.becomes(t, config.Auth{})
+	if g.Gate().HasOpenID() || len(g.methods) > 0 {
+		t.Error("providers are left")
+	}
+	g.close()
 }
