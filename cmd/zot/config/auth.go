@@ -76,7 +76,7 @@ func readAccessControl(s *section, c *Auth) {
 		})
 	})
 	s.section("metrics", func(s *section) { readMetricsAccess(s, c) })
-	beside := slices.ContainsFunc(s.object.members, func(m member) bool { return !isKnown(s.known, m.name) })
+	beside := slices.ContainsFunc(s.object.members, func(m member) bool { return !s.knows(m.name) })
 	if beside {
 		s.note(s.path, `has patterns beside "repositories"; they are read as if they stood below it`)
 		readPatterns(s, a)

@@ -41,7 +41,7 @@ func readOpenID(s *section, c *Auth) {
 			s.section(name, func(s *section) { o.Providers = append(o.Providers, readProvider(s, name)) })
 		}
 		for _, m := range s.object.members {
-			if !isKnown(s.known, m.name) && s.schema == nil {
+			if !s.knows(m.name) && s.schema == nil {
 				s.problem(s.key(m.name), mendProvider(strings.ToLower(m.name)), "%q is no provider that is known", m.name)
 				s.ignored(m.name)
 			}

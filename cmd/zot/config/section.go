@@ -35,6 +35,36 @@ type section struct {
 	object *object
 	known  []string
 	schema *recording // of what is asked for, if this is no section of a file (schema.go); nil: it is one
+
+	// By their names without case: some sections have ten thousand keys.
+	byName map[string][]member
+	heard  map[string]bool // those of known, up to until
+	until  int
+}
+
+// fold makes names equal that differ in case alone.
+func fold(name string) string { return strings.ToLower(strings.ToUpper(name)) }
+
+// named are the members of a name, in each spelling.
+func (s *section) named(name string) []member {
+	if s.byName == nil {
+		s.byName = map[string][]member{}
+		for _, m := range s.object.members {
+			s.byName[fold(m.name)] = append(s.byName[fold(m.name)], m)
+		}
+	}
+	return s.byName[fold(name)]
+}
+
+// knows reports whether a method was asked for a key.
+func (s *section) knows(name string) bool {
+	if s.heard == nil {
+		s.heard = map[string]bool{}
+	}
+	for ; s.until < len(s.known); s.until++ {
+		s.heard[fold(s.known[s.until])] = true
+	}
+	return s.heard[fold(name)]
 }
 
 func (s *section) key(name string) string {
@@ -50,9 +80,8 @@ func (s *section) take(name string) (any, bool) {
 	s.known = append(s.known, name)
 	var value any
 	spelled := ""
-	for _, m := range s.object.members {
+	for _, m := range s.named(name) {
 		switch {
-		case !strings.EqualFold(m.name, name):
 		case spelled != "" && spelled != m.name:
 			s.problem(s.key(name), "remove one of them", "stands twice, as %q and as %q", spelled, m.name)
 		case spelled != "":
@@ -240,7 +269,7 @@ func (s *section) within(path string, value any, read func(*section)) bool {
 // speaks of.
 func (s *section) others(read func(name string, s *section)) {
 	for _, m := range s.object.members {
-		if !isKnown(s.known, m.name) {
+		if !s.knows(m.name) {
 			s.section(m.name, func(s *section) { read(m.name, s) })
 		}
 	}
@@ -267,7 +296,7 @@ func (s *section) noteIf(name, text string) {
 // close notes a problem for each key that nobody asked for.
 func (s *section) close() {
 	for _, m := range s.object.members {
-		if isKnown(s.known, m.name) {
+		if s.knows(m.name) {
 			continue
 		}
 		mend := "remove it"
