@@ -17,7 +17,8 @@ import (
 const AnyOrigin = "*"
 
 // Origins answers browsers that ask what the pages of other sites may do. Whoever is named may use the registry as a page
-// of its own does, with the sessions that it has in that browser; anybody else may do what needs none.
+// of its own does, with the sessions that it has in that browser; anybody else may do what needs none. That they change
+// nothing is up to auth.Gate, which knows the same list.
 type Origins struct {
 	named []string
 	any   bool
@@ -46,11 +47,7 @@ func (o *Origins) Around(next http.Handler) http.Handler {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		switch {
-		case named:
-			// Behind this, it is a page of our own: it may change something.
-			r.Header.Set(headerFetchSite, "same-origin")
-		case foreign(r):
+		if !named && foreign(r) {
 			// Browsers do not show such a page what is answered, but they may send what they have in store for us.
 			r.Header.Del("Cookie")
 		}

@@ -133,15 +133,3 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
-
-// A page that is named may change something, as one of our own may.
-func TestNamedPageIsOurs(t *testing.T) {
-	t.Parallel()
-	behind := http.NewCrossOriginProtection().Handler(http.HandlerFunc(page))
-	h := entrance.NewOrigins([]string{"https://ui.example"}).Around(behind)
-	for origin, want := range map[string]int{"https://ui.example": 200, "https://evil.example": 403} {
-		if w := sent(t, h, "POST", "/zot/auth/apikey", "Origin: "+origin, "Sec-Fetch-Site: cross-site"); w.Code != want {
-			t.Errorf("%s: %d, want %d", origin, w.Code, want)
-		}
-	}
-}

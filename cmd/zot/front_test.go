@@ -234,6 +234,10 @@ func TestFrontOfANode(t *testing.T) {
 		if (used.status == 200) != allowed || used.header.Get("X-Request-Id") == "" {
 			t.Errorf("a session from a page of %s is answered %d", origin, used.status)
 		}
+		pushed := wish{method: "POST", url: n.at + "/v2/a/blobs/uploads/", name: "alice", password: "alice", header: []string{"Origin: " + origin, "Sec-Fetch-Site: cross-site"}}.ask(t)
+		if want := map[bool]int{true: 202, false: 403}[allowed]; pushed.status != want {
+			t.Errorf("a push from a page of %s is answered %d, want %d", origin, pushed.status, want)
+		}
 	}
 	for range 2 {
 		wish{method: "DELETE", url: n.at + "/v2/a/manifests/v1", name: "alice", password: "alice"}.must(t, 404)

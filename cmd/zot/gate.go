@@ -104,7 +104,7 @@ func (g *gate) config(c config.Config, methods []*method) (auth.Config, error) {
 	a, t := c.HTTP.Auth, c.HTTP.TLS
 	d := auth.Config{
 		Realm: a.Realm, FailDelay: a.FailDelay, MustCertify: t.On() && t.ClientMust,
-		Proxies: c.Cluster.TrustedProxies, ExternalURL: c.HTTP.ExternalURL, Logger: g.log,
+		Proxies: c.Cluster.TrustedProxies, ExternalURL: c.HTTP.ExternalURL, Origins: c.HTTP.Origins, Logger: g.log,
 	}
 	if a.Access != nil {
 		asked := *a.Access
