@@ -39,7 +39,9 @@ func (g *Gate) byForeignToken(r *http.Request) (Caller, error) {
 }
 
 // HasWorkloads reports whether tokens of issuers say who asks.
-func (g *Gate) HasWorkloads() bool { return g != nil && g.config.Bearer != nil && g.config.Bearer.HasIssuers() }
+func (g *Gate) HasWorkloads() bool {
+	return g != nil && g.config.Bearer != nil && g.config.Bearer.HasIssuers()
+}
 
 // Workload verifies the token of an issuer that a client has for a password, since it knows no other place for it. It returns
 // when the token ends. It fails with ErrCredentials, or another error if it cannot be told now.

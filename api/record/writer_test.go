@@ -261,10 +261,10 @@ func TestBrokenRequests(t *testing.T) {
 			if test.gone {
 				leave()
 			}
+			r := request(t, "PUT", "/v2/").WithContext(ctx)
 			func() {
 				defer func() { _ = recover() }()
-				r := request(t, "PUT", "/v2/")
-				w.Around(test.handler).ServeHTTP(out, r.WithContext(ctx))
+				w.Around(test.handler).ServeHTTP(out, r)
 			}()
 			l := one(t, &w.log)
 			if aborted, _ := l["aborted"].(bool); l["statusCode"] != test.status || aborted != test.aborted {

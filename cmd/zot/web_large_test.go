@@ -19,22 +19,26 @@ func TestLargeHeadsOverHTTP2(t *testing.T) {
 	shown.in(t, files)
 	l := serving(t, config.HTTP{TLS: files}, hclog.NewNullLogger())
 	client := trusting(t, shown, nil)
-	ask := func(change func(h http.Header)) (*http.Response, error) {
+	ask := func(change func(h http.Header)) (status int, header http.Header, err error) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+l.Addr().String()+"/", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
 		change(r.Header)
 		answer, err := client.Do(r)
-		if err == nil {
-			_ = answer.Body.Close()
+		if err != nil {
+			return 0, nil, err
 		}
-		return answer, err
+		_ = answer.Body.Close()
+		if answer.ProtoMajor != 2 {
+			t.Errorf("the answer is %s", answer.Proto)
+		}
+		return answer.StatusCode, answer.Header, nil
 	}
 	for range 3 { // of answers nothing is kept to refer to, and all have their headers all the same
-		answer, err := ask(func(h http.Header) { h.Set("Authorization", "Bearer "+strings.Repeat("x", 48<<10)) })
-		if err != nil || answer.StatusCode != http.StatusOK || answer.ProtoMajor != 2 || answer.Header.Get("Content-Type") == "" {
-			t.Errorf("%+v, %v", answer, err)
+		status, header, err := ask(func(h http.Header) { h.Set("Authorization", "Bearer "+strings.Repeat("x", 48<<10)) })
+		if err != nil || status != http.StatusOK || header.Get("Content-Type") == "" {
+			t.Errorf("%d %v, %v", status, header, err)
 		}
 	}
 	for name, change := range map[string]func(h http.Header){
@@ -45,12 +49,12 @@ func TestLargeHeadsOverHTTP2(t *testing.T) {
 			}
 		},
 	} {
-		answer, err := ask(change)
-		if refused := err != nil && strings.Contains(err.Error(), "limit") || err == nil && answer.StatusCode == http.StatusRequestHeaderFieldsTooLarge; !refused {
-			t.Errorf("%s: %+v, %v", name, answer, err)
+		status, _, err := ask(change)
+		if refused := err != nil && strings.Contains(err.Error(), "limit") || status == http.StatusRequestHeaderFieldsTooLarge; !refused {
+			t.Errorf("%s: %d, %v", name, status, err)
 		}
 	}
-	if answer, err := ask(func(http.Header) {}); err != nil || answer.StatusCode != http.StatusOK {
-		t.Errorf("afterwards: %+v, %v", answer, err)
+	if status, _, err := ask(func(http.Header) {}); err != nil || status != http.StatusOK {
+		t.Errorf("afterwards: %d, %v", status, err)
 	}
 }
