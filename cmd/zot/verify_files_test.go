@@ -59,7 +59,7 @@ func TestServeSaysWhatIsNotBuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := strings.Count(string(said), "does not act on yet"); got.code != exitFailed || want < 5 || strings.Count(got.stdout, "does not act on yet") != want || strings.Count(got.stdout, `"@message":"configuration"`) != want {
+	if want := strings.Count(string(said), "does not act on yet"); got.code != exitFailed || want < 5 || strings.Count(got.stdout, "does not act on yet") != want || strings.Count(got.stdout, `"key":"`) != want {
 		t.Errorf("%d of %d lines in %+v", strings.Count(got.stdout, "does not act on yet"), want, got)
 	}
 }
