@@ -239,6 +239,9 @@ var errBusy = errors.New("as many passwords are being verified as this node may 
 
 // try asks the methods, and keeps count.
 func (g *Gate) try(ctx context.Context, who pair, name, password string) ([]string, error) {
+	if groups, ok := g.recall(name, password); ok { // another try has ended since who asks has looked
+		return groups, nil
+	}
 	if err := g.tries.begin(who); err != nil {
 		return nil, err
 	}

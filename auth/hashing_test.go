@@ -61,3 +61,26 @@ func TestLoginsAreHashedOnce(t *testing.T) {
 		}
 	})
 }
+
+// late knows a password from the second time on that it is asked whether it does: another request has it hashed meanwhile.
+type late struct {
+	password
+
+	recalled, hashed atomic.Int32
+}
+
+func (l *late) Recall(string, string) ([]string, bool) { return nil, l.recalled.Add(1) > 1 }
+
+func (l *late) Verify(ctx context.Context, name, password string) ([]string, error) {
+	l.hashed.Add(1)
+	return l.password.Verify(ctx, name, password)
+}
+
+// Who looks just before another request has hashed the password, and asks just after, does not have it hashed again.
+func TestLoginThatIsKnownMeanwhile(t *testing.T) {
+	t.Parallel()
+	l := &late{password: "secret"}
+	if _, err := auth.New(auth.Config{Methods: []auth.Method{l}}).Identify(asking(t, "alice", "secret")); err != nil || l.hashed.Load() != 0 {
+		t.Errorf("%v, %d were hashed", err, l.hashed.Load())
+	}
+}
