@@ -32,18 +32,18 @@ func (g *Gate) BeginLogin(w http.ResponseWriter, r *http.Request, provider, to s
 	return at, nil
 }
 
-// FinishLogin ends a login when a provider has sent the browser back, begins a session, and returns where the browser wants
-// to be. It fails as openid.Logins.Finish and Begin do; then no session has begun. There must be providers.
+// FinishLogin ends a login when a provider has sent the browser back, begins a session, and returns whose, and where the browser
+// wants to be. It fails as openid.Logins.Finish and Begin do; then no session has begun. There must be providers.
 //
 // The login is over in any case: what the browser has of it is good once.
-func (g *Gate) FinishLogin(w http.ResponseWriter, r *http.Request, provider string) (to string, err error) {
+func (g *Gate) FinishLogin(w http.ResponseWriter, r *http.Request, provider string) (name, to string, err error) {
 	sealed := theOne(r.CookiesNamed(flightCookie))
 	g.setFlight(w, r, "", -1)
 	who, to, err := g.config.OpenID.Finish(r.Context(), provider, sealed, r.URL.Query())
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return to, g.Begin(w, r, Login{Name: who.Name, Groups: who.Groups, Provider: provider})
+	return who.Name, to, g.Begin(w, r, Login{Name: who.Name, Groups: who.Groups, Provider: provider})
 }
 
 // EndSession is where a browser ends its login at a provider, "" if that is nowhere.

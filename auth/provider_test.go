@@ -96,7 +96,7 @@ func TestFinishLoginFails(t *testing.T) {
 	g := auth.New(auth.Config{OpenID: vouching(t), Sessions: l})
 	r, w := at(t, "http://r.example/zot/auth/callback/github?state=x&code=y"), httptest.NewRecorder()
 	r.AddCookie(&http.Cookie{Name: "session", Value: before})
-	if _, err := g.FinishLogin(w, r, "github"); !errors.Is(err, openid.ErrRefused) {
+	if _, _, err := g.FinishLogin(w, r, "github"); !errors.Is(err, openid.ErrRefused) {
 		t.Error(err)
 	}
 	cookies := w.Result().Cookies()
@@ -142,12 +142,12 @@ func TestSeveralLogins(t *testing.T) {
 	denied := "http://r.example/zot/auth/callback/github?error=denied&state=" + u.Query().Get("state")
 	one, two := at(t, denied), at(t, denied)
 	one.AddCookie(begun)
-	if _, err := g.FinishLogin(httptest.NewRecorder(), one, "github"); !errors.Is(err, openid.ErrRefused) || !strings.Contains(err.Error(), "by the provider") {
+	if _, _, err := g.FinishLogin(httptest.NewRecorder(), one, "github"); !errors.Is(err, openid.ErrRefused) || !strings.Contains(err.Error(), "by the provider") {
 		t.Errorf("one: %v", err)
 	}
 	two.AddCookie(begun)
 	two.AddCookie(&http.Cookie{Name: begun.Name, Value: begun.Value})
-	if _, err := g.FinishLogin(httptest.NewRecorder(), two, "github"); !errors.Is(err, openid.ErrRefused) || strings.Contains(err.Error(), "by the provider") {
+	if _, _, err := g.FinishLogin(httptest.NewRecorder(), two, "github"); !errors.Is(err, openid.ErrRefused) || strings.Contains(err.Error(), "by the provider") {
 		t.Errorf("two: %v", err)
 	}
 }

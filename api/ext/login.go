@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/openid"
 )
@@ -38,11 +39,12 @@ func (e *Extensions) callback(w http.ResponseWriter, r *http.Request) error {
 	if !gate.HasOpenID() {
 		return errNoProviders()
 	}
-	to, err := gate.FinishLogin(w, r, path.Base(r.URL.Path))
-	switch {
-	case err != nil:
+	name, to, err := gate.FinishLogin(w, r, path.Base(r.URL.Path))
+	if err != nil {
 		return withProvider(gate, w, err)
-	case to == "":
+	}
+	record.Of(r).By(name)
+	if to == "" {
 		return answer(w, http.StatusCreated, struct{}{})
 	}
 	sendTo(w, to)

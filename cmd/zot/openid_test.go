@@ -194,3 +194,32 @@ func TestOpenIDOnOneNode(t *testing.T) {
 	}
 	logged(t, "hunter2", "hunter3")
 }
+
+// The line of a login says whose it is, and nothing of what the provider has sent along.
+func TestLineOfALoginWithAProvider(t *testing.T) {
+	t.Parallel()
+	_, section := providerOf(t)
+	n := startedRecorded(t, configIn(t, shortDir(t), logIn(t.TempDir())+fmt.Sprintf(`, "http": {"port": %q%s}`, freePorts(t, 1)[0], section)))
+	b := &browser{map[string]*http.Cookie{}}
+	back := b.begin(t, n.at, "/explore")
+	if answer := b.visit(t, "GET", n.at+back); answer.status != http.StatusFound {
+		t.Fatalf("%d %s", answer.status, answer.body)
+	}
+	sent, err := url.Parse(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the line", func() bool {
+		for _, line := range linesIn(t, n.log) {
+			path, _ := line["path"].(string)
+			if !strings.HasPrefix(path, sent.Path) {
+				continue
+			}
+			if line["username"] != "jane.doe@example.com" || strings.Contains(path, sent.Query().Get("code")) || strings.Contains(path, sent.Query().Get("state")) {
+				t.Errorf("%v", line)
+			}
+			return true
+		}
+		return false
+	})
+}
