@@ -378,7 +378,9 @@ func (w *rawWorld) smuggling(t *testing.T) {
 				if len(all) > 0 && all[len(all)-1].status == 200 && all[len(all)-1].body != w.manifest {
 					t.Errorf("what comes behind is answered with %s", all[len(all)-1].body)
 				}
-				want = append(want, 200)
+				if test.method != http.MethodConnect || len(all) > 1 { // behind a CONNECT newer versions of net/http answer nothing
+					want = append(want, 200)
+				}
 			}
 			if fmt.Sprint(have) != fmt.Sprint(want) {
 				t.Errorf("%v, want %v", all, want)

@@ -129,11 +129,3 @@ func lines(t *testing.T, text string) (all []map[string]any) {
 	}
 	return all
 }
-
-// field is one that each line has, by zot's name or hclog's.
-func field(line map[string]any, name string) any {
-	if v, is := line[name]; is {
-		return v
-	}
-	return line["@"+name]
-}

@@ -33,8 +33,6 @@ func notBuilt() []string {
 		"extensions.search",
 		"extensions.sync",
 		"extensions.ui",
-		"http.ratelimit",
-		"log.audit",
 	}
 }
 

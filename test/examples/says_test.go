@@ -77,10 +77,10 @@ func (m *moved) says(t *testing.T, n *harness.Node, noted []string) {
 	}
 	times := map[string]int{}
 	for _, line := range lines(t, log) {
-		if field(line, "message") == "configuration" {
+		if line["message"] == "configuration" {
 			times[fmt.Sprintf("%v: %v", line["key"], line["note"])]++
 		}
-		if field(line, "level") == "error" {
+		if line["level"] == "error" {
 			t.Errorf("the log has an error: %v", line)
 		}
 	}
