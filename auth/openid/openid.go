@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -54,7 +55,7 @@ type Person struct {
 // Logins has people log in. Its methods may be called concurrently. It starts nothing that outlasts a call by more than a
 // provider's time to answer.
 type Logins struct {
-	providers map[string]*provider
+	providers atomic.Pointer[map[string]*provider] // by their names
 	origins   []string
 	sealer    sealer
 	client    *http.Client
@@ -67,7 +68,8 @@ func New(c Config) (*Logins, error) {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	l := &Logins{providers: map[string]*provider{}, client: newClient()}
+	l, all := &Logins{client: newClient()}, map[string]*provider{}
+	l.providers.Store(&all)
 	for _, o := range c.Origins {
 		l.origins = append(l.origins, strings.ToLower(strings.TrimSuffix(o, "/")))
 	}
@@ -76,7 +78,7 @@ func New(c Config) (*Logins, error) {
 		if err != nil {
 			return nil, fmt.Errorf("provider %s: %w", one.Name, err)
 		}
-		l.providers[one.Name] = p
+		all[one.Name] = p
 	}
 	return l, l.Rotate(c.Keys)
 }
@@ -89,6 +91,25 @@ func newClient() *http.Client {
 
 // Rotate takes other keys into use. If it fails, those before are.
 func (l *Logins) Rotate(keys [][]byte) error { return l.sealer.rotate(keys) }
+
+// Reload reads the files that providers name again, and reports whether one has changed. A provider whose files cannot be used
+// goes on with what was read before. Only one goroutine calls it.
+func (l *Logins) Reload() (changed bool, err error) {
+	all := maps.Clone(*l.providers.Load())
+	for name, p := range all {
+		again, failed := p.renewed()
+		switch {
+		case failed != nil:
+			err = errors.Join(err, fmt.Errorf("provider %s: %w", name, failed))
+		case again != nil:
+			all[name], changed = again, true
+		}
+	}
+	if changed {
+		l.providers.Store(&all)
+	}
+	return changed, err
+}
 
 // Close gives connections back that nobody uses. Logins that are under way go on.
 func (l *Logins) Close() { l.client.CloseIdleConnections() }
@@ -154,16 +175,17 @@ func (l *Logins) Finish(ctx context.Context, name, sealed string, said url.Value
 
 // EndSession is where a browser ends its login at a provider, "" if that is nowhere, or cannot be told.
 func (l *Logins) EndSession(ctx context.Context, name string) string {
-	if p, known := l.providers[name]; known {
+	if p, known := (*l.providers.Load())[name]; known {
 		return p.endSession(ctx)
 	}
 	return ""
 }
 
 func (l *Logins) provider(name string) (*provider, error) {
-	p, known := l.providers[name]
+	all := *l.providers.Load()
+	p, known := all[name]
 	if !known {
-		return nil, fmt.Errorf("%w as %.64q: there is %s", ErrProvider, name, strings.Join(slices.Sorted(maps.Keys(l.providers)), ", "))
+		return nil, fmt.Errorf("%w as %.64q: there is %s", ErrProvider, name, strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 	}
 	return p, nil
 }

@@ -2,6 +2,7 @@ package openid
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -33,7 +34,9 @@ type Provider struct {
 	ClientID     string
 	ClientSecret string // "": the registry proves by PKCE alone that it has begun a login
 	KeyFile      string // of a private key, which proves it instead of a secret
-	Scopes       []string
+	// CredentialsFile has ClientID and ClientSecret instead; "": there is none.
+	CredentialsFile string
+	Scopes          []string
 	// AuthURL and TokenURL are where its endpoints are; "": where it says, or where GitHub's are.
 	AuthURL, TokenURL string
 	// UsernameClaim and GroupsClaim are the claims with a person's name and groups; "": email and groups.
@@ -58,7 +61,8 @@ type provider struct {
 	speaker
 
 	config Provider
-	signer *assertionKey // nil: there is no key
+	files  [sha256.Size]byte // what was in them
+	signer *assertionKey     // nil: there is no key
 	client *http.Client
 	log    hclog.Logger
 
@@ -68,7 +72,16 @@ type provider struct {
 
 // newProvider fails if a file cannot be used.
 func newProvider(c Provider, client *http.Client, log hclog.Logger) (*provider, error) {
-	p := &provider{config: c, client: client, log: log}
+	files, err := c.sum() // before they are read: what changes meanwhile is seen the next time
+	if err != nil {
+		return nil, err
+	}
+	if c.CredentialsFile != "" {
+		if c.ClientID, c.ClientSecret, err = ReadCredentials(c.CredentialsFile); err != nil {
+			return nil, err
+		}
+	}
+	p := &provider{config: c, files: files, client: client, log: log}
 	if c.KeyFile != "" {
 		key, err := readKey(c.KeyFile)
 		if err != nil {
@@ -82,6 +95,32 @@ func newProvider(c Provider, client *http.Client, log hclog.Logger) (*provider, 
 	}
 	p.speaker = &discovering{config: c, client: client, log: log}
 	return p, nil
+}
+
+// sum is one over what is in the provider's files.
+func (c Provider) sum() (sum [sha256.Size]byte, err error) {
+	var all []byte
+	for _, name := range []string{c.CredentialsFile, c.KeyFile} {
+		if name == "" {
+			continue
+		}
+		content, err := readFile(name)
+		if err != nil {
+			return sum, err
+		}
+		one := sha256.Sum256(content)
+		all = append(all, one[:]...)
+	}
+	return sha256.Sum256(all), nil
+}
+
+// renewed is the provider with what is in its files now, or nil if that is what was there. It fails as newProvider.
+func (p *provider) renewed() (*provider, error) {
+	files, err := p.config.sum()
+	if err != nil || files == p.files {
+		return nil, err
+	}
+	return newProvider(p.config, p.client, p.log)
 }
 
 // begin is where to send a browser that begins a login.

@@ -5,11 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -223,4 +226,53 @@ func visited(t *testing.T, at string) url.Values {
 		t.Fatalf("the browser is sent to %s", to)
 	}
 	return to.Query()
+}
+
+// What is in a provider's files may change, as a secret does that is mounted; the rest of what it is goes on.
+func TestFilesOfAProviderChange(t *testing.T) {
+	t.Parallel()
+	i, file := newIssuer(t), filepath.Join(t.TempDir(), "client.json")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"clientid": "another", "clientsecret": "hunter2"}`)
+	p := i.named("oidc")
+	p.ClientID, p.ClientSecret, p.CredentialsFile = "", "", file
+	l := logins(t, p)
+	client := func() string {
+		t.Helper()
+		at, _, err := l.Begin(t.Context(), "oidc", callback, "/home", "https://registry.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Query().Get("client_id")
+	}
+	if changed, err := l.Reload(); changed || err != nil || client() != "another" {
+		t.Errorf("%t, %v, client %s", changed, err, client())
+	}
+	write(`{"clientid": "a third", "clientsecr`)
+	if changed, err := l.Reload(); changed || err == nil || strings.Contains(err.Error(), "third") || client() != "another" {
+		t.Errorf("%t, %v, client %s", changed, err, client())
+	}
+	write(fmt.Sprintf(`{"clientid": %q, "clientsecret": %q}`, i.ClientID, i.ClientSecret))
+	if changed, err := l.Reload(); !changed || err != nil || client() != i.ClientID {
+		t.Errorf("%t, %v, client %s", changed, err, client())
+	}
+	sealed, said := begun(t, l)
+	if who, _, err := l.Finish(t.Context(), "oidc", sealed, said); err != nil || who.Name != "ann@example.org" {
+		t.Errorf("%+v, %v", who, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := l.Reload(); changed || err == nil || client() != i.ClientID {
+		t.Errorf("%t, %v, client %s", changed, err, client())
+	}
 }

@@ -219,7 +219,7 @@ func (g *gate) openOpenID(c config.OpenID) (*method, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &method{openID: logins, close: logins.Close}, nil
+	return &method{openID: logins, what: "file of http.auth.openid", reload: logins.Reload, close: logins.Close}, nil
 }
 
 // closeAllBut closes those methods that are not among the others.
@@ -299,9 +299,7 @@ func (g *gate) watch(ctx context.Context) error {
 		methods := g.methods
 		g.mu.Unlock()
 		for _, m := range methods {
-			if m.reload != nil {
-				m.look(again, g.log)
-			}
+			m.look(again, g.log)
 		}
 	}
 }

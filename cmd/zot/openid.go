@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/seed-16d79997/zot/api/ext"
@@ -14,13 +12,6 @@ import (
 func openProviders(c config.OpenID, keys [][]byte, log hclog.Logger) (*openid.Logins, error) {
 	d := openid.Config{Origins: c.Origins, Keys: keys, Logger: log}
 	for _, p := range c.Providers {
-		if p.CredentialsFile != "" {
-			id, secret, err := openid.ReadCredentials(p.CredentialsFile)
-			if err != nil {
-				return nil, fmt.Errorf("provider %s: %w", p.Name, err)
-			}
-			p.ClientID, p.ClientSecret = id, secret
-		}
 		d.Providers = append(d.Providers, p.Provider)
 	}
 	return openid.New(d)

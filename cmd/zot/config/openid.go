@@ -21,8 +21,7 @@ type OpenID struct {
 type OpenIDProvider struct {
 	openid.Provider
 
-	Title           string // for people
-	CredentialsFile string // has ClientID and ClientSecret instead
+	Title string // for people
 }
 
 // key is where the provider's key of that name is.
