@@ -128,8 +128,8 @@ func (g *gate) config(c config.Config, methods []*method) (auth.Config, error) {
 			d.Methods = append(d.Methods, m.knows)
 		}
 	}
-	if a.Others {
-		d.Methods = append(d.Methods, notYet{})
+	if a.Half {
+		d.Methods = append(d.Methods, half{})
 	}
 	if a.Asks() && a.Bearer == nil {
 		d.Sessions, d.SecureCookies = g.known, a.SecureCookies
@@ -243,11 +243,11 @@ func ldapConfig(c config.LDAP, log hclog.Logger) ldap.Config {
 	}
 }
 
-// notYet is half of a method: it must not leave open what it is to close.
-type notYet struct{}
+// half is a method that is configured by half: it must not leave open what it is to close.
+type half struct{}
 
 // Verify knows nobody.
-func (notYet) Verify(context.Context, string, string) ([]string, error) { return nil, auth.ErrUnknown }
+func (half) Verify(context.Context, string, string) ([]string, error) { return nil, auth.ErrUnknown }
 
 func (g *gate) note(notes []htpasswd.Note) {
 	for _, n := range notes {

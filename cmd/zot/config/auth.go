@@ -17,7 +17,7 @@ type Auth struct {
 	LDAP      *LDAP         // asked first; nil: there is none
 	Htpasswd  string        // a file of names and passwords
 	OpenID    *OpenID       // providers that vouch for people; nil: there are none
-	Others    bool          // there is half of a method: nobody can log in by it, and nobody is let in for that
+	Half      bool          // a method is configured by half: nobody can log in by it, and nobody is let in for that
 	APIKeys   bool          // who has a name may make API keys, and use them
 	// SecureCookies has browsers keep cookies for TLS alone, as behind a proxy that has it.
 	SecureCookies bool
@@ -29,7 +29,7 @@ type Auth struct {
 
 // Asks reports whether clients have to say who they are.
 func (a *Auth) Asks() bool {
-	return a.Passwords() || a.OpenID != nil || a.Others || a.Bearer != nil
+	return a.Passwords() || a.OpenID != nil || a.Half || a.Bearer != nil
 }
 
 // Passwords reports whether somebody can have one.

@@ -39,7 +39,7 @@ func readBearer(s *section, c *Auth) {
 			s.note(s.key("realm"), `is missing: Docker, and whatever else knows passwords alone, needs it to log in, as "https://registry.example/zot/auth/token" of this registry`)
 		}
 	default:
-		c.Others = true
+		c.Half = true
 		s.note(s.path, "is on only with realm, service and cert, or with oidc: nobody can log in by it")
 	}
 	if u, err := url.Parse(b.Realm); b.Realm != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {

@@ -196,7 +196,7 @@ func loginParts() []part {
 		live("http.auth.openid", func(c *Config) **OpenID { return &c.HTTP.Auth.OpenID }),
 		live("http.auth.apikey", func(c *Config) *bool { return &c.HTTP.Auth.APIKeys }),
 		live("http.auth.secureSession", func(c *Config) *bool { return &c.HTTP.Auth.SecureCookies }),
-		live("http.auth.bearer", func(c *Config) *bool { return &c.HTTP.Auth.Others }),
+		live("http.auth.bearer", func(c *Config) *bool { return &c.HTTP.Auth.Half }),
 		live("http.auth.bearer", func(c *Config) **Bearer { return &c.HTTP.Auth.Bearer }),
 		live("http.auth.mtls", func(c *Config) **MTLS { return &c.HTTP.Auth.MTLS }),
 		live("http.accessControl.metrics", func(c *Config) **MetricsAccess { return &c.HTTP.Auth.Metrics }),

@@ -208,7 +208,7 @@ func TestParse(t *testing.T) {
 			},
 		},
 		"a way to log in that is not there yet": {
-			minimal(`, "http": {"auth": {"bearer": {"realm": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Others = true },
+			minimal(`, "http": {"auth": {"bearer": {"realm": "a"}}}`), func(c *config.Config) { c.HTTP.Auth.Half = true },
 		},
 		"another token service": {
 			minimal(`, "http": {"auth": {"bearer": {"realm": "https://auth.example/token", "service": "zot", "cert": "c"}, "htpasswd": {"path": "p"}, "apikey": true, "mtls": {},
