@@ -48,6 +48,8 @@ func commands() []spec {
 		define[UseAPIKeys, None](1),
 		define[ExpireAPIKeys, ExpiredRemoved](1),
 		define[SetPreference, PreferenceSet](1),
+		define[TrustKey, None](1),
+		define[DistrustKey, None](1),
 		define[SetProgress, None](1),
 
 		// Repositories, manifests and tags.

@@ -48,6 +48,7 @@ func contents() []restoredBucket {
 		{apiKeysUntil, apiKeysUntil, nil},
 		{preferences, preferences, nil},
 		{starred, starred, nil},
+		{trusted, trusted, nil},
 		{below, below, restoredBelow},
 		{repositories, repositories, restoredRepository},
 		{moving, repositories, restoredMoving},

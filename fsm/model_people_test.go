@@ -19,6 +19,7 @@ type people struct {
 	marks    map[mark]bool
 	jobs     map[string]fsm.Progress
 	tokens   map[shown]fsm.SecretHash // by whom they were spent
+	trusted  map[trust]fsm.TrustedKey
 }
 
 type mark struct {
@@ -32,6 +33,12 @@ type shown struct {
 	expires int64
 }
 
+// trust is what tells trusted keys apart.
+type trust struct {
+	tool                 fsm.SigningTool
+	content, store, name string
+}
+
 func newPeople() people {
 	return people{
 		map[fsm.SecretHash]fsm.Session{},
@@ -39,6 +46,7 @@ func newPeople() people {
 		map[mark]bool{},
 		map[string]fsm.Progress{},
 		map[shown]fsm.SecretHash{},
+		map[trust]fsm.TrustedKey{},
 	}
 }
 
@@ -53,6 +61,10 @@ func secrets() (all []fsm.SecretHash) {
 	}
 	return all
 }
+
+func tools() []fsm.SigningTool { return []fsm.SigningTool{fsm.Cosign, fsm.Notation} }
+
+func keyContents() []string { return []string{"one", "another"} }
 
 const thirtyDays = int64(30 * 24 * time.Hour / time.Millisecond)
 
@@ -124,6 +136,25 @@ func (m *model) setPreference(c fsm.SetPreference) (done fsm.PreferenceSet, _ *f
 	return fsm.PreferenceSet{Marked: m.marks[k], Stars: m.stars(c.Repository)}, nil
 }
 
+func (m *model) trustKey(c fsm.TrustKey) (fsm.None, *fsm.Refusal) {
+	k := trust{c.Tool, string(c.Content), c.Store, c.Name}
+	if _, there := m.trusted[k]; !there {
+		m.trusted[k] = fsm.TrustedKey{
+			Tool: c.Tool, Store: c.Store, Name: c.Name, Digest: dig(string(c.Content)), Content: c.Content, By: c.By, Given: m.date,
+		}
+	}
+	return fsm.None{}, nil
+}
+
+func (m *model) distrustKey(c fsm.DistrustKey) (fsm.None, *fsm.Refusal) {
+	before := len(m.trusted)
+	maps.DeleteFunc(m.trusted, func(_ trust, k fsm.TrustedKey) bool { return k.Tool == c.Tool && k.Digest == c.Digest })
+	if len(m.trusted) == before {
+		return fsm.None{}, fsm.ErrTrustedKeyUnknown
+	}
+	return fsm.None{}, nil
+}
+
 func (m *model) setProgress(c fsm.SetProgress) (fsm.None, *fsm.Refusal) {
 	if c.Term > m.term {
 		return fsm.None{}, fsm.ErrInvalid
@@ -157,7 +188,7 @@ func (m *model) spendToken(c fsm.SpendToken) (fsm.None, *fsm.Refusal) {
 
 // aboutPeople makes up a command about people or jobs.
 func (g *generator) aboutPeople() operation {
-	switch g.r.IntN(11) {
+	switch g.r.IntN(13) {
 	case 0, 1:
 		c := fsm.PutSession{Cookie: pick(g.r, secrets()), Subject: pick(g.r, users()), Expires: g.soon(), Groups: []string{"dev"}}
 		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.putSession(c) }))
@@ -178,6 +209,12 @@ func (g *generator) aboutPeople() operation {
 		return g.must(operationOf(c, func(m *model) (fsm.PreferenceSet, *fsm.Refusal) { return m.setPreference(c) }))
 	case 9:
 		return g.spending()
+	case 10:
+		c := fsm.TrustKey{Tool: pick(g.r, tools()), Content: []byte(pick(g.r, keyContents())), Store: pick(g.r, []string{"", "ca"}), Name: pick(g.r, []string{"", "a"}), By: "ann"}
+		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.trustKey(c) }))
+	case 11:
+		c := fsm.DistrustKey{Tool: pick(g.r, tools()), Digest: dig(pick(g.r, keyContents()))}
+		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.distrustKey(c) }))
 	default:
 		c := fsm.SetProgress{Job: pick(g.r, jobNames()), Term: g.term + uint64(g.r.IntN(3)) - 1, Value: []byte("x")[:g.r.IntN(2)]}
 		c.Term, c.Lifetime = max(1, c.Term), pick(g.r, []time.Duration{0, time.Millisecond, time.Hour})
@@ -284,6 +321,7 @@ func describePeople(v fsm.View, m *model, u *universe) (have, want []string) {
 	for _, name := range u.repositories {
 		add(v.Stars(name), m.stars(name))
 	}
+	add(v.TrustedKeys(), m.trustedKeys())
 	for _, prefix := range append(jobNames(), "") {
 		add(v.ProgressBelow(prefix), m.progressBelow(prefix))
 		p, there := v.Progress(prefix)
@@ -303,6 +341,16 @@ func (m *model) keysOf(user string) (all []fsm.APIKey) {
 		}
 	}
 	slices.SortFunc(all, func(a, b fsm.APIKey) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return all
+}
+
+func (m *model) trustedKeys() (all []fsm.TrustedKey) {
+	for _, k := range m.trusted {
+		all = append(all, k)
+	}
+	slices.SortFunc(all, func(a, b fsm.TrustedKey) int {
+		return cmp.Or(cmp.Compare(a.Tool, b.Tool), cmp.Compare(a.Digest, b.Digest), cmp.Compare(a.Store, b.Store), cmp.Compare(a.Name, b.Name))
+	})
 	return all
 }
 

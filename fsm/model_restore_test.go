@@ -105,7 +105,7 @@ func (m *model) waits(op operation) bool {
 // a copy, and without anything of its log.
 func (m *model) restore(from model) {
 	m.restoring = false
-	m.keys, m.marks, m.repos = from.keys, from.marks, from.repos
+	m.keys, m.marks, m.trusted, m.repos = from.keys, from.marks, from.trusted, from.repos
 	for _, repo := range m.repos {
 		for d, l := range repo.links {
 			if repo.referencesTo(d) == 0 {

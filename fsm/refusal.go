@@ -86,10 +86,11 @@ var (
 
 	// People and jobs.
 
-	ErrSessionOver   = &Refusal{Code: "session is over"}
-	ErrAPIKeyExists  = &Refusal{Code: "API key exists"}
-	ErrAPIKeyUnknown = &Refusal{Code: "API key unknown"}
-	ErrTermOver      = &Refusal{Code: "leadership term is over"}
+	ErrSessionOver       = &Refusal{Code: "session is over"}
+	ErrAPIKeyExists      = &Refusal{Code: "API key exists"}
+	ErrAPIKeyUnknown     = &Refusal{Code: "API key unknown"}
+	ErrTrustedKeyUnknown = &Refusal{Code: "trusted key unknown"}
+	ErrTermOver          = &Refusal{Code: "leadership term is over"}
 
 	// Repositories, manifests and tags.
 

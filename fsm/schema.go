@@ -45,6 +45,7 @@ const (
 	apiKeysUntil  bucket = "apiKeysUntil"  // <expiry><key's hash> -> nothing; those that expire
 	preferences   bucket = "preferences"   // <user> 0 <repository> -> preference
 	starred       bucket = "starred"       // <repository> -> stars; those with any
+	trusted       bucket = "trusted"       // <signing tool><content's digest><trust store> 0 <its name> -> TrustedKey
 	jobs          bucket = "jobs"          // <name> -> progress
 
 	// Blobs and their copies. A bucket of S3 has no incarnation: sixteen zero bytes.
@@ -68,7 +69,7 @@ func replicated() []bucket {
 		repositories, catalog, vacant, moving, manifests, bodies, references, namedBy, loose, referrers,
 		tags, tagged, history, untagged, pulls, links, below, quotas,
 		idle, blobs, linked, unlinked, damaged, copies, recorded, on, sole, doomed, held,
-		sessions, sessionsOf, sessionsUntil, apiKeys, apiKeysOf, apiKeysUntil, preferences, starred, jobs,
+		sessions, sessionsOf, sessionsUntil, apiKeys, apiKeysOf, apiKeysUntil, preferences, starred, trusted, jobs,
 		spentTokens,
 	}
 }

@@ -1,8 +1,13 @@
 package fsm
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
 
-// people checks sessions, API keys and preferences against their indexes.
+	"github.com/opencontainers/go-digest"
+)
+
+// people checks sessions, API keys and preferences against their indexes, and trusted keys against their digests.
 func (c *checker) people() {
 	for key, value := range c.v.scan(sessions, nil, nil) {
 		cookie, s := SecretHash(key), mustDecode[Session](value)
@@ -11,6 +16,12 @@ func (c *checker) people() {
 	for key, value := range c.v.scan(apiKeys, nil, nil) {
 		hash, k := SecretHash(key), mustDecode[APIKey](value)
 		c.expectAll(fmt.Sprintf("API key %x of %s", k.ID, k.Owner), k.indexes(hash))
+	}
+	for key, value := range c.v.scan(trusted, nil, nil) {
+		k := mustDecode[TrustedKey](value)
+		if d, err := Pack(digest.FromBytes(k.Content)); err != nil || d != k.Digest || !bytes.Equal(k.key(), key) {
+			c.found("trusted key %s is not what its record says", k.Digest)
+		}
 	}
 	c.stars()
 }

@@ -1,0 +1,89 @@
+package fsm_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+func trusted(r *replica) (all []string) {
+	r.view(func(v fsm.View) {
+		for _, k := range v.TrustedKeys() {
+			all = append(all, fmt.Sprint(k.Tool, k.Store, "/", k.Name, " ", string(k.Content), " by ", k.By))
+			if k.Digest != dig(string(k.Content)) || k.Given == 0 {
+				r.t.Errorf("%q has the digest %s and the date %d", k.Content, k.Digest, k.Given)
+			}
+		}
+	})
+	slices.Sort(all)
+	return all
+}
+
+func TestTrustKey(t *testing.T) {
+	golden(t, fsm.TrustKey{Tool: fsm.Notation, Store: "ca", Name: "default", Content: []byte("certificate"), By: "ann"})
+	golden(t, fsm.DistrustKey{Tool: fsm.Notation, Digest: dig("certificate")})
+	r := newReplica(t)
+	for _, c := range []fsm.TrustKey{
+		{Tool: fsm.Cosign, Content: []byte("one"), By: "ann"},
+		{Tool: fsm.Cosign, Content: []byte("one"), By: "bob"}, // is there
+		{Tool: fsm.Cosign, Content: []byte("another"), By: "ann"},
+		{Tool: fsm.Notation, Store: "ca", Name: "x", Content: []byte("one"), By: "ann"},
+		{Tool: fsm.Notation, Store: "tsa", Name: "x", Content: []byte("one"), By: "ann"},
+		{Tool: fsm.Notation, Store: "ca", Name: "y", Content: []byte("one"), By: "ann"},
+		{Tool: fsm.Notation, Store: "ca", Name: "y", Content: []byte("another")},
+	} {
+		do(r, c)
+	}
+	want := []string{
+		"1/ another by ann", "1/ one by ann",
+		"2ca/x one by ann", "2ca/y another by ", "2ca/y one by ann", "2tsa/x one by ann",
+	}
+	if all := trusted(r); !slices.Equal(all, want) {
+		t.Fatalf("trusted is\n%q, want\n%q", all, want)
+	}
+
+	do(r, fsm.DistrustKey{Tool: fsm.Notation, Digest: dig("one")})
+	refused(r, fsm.ErrTrustedKeyUnknown, fsm.DistrustKey{Tool: fsm.Notation, Digest: dig("one")})
+	refused(r, fsm.ErrTrustedKeyUnknown, fsm.DistrustKey{Tool: fsm.Cosign, Digest: dig("none")})
+	if all := trusted(r); !slices.Equal(all, slices.Concat(want[:2], want[3:4])) {
+		t.Fatalf("what is left is %q", all)
+	}
+	r.sound()
+}
+
+func TestTrustedKeysAreBounded(t *testing.T) {
+	r := newReplica(t)
+	var all []fsm.TrustKey
+	for i := range 100 {
+		all = append(all, fsm.TrustKey{Tool: fsm.Notation, Store: "ca", Content: fmt.Append(nil, i)})
+	}
+	doAll(r, all)
+	refused(r, fsm.ErrTooMany, fsm.TrustKey{Tool: fsm.Notation, Store: "tsa", Content: []byte("1")})
+	do(r, all[7]) // is there
+	do(r, fsm.TrustKey{Tool: fsm.Cosign, Content: []byte("1")})
+	if n := len(trusted(r)); n != 101 {
+		t.Errorf("%d are trusted", n)
+	}
+}
+
+func TestTrustKeyChecks(t *testing.T) {
+	for name, bad := range map[string]fsm.Command{
+		"no tool":           fsm.TrustKey{Content: []byte("k")},
+		"unknown tool":      fsm.TrustKey{Tool: 3, Content: []byte("k")},
+		"nothing":           fsm.TrustKey{Tool: fsm.Cosign},
+		"large":             fsm.TrustKey{Tool: fsm.Cosign, Content: make([]byte, 64<<10+1)},
+		"store of two":      fsm.TrustKey{Tool: fsm.Notation, Content: []byte("k"), Store: "a\x00b"},
+		"name of two":       fsm.TrustKey{Tool: fsm.Notation, Content: []byte("k"), Name: "a\x00b"},
+		"long name":         fsm.TrustKey{Tool: fsm.Notation, Content: []byte("k"), Name: strings.Repeat("n", 129)},
+		"long giver":        fsm.TrustKey{Tool: fsm.Cosign, Content: []byte("k"), By: strings.Repeat("n", 513)},
+		"no digest":         fsm.DistrustKey{Tool: fsm.Cosign},
+		"digest of nothing": fsm.DistrustKey{Digest: dig("k")},
+	} {
+		if _, err := fsm.Encode(bad); err == nil {
+			t.Errorf("%s was encoded", name)
+		}
+	}
+}
