@@ -81,9 +81,32 @@ func readAccessControl(s *section, c *Auth) {
 		s.note(s.path, `has patterns beside "repositories"; they are read as if they stood below it`)
 		readPatterns(s, a)
 	}
+	spellGroups(a)
 }
 
-// readPatterns reads each key that nobody else has asked for as a pattern.
+// spellGroups has each group under the names that policies have for it too: zot reads the keys of a file in lower case, and
+// the names in policies as they are.
+func spellGroups(a *access.Config) {
+	defined := map[string]string{}
+	for name := range a.Groups {
+		defined[fold(name)] = name
+	}
+	spell := func(p access.Policy) {
+		for _, name := range p.Groups {
+			if as, is := defined[fold(name)]; is {
+				a.Groups[name] = a.Groups[as]
+			}
+		}
+	}
+	spell(a.Admin)
+	for _, r := range a.Repositories {
+		for _, p := range r.Policies {
+			spell(p)
+		}
+	}
+}
+
+// readPatterns reads each key that nobody else has asked for as a pattern, in lower case as names are.
 func readPatterns(s *section, a *access.Config) {
 	s.others(func(glob string, s *section) {
 		switch {
@@ -95,6 +118,11 @@ func readPatterns(s *section, a *access.Config) {
 		var r access.Repository
 		s.sections("policies", func(s *section) { r.Policies = append(r.Policies, readAccessPolicy(s)) })
 		r.Default, r.Anonymous = s.actions("defaultPolicy"), s.actions("anonymousPolicy")
+		if glob = strings.ToLower(glob); s.schema == nil {
+			if _, twice := a.Repositories[glob]; twice {
+				s.problem(s.path, "remove one of them", `stands twice, below "repositories" and beside it`)
+			}
+		}
 		a.Repositories[glob] = r
 	})
 }

@@ -198,7 +198,7 @@ func TestParse(t *testing.T) {
 				"adminPolicy": {"users": ["root"], "actions": ["read", "update", "delete"]}, "groups": {"devs": {"users": ["bob"]}}}}`),
 			func(c *config.Config) {
 				c.HTTP.Auth = config.Auth{Realm: "here", FailDelay: 5 * time.Second, Htpasswd: "p", Access: &access.Config{
-					Repositories: map[string]access.Repository{"Team/**": {
+					Repositories: map[string]access.Repository{"team/**": {
 						Policies: []access.Policy{{Users: []string{"alice"}, Groups: []string{"devs"}, Actions: access.Read | access.Create | access.DetectCollision}},
 						Default:  access.Read, Anonymous: access.Read,
 					}},
