@@ -42,7 +42,7 @@ func readAuth(s *section, c *Auth) {
 	delay := 0
 	s.number("failDelay", &delay)
 	c.FailDelay = time.Duration(delay) * time.Second
-	if c.FailDelay < 0 || c.FailDelay > maxFailDelay {
+	if delay < 0 || delay > int(maxFailDelay/time.Second) {
 		s.problem(s.key("failDelay"), "give seconds, 0 to 60", "%d is none of them", delay)
 	}
 	s.section("ldap", func(s *section) { readLDAP(s, c) })

@@ -27,3 +27,35 @@ func TestAPIKeysAreOn(t *testing.T) {
 		}
 	}
 }
+
+// Who grants something to everybody asks nobody for a certificate, in whichever way it is written.
+func TestCertificatesAreNeeded(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string]bool{`[]`: true, `""`: true, `["read"]`: false, `"read"`: false} {
+		c, _, err := config.Parse("config.json", []byte(minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"},
+			"accessControl": {"repositories": {"**": {"anonymousPolicy": `+policy+`}}}}`)), "zot-0")
+		if err != nil || c.HTTP.TLS.ClientMust != want {
+			t.Errorf("%s: %t, %v", policy, c.HTTP.TLS.ClientMust, err)
+		}
+	}
+}
+
+// So many seconds that their nanoseconds begin again at 0.
+func TestFailDelayIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, seconds := range []string{"61", "-1", "18446744074"} {
+		_, _, err := config.Parse("config.json", []byte(minimal(`, "http": {"auth": {"failDelay": `+seconds+`}}`)), "zot-0")
+		if err == nil || err.Error() != "http.auth.failDelay: "+seconds+" is none of them; give seconds, 0 to 60" {
+			t.Errorf("%s: %v", seconds, err)
+		}
+	}
+}
+
+// A text without anything is a list without anything, as for zot.
+func TestNoTextIsNobody(t *testing.T) {
+	t.Parallel()
+	c, _, err := config.Parse("config.json", []byte(minimal(`, "http": {"auth": {"htpasswd": {"path": "p"}}, "accessControl": {"adminPolicy": {"users": "", "actions": ""}}}`)), "zot-0")
+	if admin := c.HTTP.Auth.Access.Admin; err != nil || len(admin.Users) > 0 || admin.Actions != 0 {
+		t.Errorf("%+v, %v", admin, err)
+	}
+}

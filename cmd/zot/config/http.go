@@ -89,7 +89,7 @@ func grantsAnonymous(value any) bool {
 	switch v := value.(type) {
 	case *object:
 		for _, m := range v.members {
-			if actions, ok := m.value.([]any); ok && len(actions) > 0 && strings.EqualFold(m.name, "anonymousPolicy") {
+			if strings.EqualFold(m.name, "anonymousPolicy") && says(m.value) {
 				return true
 			}
 			if grantsAnonymous(m.value) {
@@ -100,6 +100,13 @@ func grantsAnonymous(value any) bool {
 		return slices.ContainsFunc(v, grantsAnonymous)
 	}
 	return false
+}
+
+// says reports whether there is something in a list, which may be a text between commas.
+func says(list any) bool {
+	all, _ := list.([]any)
+	text, _ := list.(string)
+	return len(all) > 0 || text != ""
 }
 
 func checkHTTP(c *Config, r *reader) {

@@ -33,3 +33,13 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// What is large in JSON may be as large in YAML.
+func TestLargeFileOfYAML(t *testing.T) {
+	t.Parallel()
+	const patterns = 10_000
+	c, _, err := Parse("config.yaml", large(patterns), "zot-0")
+	if err != nil || len(c.HTTP.Auth.Access.Repositories) != patterns {
+		t.Fatal(err)
+	}
+}

@@ -196,6 +196,9 @@ func (s *section) list(name string, into *[]string) {
 	}
 	if one, ok := value.(string); ok {
 		*into = nil
+		if one == "" {
+			return
+		}
 		for item := range strings.SplitSeq(one, ",") {
 			*into = append(*into, strings.TrimSpace(item))
 		}

@@ -12,9 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxNodes bounds what a file comes to once each alias is replaced by what it stands for: a few lines
+// maxAliased bounds what aliases add to a file once each is replaced by what it stands for: a few lines
 // of aliases to aliases are enough to fill the memory.
-const maxNodes = 10_000
+const maxAliased = 10_000
 
 // decodeYAML reads the first document of a file, as zot does.
 func decodeYAML(data []byte) (*object, error) {
@@ -24,7 +24,7 @@ func decodeYAML(data []byte) (*object, error) {
 	} else if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	r := yamlReader{left: maxNodes}
+	r := yamlReader{left: len(data) + maxAliased} // a value that is written takes a byte at least
 	value, err := r.value(&document, 0)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ type yamlReader struct{ left int }
 
 func (r *yamlReader) value(n *yaml.Node, depth int) (any, error) {
 	if r.left--; r.left < 0 {
-		return nil, fmt.Errorf("line %d: the file has more than %d values", n.Line, maxNodes)
+		return nil, fmt.Errorf("line %d: aliases make more than %d values of the file", n.Line, maxAliased)
 	}
 	if err := tooDeep(depth); err != nil && n.Kind != yaml.ScalarNode {
 		return nil, fmt.Errorf("line %d: %w", n.Line, err)
