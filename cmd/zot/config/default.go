@@ -70,6 +70,7 @@ func takeOverHashed(k *Cluster, r *reader) {
 	if k.SecretFile == "" {
 		r.refuses("cluster.hashKey", `write instead {"cluster": {"members": ["HOST:7373", ...], "secretFile": "/etc/zot/cluster-secret"}}, with the port between nodes`,
 			"is of zot's own clusters, whose members share one storage; three nodes that start alone behind one load balancer would lose pushes")
+		k.TLS = TLS{} // is how its members speak to each other, where cacert may stand alone
 		return
 	}
 	r.note("cluster.hashKey", "is of zot's own clusters, and not used")

@@ -408,6 +408,7 @@ func TestProblems(t *testing.T) {
 		{"words", minimal(`, "cluster": {"reads": "avail", "timing": "turbo"}`)},
 		{"zot's own cluster of one", minimal(`, "cluster": {"members": ["127.0.0.1:9000"], "hashKey": "loremipsumdolors"}`)},
 		{"zot's own cluster", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors"}`)},
+		{"zot's own cluster with a CA", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors", "tls": {"cacert": "test/data/ca.crt"}}`)},
 		{"zot's own cluster with a secret", minimal(`, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors", "secretFile": "s"}`)},
 		{"keys that are not acted on", `{"distSpecVersion": "1.1.0", "commit": "c", "storage": {"rootDirectory": "/x", "GC": true, "subPaths": {}}, "http": {"auth": {"any": "thing"}}, "scheduler": {}, "log": {"audit": "/y"}}`},
 		{"keys that are not acted on, with slips in them", `{"storage": {"rootDirectory": "/x", "storageDriver": {"name": "s3", "any": 1}, "subPaths": {"/a": {"rootDirectory": "/y", "gcDelai": "1h"}},
