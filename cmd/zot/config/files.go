@@ -87,19 +87,26 @@ func (r *reader) takes(err error) bool {
 }
 
 // file reads a file that a key names.
-func (r *reader) file(key, name string) []byte { return r.made(key, name, "") }
+func (r *reader) file(key, name string) []byte {
+	return r.made(key, name, "put it there, or name another one")
+}
 
-// made is file for one that is made by hand: how is said if it is not there.
+// made is file for one of which it is said how to come by it, if it is not there.
 func (r *reader) made(key, name, how string) []byte {
 	data, err := os.ReadFile(name) //nolint:gosec // the operator names his own file
 	if err == nil {
 		return data
 	}
 	mend := ""
-	switch missing := errors.Is(err, fs.ErrNotExist); {
-	case missing && !filepath.IsAbs(name):
+	switch info, _ := os.Stat(name); {
+	case info != nil && info.IsDir():
+		mend = "name a file"
+	case errors.Is(err, fs.ErrPermission):
+		mend = "let the user that zot runs as read it"
+	case !errors.Is(err, fs.ErrNotExist):
+	case !filepath.IsAbs(name):
 		mend = "a path is looked for from the working directory, not from where this file is"
-	case missing:
+	default:
 		mend = how
 	}
 	r.problem(key, mend, "%v", err)

@@ -168,7 +168,7 @@ func TestLDAPFiles(t *testing.T) {
 	for name, test := range map[string]struct{ ca, credentials, want string }{
 		"as they should be":       {cert, good, ""},
 		"no certificate":          {key, good, "http.auth.ldap.cacert: " + key + " holds no certificate; give certificates in PEM"},
-		"missing":                 {missing, missing, "2 problems\n  http.auth.ldap.cacert: open " + missing + ": no such file or directory\n  http.auth.ldap.credentialsFile: open " + missing},
+		"missing":                 {missing, missing, "2 problems\n  http.auth.ldap.cacert: open " + missing + ": no such file or directory; put it there, or name another one\n  http.auth.ldap.credentialsFile: open " + missing},
 		"no password":             {cert, write(t, `{"bindDN": "cn=zot"}`), "http.auth.ldap.credentialsFile: "},
 		"a password in the wrong": {cert, write(t, `hunter2`), "http.auth.ldap.credentialsFile: "},
 	} {
@@ -195,7 +195,7 @@ func TestProviderFiles(t *testing.T) {
 	for name, test := range map[string]struct{ key, credentials, want string }{
 		"as they should be":     {key, good, ""},
 		"of a provider's own":   {write(t, fmt.Sprintf(`{"type": "application", "keyId": "7", "key": %q}`, pem)), good, ""},
-		"missing":               {missing, missing, "2 problems\n  " + where + "keypath: open " + missing + ": no such file or directory\n  " + where + "credentialsFile: open " + missing},
+		"missing":               {missing, missing, "2 problems\n  " + where + "keypath: open " + missing + ": no such file or directory; put it there, or name another one\n  " + where + "credentialsFile: open " + missing},
 		"no key":                {write(t, "hunter2"), good, where + "keypath: "},
 		"another kind of key":   {write(t, "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n"), good, where + "keypath: "},
 		"no id":                 {key, write(t, `{"clientsecret": "hunter2"}`), where + "credentialsFile: "},
