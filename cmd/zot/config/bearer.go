@@ -43,7 +43,7 @@ func readBearer(s *section, c *Auth) {
 		s.note(s.path, "is on only with realm, service and cert, or with oidc: nobody can log in by it")
 	}
 	if u, err := url.Parse(b.Realm); b.Realm != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		s.note(s.key("realm"), `%q is no address that clients could ask for a token, as "https://auth.example/token"`, b.Realm)
+		s.note(s.key("realm"), `%q is no address that clients could ask for a token, as "https://auth.example/token"`, withoutAccount(b.Realm))
 	}
 }
 
@@ -60,7 +60,7 @@ func readIssuer(s *section) (i bearer.Issuer) {
 	case i.URL == "":
 		s.problem(s.key("issuer"), `give its address, as "https://token.actions.githubusercontent.com"`, "is missing")
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		s.problem(s.key("issuer"), `write it as "https://issuer.example"`, "%q is no address of an issuer", i.URL)
+		s.problem(s.key("issuer"), `write it as "https://issuer.example"`, "%q is no address of an issuer", withoutAccount(i.URL))
 	case u.Scheme == "http":
 		s.note(s.key("issuer"), "is asked for its keys in the clear: whoever is between can name anybody")
 	}

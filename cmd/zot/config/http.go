@@ -118,7 +118,7 @@ func checkHTTP(c *Config, r *reader) {
 		r.problem("http.port", "give a number from 0 to 65535, 0 for any free port", "%v", err)
 	}
 	if u, err := url.Parse(h.ExternalURL); h.ExternalURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
-		r.problem("http.externalUrl", `write it as "https://registry.example"`, "%q is no address of a registry", h.ExternalURL)
+		r.problem("http.externalUrl", `write it as "https://registry.example"`, "%q is no address of a registry", withoutAccount(h.ExternalURL))
 	}
 	switch t := h.TLS; {
 	case t.On() || t == ServerTLS{}:

@@ -49,7 +49,7 @@ func readOpenID(s *section, c *Auth) {
 	s.list("callbackAllowOrigins", &o.Origins)
 	for i, origin := range o.Origins {
 		if u, err := parseWeb(strings.TrimSuffix(origin, "/")); err != nil || u.Path != "" || u.RawQuery != "" {
-			s.problem(fmt.Sprintf("%s[%d]", s.key("callbackAllowOrigins"), i), `write it as "https://pages.example", without a path`, "%q is no origin", origin)
+			s.problem(fmt.Sprintf("%s[%d]", s.key("callbackAllowOrigins"), i), `write it as "https://pages.example", without a path`, "%q is no origin", withoutAccount(origin))
 		}
 	}
 	if !says {
@@ -152,6 +152,14 @@ func parseWeb(at string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q has a name or a password in it", u.Redacted())
 	}
 	return u, nil
+}
+
+// withoutAccount is an address to show, without a name and a password that somebody has put into it.
+func withoutAccount(at string) string {
+	if end := strings.LastIndexByte(at, '@'); end >= 0 {
+		return "..." + at[end:]
+	}
+	return at
 }
 
 func isLoopback(host string) bool {

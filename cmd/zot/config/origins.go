@@ -19,7 +19,7 @@ func readOrigins(s *section, origins *[]string) {
 			continue
 		case one == AnyOrigin:
 		case err != nil, u.Scheme == "", u.Host == "", u.Scheme+"://"+u.Host != one:
-			s.note(s.key("allowOrigin"), `%q is no origin, and matches none; write it as "https://ui.example"`, one)
+			s.note(s.key("allowOrigin"), `%q is no origin, and matches none; write it as "https://ui.example"`, withoutAccount(one))
 		}
 		*origins = append(*origins, strings.ToLower(one))
 	}
