@@ -127,7 +127,8 @@ func judged(caller auth.Caller, r *http.Request, cmd fsm.PutManifest, err error)
 	for _, m := range cmd.Tags {
 		by := caller.To(m.Tag, "")
 		if !by.May(access.Update, cmd.Repository) {
-			return fmt.Errorf("%w: %w", by.DeniedTo(cmd.Repository, access.Update), err)
+			// Which image the tag names is nothing for somebody who may not read.
+			return fmt.Errorf("%w: a tag that is there would name another image, which takes update", by.DeniedTo(cmd.Repository, access.Update))
 		}
 		moved = moved || !by.May(access.Create, cmd.Repository)
 	}
