@@ -55,7 +55,7 @@ func (e *Extensions) createAPIKey(w http.ResponseWriter, r *http.Request, caller
 		return err
 	}
 	var wish apiKeyWish
-	if err := bodyOf(r, &wish); err != nil {
+	if err := bodyOf(r, &wish, `{"label": "ci", "scopes": ["team/**"], "expirationDate": "2030-01-31T12:00:00Z"}`); err != nil {
 		return err
 	}
 	expires, err := wish.expires(time.Now())

@@ -6,6 +6,7 @@
 package ext
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -157,14 +158,18 @@ func readBody(r *http.Request, most int64) ([]byte, error) {
 	return b, err
 }
 
-// bodyOf reads a body of JSON.
-func bodyOf(r *http.Request, into any) error {
+// bodyOf reads a body of JSON, and shows an example to who has sent something else.
+func bodyOf(r *http.Request, into any, example string) error {
 	b, err := readBody(r, maxBody)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(b, into); err != nil {
-		return api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is not as it should be: %v", err)
+	err = json.Unmarshal(b, into)
+	if kind, is := errors.AsType[*json.UnmarshalTypeError](err); is { // whose text speaks of our types
+		err = fmt.Errorf("%s is of the wrong kind, %s", cmp.Or(kind.Field, "all of it"), kind.Value)
+	}
+	if err != nil {
+		return api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is not as it should be: %v; send something like %s", err, example)
 	}
 	return nil
 }

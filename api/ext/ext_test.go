@@ -265,6 +265,8 @@ func TestAPIKeyRefusals(t *testing.T) {
 		"no body":               {post(""), 400, "body"},
 		"no JSON":               {post("label"), 400, "body"},
 		"large":                 {post(`{"label": "` + strings.Repeat("x", 8<<10) + `"}`), 413, "8192"},
+		"label of digits":       {post(`{"label": 5}`), 400, "label is of the wrong kind, number; send something like {"},
+		"a list":                {post(`[]`), 400, "all of it is of the wrong kind, array; send"},
 		"long label":            {post(`{"label": "` + strings.Repeat("x", 1025) + `"}`), 400, "label"},
 		"date":                  {post(`{"expirationDate": "tomorrow"}`), 400, "2030"},
 		"past":                  {post(`{"expirationDate": "2020-01-01T00:00:00Z"}`), 400, "past"},
