@@ -49,7 +49,7 @@ func TestPatternsThatStandTwice(t *testing.T) {
 	const anybody = `{"anonymousPolicy": ["read"]}`
 	for patterns, key := range map[string]string{
 		`"repositories": {"team/**": ` + anybody + `, "Team/**": ` + anybody + `}`: "http.accessControl.repositories.team/**",
-		`"repositories": {"team/**": ` + anybody + `}, "Team/**": ` + anybody:       "http.accessControl.Team/**",
+		`"repositories": {"team/**": ` + anybody + `}, "Team/**": ` + anybody:      "http.accessControl.Team/**",
 	} {
 		_, _, err := config.Parse("config.json", []byte(minimal(`, "http": {"accessControl": {`+patterns+`}}`)), "zot-0")
 		if err == nil || !strings.HasPrefix(err.Error(), key+": stands twice") {
