@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/auth"
@@ -80,8 +81,14 @@ func Refuse(status int, code, format string, args ...any) error {
 	return &Refusal{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
+// leftover is how long a body may still take to come that nobody wants: the server reads it, to use the connection again.
+const leftover = 5 * time.Second
+
 // Answer answers a request that goes no further.
 func (r *Refusal) Answer(w http.ResponseWriter, request *http.Request) {
+	if request.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(leftover)) // a reader without deadlines, in a test, has none
+	}
 	body := errorBody(r.Code, r.Message, record.Of(request).ID)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

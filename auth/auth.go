@@ -60,7 +60,7 @@ type Config struct {
 	Certificates *Certificates
 	// Bearer is whose tokens say who asks. Where it is there, nothing else does, and nothing is granted to everybody.
 	Bearer *bearer.Verifier
-	// MustCertify turns away who has none, on a connection from a time when the listener let them in.
+	// MustCertify turns away who has shown none (Certified).
 	MustCertify bool
 	Rules       *access.Rules  // nil: whoever is let in may do everything
 	Proxies     Proxies        // whom to believe for whom they send a request
@@ -151,10 +151,11 @@ func (g *Gate) Identify(r *http.Request) (Caller, error) {
 
 func (g *Gate) identify(r *http.Request) (Caller, error) {
 	nobody := Caller{gate: g}
+	if err := g.Certified(r); err != nil { // it got past whoever looked before while the configuration was another
+		return Caller{}, err
+	}
 	name, password, given := r.BasicAuth()
 	switch {
-	case g.config.MustCertify && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0):
-		return Caller{}, ErrCredentials
 	case g.config.Bearer != nil:
 		return g.byForeignToken(r)
 	case given && name == "" && password == "": // so some clients say that they have none

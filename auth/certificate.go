@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"regexp"
 )
@@ -24,6 +25,18 @@ type Certificates struct {
 	// URIPattern has the name in a URI as its first group, or in the whole if it has none. Nil: the URI is the name.
 	URIPattern                     *regexp.Regexp
 	URIIndex, DNSIndex, EmailIndex int // which of several, from 0
+}
+
+// ErrCertificate is ErrCredentials of who has shown no certificate, where everybody has to.
+var ErrCertificate = fmt.Errorf("%w: a client certificate is needed here, and this connection came without one", ErrCredentials)
+
+// Certified fails with ErrCertificate if everybody has to show a certificate, and whoever sends a request has shown none. It
+// is asked before anything is answered: by the listener nobody is turned away who shows none, for those who watch over a node have none.
+func (g *Gate) Certified(r *http.Request) error {
+	if g == nil || !g.config.MustCertify || r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return nil
+	}
+	return ErrCertificate
 }
 
 // name is who a client's certificate says it is, or "". It is that of the client itself, not of who has signed it.

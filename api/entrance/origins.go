@@ -1,5 +1,6 @@
-// Package entrance is what a request of a client goes through before anybody answers it: whether the page of another site may
-// send it (origins.go), and whether there have been too many (limits.go).
+// Package entrance is what a request of a client goes through before anybody answers it: whether it comes with the certificate
+// that it has to (certificates.go), whether the page of another site may send it (origins.go), and whether there have been too
+// many (limits.go).
 //
 // It does not know who asks, nor what for: that comes behind it.
 package entrance

@@ -19,11 +19,12 @@ import (
 type fronts struct {
 	log, audit hclog.Logger // audit is nil if there is none
 	nodes      func() int   // how many answer clients by now
+	gate       func() *auth.Gate
 }
 
 // around has next answer what clients send. Each request has its lines, also one that another site's page may not send, or
-// that is one too many.
-func (f fronts) around(c config.Config, next http.Handler) http.Handler {
+// that is one too many. Who has to show a certificate and has none reaches the probes alone.
+func (f fronts) around(c config.Config, probes, next http.Handler) http.Handler {
 	proxies := auth.Proxies(c.Cluster.TrustedProxies)
 	limits := entrance.LimitsConfig{Client: func(r *http.Request) netip.Addr { return proxies.Client(r) }, Nodes: f.nodes, Free: isProbe}
 	for _, l := range c.HTTP.RateLimits {
@@ -31,6 +32,8 @@ func (f fronts) around(c config.Config, next http.Handler) http.Handler {
 	}
 	next = entrance.NewLimits(limits).Around(next)
 	next = entrance.NewOrigins(c.HTTP.Origins).Around(next)
+	judge := func(r *http.Request) error { return f.gate().Certified(r) }
+	next = entrance.NewCertificates(judge, isProbe, probes).Around(next)
 	return record.New(record.Config{Log: f.log, Audit: f.audit, Proxies: proxies, Minor: isProbe}).Around(next)
 }
 

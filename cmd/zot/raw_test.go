@@ -36,6 +36,12 @@ func raw(t *testing.T, node, text string) (all []rawAnswer) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rawOver(t, c, text)
+}
+
+// rawOver is raw over a connection, which it closes.
+func rawOver(t *testing.T, c net.Conn, text string) (all []rawAnswer) {
+	t.Helper()
 	defer c.Close() //nolint:errcheck // all was read
 	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)

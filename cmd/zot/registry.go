@@ -79,7 +79,8 @@ func clients(c config.Config, s setting, r *registry, node *cluster.Node, state 
 	if err != nil {
 		return nil, err
 	}
-	return before.around(c, limited(extra.Before(below(r.first(r), contained(h.handler(), s.log.Named("http")))), c.HTTP)), nil
+	probes := contained(h.handler(), s.log.Named("http"))
+	return before.around(c, probes, limited(extra.Before(below(r.first(r), probes)), c.HTTP)), nil
 }
 
 // peers are the registries of the other nodes.

@@ -303,9 +303,9 @@ func TestReloadOfCertificates(t *testing.T) {
 	n.file = filepath.Join(dir, "config.json")
 	n.put(web(files, ca, login), "")
 	signalled(t, n.file, n.signals)
-	ask := func(c *http.Client, name string) int {
+	at := func(c *http.Client, path, name string) int {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://127.0.0.1:"+n.port+"/v2/", http.NoBody)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://127.0.0.1:"+n.port+path, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,6 +320,7 @@ func TestReloadOfCertificates(t *testing.T) {
 		_, _ = io.Copy(io.Discard, answer.Body)
 		return answer.StatusCode
 	}
+	ask := func(c *http.Client, name string) int { return at(c, "/v2/", name) }
 	wants := func(who string, c *http.Client, name string, status int) {
 		t.Helper()
 		if got := ask(c, name); got != status {
@@ -330,11 +331,25 @@ func TestReloadOfCertificates(t *testing.T) {
 	old := trusting(t, server, nil)
 	eventually(t, "the node answers", func() bool { return ask(old, "alice") == http.StatusOK })
 
+	older := trusting(t, server, nil)
+	wants("another", older, "alice", http.StatusOK)
+
 	n.becomes(web(files, ca, ""), "")
+	if got := at(old, "/livez", ""); got != http.StatusOK {
+		t.Errorf("an old connection without a certificate asks whether the node lives: %d", got)
+	}
 	wants("an old connection without a certificate", old, "", http.StatusUnauthorized)
-	wants("an old connection without a certificate", old, "alice", http.StatusUnauthorized)
-	wants("a new one without", trusting(t, server, nil), "", 0)
+	wants("an old connection without a certificate", older, "alice", http.StatusUnauthorized)
+	wants("a new one without", trusting(t, server, nil), "", http.StatusUnauthorized)
+	wants("a new one without", trusting(t, server, nil), "alice", http.StatusUnauthorized)
 	wants("a new one with a certificate", trusting(t, server, withOne), "", http.StatusOK)
+	prober := trusting(t, server, nil)
+	if got := at(prober, "/livez", ""); got != http.StatusOK {
+		t.Errorf("a new one without asks whether the node lives: %d", got)
+	}
+
+	n.becomes(web(files, ca, login), "")
+	wants("a connection from before passwords were a way in", prober, "alice", http.StatusOK)
 
 	n.becomes(web(others, "", login), "")
 	wants("a new one", trusting(t, next, nil), "alice", http.StatusOK)

@@ -111,7 +111,7 @@ func run(ctx context.Context, s setting) (err error) {
 	}
 	health := newHealth(node, self{state, home.Incarnation, placesOf(c)}, registry.stores, c)
 	asked := newAskedNode(home, state, registry, node)
-	before := fronts{log: log.Named("http"), audit: auditLog, nodes: registry.peers(node).answering}
+	before := fronts{log: log.Named("http"), audit: auditLog, nodes: registry.peers(node).answering, gate: s.gate.Gate}
 	work := tasks{registry, c.Storage.RootDirectory, state, node, known, log}
 
 	// What goes by the configuration, also when that changes.
@@ -127,7 +127,7 @@ func run(ctx context.Context, s setting) (err error) {
 	}
 	file := newConfiguration(
 		s,
-		follower{tlsToGoBy, web.prepare}, // before the gate counts on it that nobody comes without a certificate
+		follower{tlsToGoBy, web.prepare}, // before the gate counts on it that certificates are asked for
 		follower{gateToGoBy, s.gate.prepare},
 		follower{clientsToGoBy, served.prepare},
 		follower{everything, duties.prepare(slices.Concat(own, work.tenure(asked, node)))},

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -60,13 +62,18 @@ func freePorts(t testing.TB, n int) []string {
 
 // answers asks for a path of a node and returns the status code, 0 if there is none.
 func answers(ctx context.Context, port, path string) (int, string) {
+	return answersTo(ctx, "http://127.0.0.1:"+port+path, nil)
+}
+
+// answersTo is answers over TLS, if there is a configuration of it.
+func answersTo(ctx context.Context, url string, over *tls.Config) (int, string) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+path, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, err.Error()
 	}
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: over}}
 	response, err := once.Do(request)
 	if err != nil {
 		return 0, err.Error()
@@ -141,10 +148,27 @@ func ready(t testing.TB, file string, signals <-chan os.Signal) (stop func() err
 			t.Fatalf("the node ended: %v", err)
 		default:
 		}
-		code, _ := answers(t.Context(), c.HTTP.Port, "/readyz?for=write")
-		return code == http.StatusOK
+		return takesPushes(t, c.HTTP)
 	})
 	return stop
+}
+
+// takesPushes asks a node whether it does, without a certificate of its own.
+func takesPushes(t testing.TB, c config.HTTP) bool {
+	t.Helper()
+	const path = "/readyz?for=write"
+	if !c.TLS.On() {
+		code, _ := answers(t.Context(), c.Port, path)
+		return code == http.StatusOK
+	}
+	text, err := os.ReadFile(c.TLS.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	code, _ := answersTo(t.Context(), "https://127.0.0.1:"+c.Port+path, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+	return code == http.StatusOK
 }
 
 // asked is what the node that the file leads to says of its cluster.

@@ -99,7 +99,9 @@ func newServer(handler http.Handler, log hclog.Logger) *http.Server {
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
+		// "OPTIONS *" is a request as any other: net/http would answer it to everybody, without a line in the log.
+		DisableGeneralOptionsHandler: true,
+		MaxHeaderBytes:               maxHeader,
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerConnection: windowConn, MaxReceiveBufferPerStream: windowStream, MaxEncoderHeaderTableSize: answerTable,
 		},

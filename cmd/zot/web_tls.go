@@ -48,7 +48,7 @@ func (c *certificates) prepare(files config.ServerTLS) (draft, error) {
 	if err != nil {
 		return draft{}, err
 	}
-	next := handshake(cert, clients, files.ClientMust)
+	next := handshake(cert, clients)
 	return swap(func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -77,22 +77,19 @@ func (c *certificates) renew() (changed bool, err error) {
 		return false, nil
 	}
 	c.used = content
-	c.current.Store(handshake(cert, clients, files.ClientMust))
+	c.current.Store(handshake(cert, clients))
 	return true, nil
 }
 
-// handshake is the configuration of handshakes with one certificate.
-func handshake(cert *tls.Certificate, clients *x509.CertPool, must bool) *tls.Config {
+// handshake is the configuration of handshakes with one certificate. What a client shows has to be good; that it shows
+// something is asked of it with its requests (auth.Gate.Certified), all but those for its health.
+func handshake(cert *tls.Certificate, clients *x509.CertPool) *tls.Config {
 	t := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{*cert},
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
-	switch {
-	case clients == nil:
-	case must:
-		t.ClientCAs, t.ClientAuth = clients, tls.RequireAndVerifyClientCert
-	default:
+	if clients != nil {
 		t.ClientCAs, t.ClientAuth = clients, tls.VerifyClientCertIfGiven
 	}
 	return t

@@ -24,12 +24,6 @@ type Balancer struct {
 // says; only addresses, and where it logs to, are the test's own.
 func Balance(t testing.TB, file string, nodes ...*Node) *Balancer {
 	t.Helper()
-	return BalanceWith(t, file, "", nodes...)
-}
-
-// BalanceWith is Balance for nodes that want to see a certificate: HAProxy shows that in a file when it checks them.
-func BalanceWith(t testing.TB, file, pair string, nodes ...*Node) *Balancer {
-	t.Helper()
 	haproxy, err := exec.LookPath("haproxy")
 	if err != nil {
 		t.Fatal("haproxy is not installed: run make e2e-deps")
@@ -43,11 +37,7 @@ func BalanceWith(t testing.TB, file, pair string, nodes ...*Node) *Balancer {
 	for _, n := range nodes {
 		addresses = append(addresses, n.Address)
 	}
-	config := readdress(string(text), b.Address, addresses)
-	if pair != "" {
-		config = strings.ReplaceAll(config, "check-ssl ", "check-ssl crt "+pair+" ")
-	}
-	own := write(t, filepath.Join(t.TempDir(), "haproxy.cfg"), config)
+	own := write(t, filepath.Join(t.TempDir(), "haproxy.cfg"), readdress(string(text), b.Address, addresses))
 	// -db: in the foreground, in one process.
 	b.process = begin(t, "haproxy", syscall.SIGTERM, exec.CommandContext(outlasting(t), haproxy, "-db", "-f", own))
 	Until(t, "haproxy passes requests on", func(ctx context.Context) error {

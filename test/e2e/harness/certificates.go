@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,20 +18,6 @@ import (
 
 // Pair is the files of a certificate and of its key.
 type Pair struct{ Cert, Key string }
-
-// Joined is a file that has both, as HAProxy wants them.
-func (p Pair) Joined(t testing.TB) string {
-	t.Helper()
-	var both []byte
-	for _, file := range []string{p.Cert, p.Key} {
-		part, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		both = append(both, part...)
-	}
-	return write(t, filepath.Join(t.TempDir(), "pair.pem"), string(both))
-}
 
 // Authority signs certificates.
 type Authority struct {
