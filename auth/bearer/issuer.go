@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/seed-16d79997/zot/auth/condition"
 )
@@ -29,6 +30,9 @@ type Issuer struct {
 	Mapping   condition.Mapping // says whose a token is
 	CA        string            // who has signed the issuer's certificate, in PEM; "": CAFile, or else the system's
 	CAFile    string
+	// AnyIssuer has a token name whom it will as its issuer: that it is signed by this one's keys is enough. Whoever has a
+	// token of this issuer's then decides what claims.iss is.
+	AnyIssuer bool
 }
 
 // issuer finds the keys of an Issuer when the first token comes: it may not be up before this node is.
@@ -105,28 +109,41 @@ func (i *issuer) reload() (changed bool, err error) {
 
 func (i *issuer) close() { i.client.Load().close() }
 
-// issuersOf are those that a token says it is of. It may lie: each verifies.
+// issuersOf are those that a token says it is of, and then those that take any. It may lie: each verifies.
 func (v *Verifier) issuersOf(text string) (all []*issuer) {
 	if len(v.issuers) == 0 {
 		return nil
 	}
+	said, is := issuerIn(text)
+	if !is {
+		return nil
+	}
+	var others []*issuer
+	for _, i := range v.issuers {
+		switch {
+		case i.config.URL == said:
+			all = append(all, i)
+		case i.config.AnyIssuer:
+			others = append(others, i)
+		}
+	}
+	return append(all, others...)
+}
+
+// issuerIn is the issuer that a token says it is of, or "". It reports whether it is a token at all.
+func issuerIn(text string) (name string, is bool) {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
-		return nil
+		return "", false
 	}
 	said := struct {
 		Issuer string `json:"iss"`
 	}{}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil || json.Unmarshal(payload, &said) != nil {
-		return nil
+		return "", false
 	}
-	for _, i := range v.issuers {
-		if i.config.URL == said.Issuer {
-			all = append(all, i)
-		}
-	}
-	return all
+	return said.Issuer, true
 }
 
 // verify reads a token of this issuer. Its errors are those of Verifier.Verify.
@@ -190,19 +207,14 @@ func (i *issuer) found(c *client, now time.Time) (*oidc.IDTokenVerifier, error) 
 	default:
 		return nil, err
 	}
-	if described.Algorithms = slices.DeleteFunc(described.Algorithms, func(a string) bool { return !slices.Contains(publicAlgorithms(), a) }); len(described.Algorithms) == 0 {
+	if described.Algorithms = slices.DeleteFunc(described.Algorithms, func(a string) bool { return !slices.Contains(publicAlgorithms(), jose.SignatureAlgorithm(a)) }); len(described.Algorithms) == 0 {
 		described.Algorithms = []string{oidc.RS256} // which each issuer has
 	}
 	i.verifier = oidc.NewVerifier(i.config.URL, keySet{oidc.NewRemoteKeySet(ctx, described.Keys)}, &oidc.Config{
-		SkipClientIDCheck: true, SupportedSigningAlgs: described.Algorithms, // audiences are several
+		SkipClientIDCheck: true, SkipIssuerCheck: i.config.AnyIssuer, SupportedSigningAlgs: described.Algorithms, // audiences are several
 	})
 	i.of, i.since = c, now
 	return i.verifier, nil
-}
-
-// publicAlgorithms are those that need no secret to verify, whatever an issuer says that it has.
-func publicAlgorithms() []string {
-	return []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.EdDSA}
 }
 
 // unansweredKey is for the error of an issuer that did not answer, which go-oidc hands on as text.

@@ -157,3 +157,48 @@ func TestIssuersThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// An issuer whose tokens may name another comes after those that a token names, and its silence stops nobody else's.
+func TestIssuerOfAnyName(t *testing.T) {
+	t.Parallel()
+	named, loose, all, foreign := newProvider(t), newProvider(t), pairs(), pairs()["P-256"]
+	key, other := all["P-256"], pairs()["P-256"]
+	named.change(func() { named.keys["1"] = other })
+	loose.change(func() { loose.keys["1"] = key })
+	v := must(bearer.Open(bearer.Config{Service: "registry", KeyFile: file(t, inPEM(foreign)), Issuers: []bearer.Issuer{
+		{URL: loose.URL, Audiences: []string{"zot"}, CA: loose.ca(), AnyIssuer: true},
+		{URL: named.URL, Audiences: []string{"zot"}, CA: named.ca()},
+	}}))
+	defer v.Close()
+	now := time.Now()
+	wants := func(what, text, want string) {
+		t.Helper()
+		c, err := v.Verify(t.Context(), text, now)
+		got := c.Subject
+		switch {
+		case errors.Is(err, bearer.ErrInvalid):
+			got = "invalid"
+		case err != nil:
+			got = "unknown"
+		}
+		if got != want {
+			t.Errorf("%s: %s (%v), want %s", what, got, err, want)
+		}
+	}
+	service := said(t, foreign, jose.ES256, nil, claims(now, nil))
+	wants("its own name", loose.token(t, "1", key, nil), loose.URL+"/build")
+	wants("a name of nobody's", loose.token(t, "1", key, map[string]any{"iss": "https://nobody.example"}), "https://nobody.example/build")
+	wants("another's name", loose.token(t, "1", key, map[string]any{"iss": named.URL}), named.URL+"/build")
+	wants("the other's own", named.token(t, "1", other, nil), named.URL+"/build")
+	wants("its name, with the other's key", named.token(t, "1", other, map[string]any{"iss": loose.URL}), "invalid")
+	wants("another audience", loose.token(t, "1", key, map[string]any{"iss": "https://nobody.example", "aud": "x"}), "invalid")
+	wants("of the token service", service, "alice")
+	down := must(bearer.Open(bearer.Config{Service: "registry", KeyFile: file(t, inPEM(foreign)), Issuers: []bearer.Issuer{
+		{URL: "https://127.0.0.1:1", Audiences: []string{"zot"}, AnyIssuer: true}, {URL: named.URL, Audiences: []string{"zot"}, CA: named.ca()},
+	}}))
+	defer down.Close()
+	v = down
+	wants("it is down: the other's", named.token(t, "1", other, nil), named.URL+"/build")
+	wants("it is down: of the token service", service, "alice")
+	wants("it is down: of nobody's", loose.token(t, "1", key, nil), "unknown")
+}

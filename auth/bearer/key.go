@@ -2,6 +2,7 @@ package bearer
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -53,6 +54,11 @@ func (f *keyFile) reload() (changed bool, err error) {
 	return before != nil, nil
 }
 
+// of is the only key, whatever a token calls it.
+func (f *keyFile) of(context.Context, string) (*key, error) { return f.now.Load(), nil }
+
+func (*keyFile) close() {}
+
 // CheckKey fails for what is no certificate or public key in PEM that tokens can be verified by.
 func CheckKey(data []byte) error {
 	_, err := parseKey(data)
@@ -89,6 +95,13 @@ func parseKey(data []byte) (*key, error) {
 	}
 	k.algorithms, err = algorithmsOf(k.public)
 	return k, err
+}
+
+// publicAlgorithms are those that need no secret to verify.
+func publicAlgorithms() []jose.SignatureAlgorithm {
+	return []jose.SignatureAlgorithm{
+		jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
+	}
 }
 
 // algorithmsOf are those that a key of this kind can have signed with.
