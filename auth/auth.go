@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -190,13 +191,7 @@ func (g *Gate) open() bool {
 // basic lets in who has a name and its password. Who has to wait is not even told what is remembered: otherwise a guess
 // that is right would show at once.
 func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
-	client := g.config.Proxies.Client(r)
-	if r.Header.Get("X-Forwarded-For") != "" && !g.config.Proxies.has(parseAddress(r.RemoteAddr)) {
-		g.hint.Do(func() { // all that come through it are one to the rest of this
-			g.config.Logger.Warn("X-Forwarded-For is not believed, name the proxy in cluster.trustedProxies if it is yours", "address", client.String())
-		})
-	}
-	who := pairOf(name, client)
+	who := pairOf(name, g.client(r))
 	if err := g.tries.may(who); err != nil {
 		return Caller{}, err
 	}
@@ -220,6 +215,17 @@ func (g *Gate) basic(r *http.Request, name, password string) (Caller, error) {
 	case <-r.Context().Done():
 		return Caller{}, r.Context().Err()
 	}
+}
+
+// client is the address that a password comes from.
+func (g *Gate) client(r *http.Request) netip.Addr {
+	client := g.config.Proxies.Client(r)
+	if r.Header.Get("X-Forwarded-For") != "" && !g.config.Proxies.has(parseAddress(r.RemoteAddr)) {
+		g.hint.Do(func() { // all that come through it are one to the tries
+			g.config.Logger.Warn("X-Forwarded-For is not believed, name the proxy in cluster.trustedProxies if it is yours", "address", client.String())
+		})
+	}
+	return client
 }
 
 func (g *Gate) recall(name, password string) (groups []string, ok bool) {

@@ -2,6 +2,7 @@ package ext
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/seed-16d79997/zot/auth"
@@ -13,10 +14,17 @@ func exchange(gate *auth.Gate, w http.ResponseWriter, r *http.Request) error {
 	if err := admit(w, r, http.MethodGet, http.MethodPost); err != nil {
 		return err
 	}
-	text, err := passwordOf(r)
-	if err != nil {
-		return err
+	var form url.Values
+	if r.Method == http.MethodPost {
+		var err error
+		if form, err = formOf(r); err != nil {
+			return err
+		}
 	}
+	if gate.HandsOn(r, form) {
+		return handOn(gate, w, r, form)
+	}
+	text := passwordOf(r, form)
 	ends, err := gate.Workload(r.Context(), text)
 	if err != nil {
 		if r.Method == http.MethodPost {
@@ -29,18 +37,14 @@ func exchange(gate *auth.Gate, w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, granted{Token: text, AccessToken: text, ExpiresIn: left, IssuedAt: now.UTC().Truncate(time.Second)})
 }
 
-// passwordOf is what a request for a token has for a password: of whom does not matter. It fails as formOf does.
-func passwordOf(r *http.Request) (string, error) {
+// passwordOf is what a request for a token has for a password: of whom does not matter.
+func passwordOf(r *http.Request, form url.Values) string {
 	if r.Method == http.MethodGet {
 		_, password, _ := r.BasicAuth()
-		return password, nil
-	}
-	form, err := formOf(r)
-	if err != nil {
-		return "", err
+		return password
 	}
 	if form.Get("grant_type") == "refresh_token" {
-		return form.Get("refresh_token"), nil
+		return form.Get("refresh_token")
 	}
-	return form.Get("password"), nil
+	return form.Get("password")
 }
