@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seed-16d79997/zot/auth/htpasswd"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
@@ -25,13 +26,27 @@ func verifyCommand() *cobra.Command {
 	}
 	alone := cmd.Flags().Bool("file-alone", false, "do not look at the files that it names, as on another machine than the node's")
 	cmd.RunE = work(func(cmd *cobra.Command, args []string) error {
-		load := config.LoadWithFiles
+		load := loadAll
 		if *alone {
 			load = config.Load
 		}
 		return verify(cmd.OutOrStdout(), args[0], load)
 	})
 	return cmd
+}
+
+// loadAll is config.LoadWithFiles, with what a node says of the lines of a file of passwords.
+func loadAll(path string) (config.Config, []config.Note, error) {
+	const key = "http.auth.htpasswd.path"
+	c, notes, err := config.LoadWithFiles(path)
+	if file := c.HTTP.Auth.Htpasswd; file != "" {
+		if _, lines, unread := htpasswd.Open(file); unread == nil { // else err says so
+			for _, l := range lines {
+				notes = append(notes, config.Note{Key: key, Text: fmt.Sprintf("line %d of %s is left out: %s", l.Line, file, l.Text)})
+			}
+		}
+	}
+	return c, notes, err
 }
 
 // verify prints what a file is worth, and fails with its problems.

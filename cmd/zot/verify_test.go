@@ -21,11 +21,16 @@ func TestVerify(t *testing.T) {
 	foreign := filepath.Join(dir, "foreign.json") // zot takes both, and serves with neither of them as it is
 	put(t, foreign, `{"storage": {}, "cluster": {"members": ["zot-0:9000", "zot-1:9000", "zot-2:9000"], "hashKey": "loremipsumdolors"}}`)
 	missing := configIn(t, dir, `, "http": {"tls": {"cert": "/nowhere/cert", "key": "/nowhere/key"}}`)
+	passwords := filepath.Join(dir, "htpasswd")
+	put(t, passwords, "# users", "alice:secret")
+	unhashed := configIn(t, dir, fmt.Sprintf(`, "http": {"auth": {"htpasswd": {"path": %q}}}`, passwords))
 
 	for name, test := range map[string]struct {
 		args []string
 		want called
 	}{
+		"passwords": {[]string{unhashed}, called{0, "note: http.auth.htpasswd.path: line 2 of " + passwords +
+			" is left out: user \"alice\" cannot log in: its hash is neither bcrypt nor SHA-crypt; make one with htpasswd -B\n" + unhashed + " is valid\n", ""}},
 		"valid": {[]string{good}, called{0, "note: distSpecVersion: \"1.1.0\" is asked for; 1.1.1 is what is spoken\n" + good + " is valid\n", ""}},
 		"all problems at once": {[]string{bad}, called{1, "", "zot: " + bad + ": 6 problems\n" +
 			"  htpp: unknown key; did you mean \"http\"?\n" +
