@@ -3,6 +3,7 @@ package auth_test
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -101,6 +102,15 @@ func TestGuessesAtUpstream(t *testing.T) {
 	}
 	if answer, err := g.AskUpstream(nobody(t), nil); err != nil || answer.Status != http.StatusOK {
 		t.Errorf("who is nobody waits: %d, %v", answer.Status, err)
+	}
+
+	g, _ = behind(t)
+	for n := range 22 { // a little of one is forgotten meanwhile
+		r := asking(t, "ann", "x")
+		r.RemoteAddr = fmt.Sprintf("10.0.0.%d:1", n)
+		if _, err := g.AskUpstream(r, nil); errors.Is(err, auth.ErrTooMany) != (n == 21) {
+			t.Errorf("from the address %d: %v", n, err)
+		}
 	}
 
 	g, _ = behind(t)

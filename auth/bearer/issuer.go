@@ -130,7 +130,7 @@ func (v *Verifier) issuersOf(text string) (all []*issuer) {
 	return append(all, others...)
 }
 
-// issuerIn is the issuer that a token says it is of, or "". It reports whether it is a token at all.
+// issuerIn is the issuer that a token says it is of, or "". It reports whether it is a token at all, or could be taken for one.
 func issuerIn(text string) (name string, is bool) {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
@@ -139,7 +139,7 @@ func issuerIn(text string) (name string, is bool) {
 	said := struct {
 		Issuer string `json:"iss"`
 	}{}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
 	if err != nil || json.Unmarshal(payload, &said) != nil {
 		return "", false
 	}

@@ -100,7 +100,10 @@ func TestKeysInASecretChange(t *testing.T) {
 		v.down, v.entries = nil, map[string]string{"1": newPEM(t)}
 		time.Sleep(secretPause)
 		want("it is up", "1", "found", 1)
+		time.Sleep(2 * secretPause)
 		want("and not asked for long", "1", "found", 0)
+		time.Sleep(time.Minute)
+		want("nor believed for ever", "1", "found", 1)
 		for range 100 {
 			want("a key that somebody has made up", "0", "none", 0)
 		}
@@ -133,6 +136,14 @@ func TestKeysInASecretChange(t *testing.T) {
 		v.entries = map[string]string{}
 		time.Sleep(time.Minute)
 		want("all are withdrawn", "2", "none", 1)
+
+		s.config.Refresh = 2 * time.Second // shorter than the pause
+		v.entries = map[string]string{"1": newPEM(t)}
+		time.Sleep(secretPause)
+		want("one that is not believed for long", "1", "found", 1)
+		delete(v.entries, "1")
+		time.Sleep(2 * time.Second)
+		want("is withdrawn", "1", "none", 1)
 		for said, times := range map[string]int{"not to be had": 2, "to be had again": 2} {
 			if n := strings.Count(log.String(), said); n != times {
 				t.Errorf("%q is logged %d times, want %d:\n%s", said, n, times, log)

@@ -90,7 +90,7 @@ func (m *secretsManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case refuse == "elsewhere":
-		http.Redirect(w, r, "http://"+r.Host+"/elsewhere", http.StatusTemporaryRedirect)
+		http.Redirect(w, r, "http://"+r.Host+"/elsewhere", http.StatusFound)
 	case refuse != "": // as it does, with what was sent
 		w.WriteHeader(http.StatusBadRequest)
 		_ = json.NewEncoder(w).Encode(map[string]any{"__type": refuse, "message": "The Canonical String should have been x-amz-security-token:" + r.Header.Get("X-Amz-Security-Token")})
@@ -121,6 +121,7 @@ func TestKeysInSecretsManager(t *testing.T) {
 	}
 	m.secret = map[string]any{"Name": "zot/keys", "SecretString": string(must(json.Marshal(map[string]string{
 		"one": inPEM(all["RSA"]), "two": string(must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: all["P-256"].Public()}}}))), "three": inPEM(all["Ed25519"]),
+		"narrow": string(must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: all["RSA"].Public(), Algorithm: "PS384"}}}))),
 	})))}
 	v := open()
 	for name, test := range map[string]struct {
@@ -130,6 +131,8 @@ func TestKeysInSecretsManager(t *testing.T) {
 		"the first key":               {by("one", "RSA", jose.PS512), true},
 		"the second":                  {by("two", "P-256", jose.ES256), true},
 		"the third":                   {by("three", "Ed25519", jose.EdDSA), true},
+		"what it is for":              {by("narrow", "RSA", jose.PS384), true},
+		"what it is not for":          {by("narrow", "RSA", jose.RS256), false},
 		"no key":                      {by("", "RSA", jose.RS256), false},
 		"an unknown key":              {by("four", "RSA", jose.RS256), false},
 		"another's name":              {by("one", "P-256", jose.ES256), false},

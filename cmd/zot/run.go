@@ -97,7 +97,7 @@ func run(ctx context.Context, s setting) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.gate, err = openGate(c, known, lines, log.Named("auth")); err != nil {
+	if s.gate, err = openGate(c, known, lines, log.Named("auth")); err != nil { //nolint:contextcheck // files are read, and nobody is asked for anything yet
 		return err
 	}
 	defer s.gate.close()

@@ -11,12 +11,17 @@ import (
 
 // Bearer says whose tokens are believed: of another token service, and of OpenID issuers.
 type Bearer struct {
-	Realm, Service string          // where clients get tokens, and what they ask for there
-	Cert           string          // a file with the service's certificate or public key; "": there is no such service
-	OIDC           []bearer.Issuer // of workloads
+	Realm, Service string           // where clients get tokens, and what they ask for there
+	Cert           string           // a file with the service's certificate or public key; "": there is none
+	Secret         *bearer.Secret   // with the service's keys, in place of a file; nil: there is none
+	OIDC           []bearer.Issuer  // of workloads
+	Upstream       *bearer.Upstream // asked in the name of those who are none; nil: there is none
 }
 
-// readBearer reads a section that is on with all of realm, service and cert, or with an issuer. Where it is only half
+// hasKeys reports whether the tokens of a token service can be believed.
+func (b *Bearer) hasKeys() bool { return b.Cert != "" || b.Secret != nil }
+
+// readBearer reads a section that is on with realm, service and the service's keys, or with an issuer. Where it is only half
 // there nobody can log in by it.
 func readBearer(s *section, c *Auth) {
 	b := &Bearer{}
@@ -24,23 +29,30 @@ func readBearer(s *section, c *Auth) {
 	s.text("service", &b.Service)
 	s.text("cert", &b.Cert)
 	s.sections("oidc", func(s *section) { b.OIDC = append(b.OIDC, readIssuer(s)) })
-	s.noteIf("awsSecretsManager", "is not acted on: keys are read from a file alone; put the key into one, and name it by cert")
-	s.noteIf("upstreamTokenEndpoint", "is not acted on: clients are sent to realm, and ask there by themselves")
-	s.ignored("awsSecretsManager", "upstreamTokenEndpoint")
-	whole := b.Realm != "" && b.Service != "" && b.Cert != ""
+	s.section("awsSecretsManager", func(s *section) { b.Secret = readSecret(s) })
+	s.section("upstreamTokenEndpoint", func(s *section) { b.Upstream = readTokenUpstream(s) })
+	if b.Cert != "" && b.Secret != nil {
+		s.problem(s.key("awsSecretsManager"), "remove one of them", "stands beside cert")
+	}
+	whole := b.Realm != "" && b.Service != "" && b.hasKeys()
 	switch {
 	case whole || len(b.OIDC) > 0:
 		c.Bearer = b
-		if !whole && b.Cert != "" {
-			s.note(s.key("cert"), "says nothing without realm and service")
-			b.Cert = ""
+		if !whole && b.hasKeys() {
+			key := "cert"
+			if b.Secret != nil {
+				key = "awsSecretsManager"
+			}
+			s.note(s.key(key), "says nothing without realm and service")
+			b.Cert, b.Secret = "", nil
 		}
+		b.judgeUpstream(s)
 		if b.Realm == "" {
 			s.note(s.key("realm"), `is missing: Docker, and whatever else knows passwords alone, needs it to log in, as "https://registry.example/zot/auth/token" of this registry`)
 		}
 	default:
 		c.Half = true
-		s.note(s.path, "is on only with realm, service and cert, or with oidc: nobody can log in by it")
+		s.note(s.path, "is on only with realm, service and cert or awsSecretsManager, or with oidc: nobody can log in by it")
 	}
 	if u, err := url.Parse(b.Realm); b.Realm != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		s.note(s.key("realm"), `%q is no address that clients could ask for a token, as "https://auth.example/token"`, withoutAccount(b.Realm))
@@ -53,8 +65,9 @@ func readIssuer(s *section) (i bearer.Issuer) {
 	s.section("claimMapping", func(s *section) { i.Mapping = readMapping(s) })
 	s.text("certificateAuthority", &i.CA)
 	s.text("certificateAuthorityFile", &i.CAFile)
-	s.noteIf("skipIssuerVerification", "is not acted on: a token must be of the issuer that is named")
-	s.ignored("skipIssuerVerification")
+	if s.boolean("skipIssuerVerification", &i.AnyIssuer); i.AnyIssuer {
+		s.note(s.key("skipIssuerVerification"), "is INSECURE: whoever has a token by this issuer's keys can say in it that another has made it, and so be anybody; it is for tests alone")
+	}
 	u, err := url.Parse(i.URL)
 	switch {
 	case i.URL == "":
@@ -134,8 +147,15 @@ func onlyBearer(c *Config, r *reader) {
 			r.note(other.key, off)
 		}
 	}
+	if a.OpenID != nil && a.Bearer.Upstream != nil { // nor is anybody shown what these say of people
+		for _, p := range a.OpenID.Providers {
+			if p.Issuer != "" {
+				a.Bearer.Upstream.Withheld = append(a.Bearer.Upstream.Withheld, p.Issuer)
+			}
+		}
+	}
 	a.LDAP, a.Htpasswd, a.OpenID, a.MTLS, a.APIKeys = nil, "", nil, nil, false
-	if a.Access != nil && a.Bearer.Cert != "" {
+	if a.Access != nil && a.Bearer.hasKeys() {
 		r.note("http.accessControl", "says nothing of who has a token of the token service: what the token is for decides alone")
 	}
 }
