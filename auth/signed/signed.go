@@ -1,11 +1,21 @@
 // Package signed finds out who has signed an image, by the keys and certificates that administrators trust.
 //
-// It knows nothing of HTTP, of how keys are kept, or of configuration.
+// Signatures are those of cosign, in both its forms (cosign.go), and of notation (notation.go). They lie beside the image, put there by
+// anybody who may push, so all of it is bounded: how many are looked at, how large they are, and what verifying one costs. What is
+// malformed, too large or by nobody who is trusted is found all the same, as not trusted.
+//
+// The package knows nothing of HTTP, of how keys are kept, or of configuration. It keeps nothing between calls. Only one thing may leave
+// this machine: whether a certificate has been revoked is asked of the addresses that it names (revocation.go).
 package signed
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
 
+	"github.com/notaryproject/notation-go"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -19,18 +29,13 @@ const (
 	Notation Tool = "notation"
 )
 
-// Trusted is a public key (cosign), or certificates (notation), that an administrator has given.
-type Trusted struct {
-	Tool    Tool
-	Store   string // of notation, the kind of trust store: one of Stores
-	Content []byte // PEM; certificates also DER
-}
-
-// Check fails for what nobody could be trusted by; the message says what to do.
-func (t Trusted) Check() error { return nil }
-
-// Stores returns the kinds of trust stores that notation has.
-func Stores() []string { return []string{"ca", "signingAuthority", "tsa"} }
+// The bounds of a call.
+const (
+	maxSignatures = 100
+	maxReferrers  = 1000     // that are asked for: most of an image's referrers may be something else
+	maxRead       = 16 << 20 // bytes, of all manifests and blobs together
+	maxManifest   = 1 << 20  // bytes of a manifest that has signatures; it may have many, each with certificates
+)
 
 // Repository is where an image and its signatures lie. Errors other than "is not there" are returned by Of.
 type Repository interface {
@@ -47,14 +52,151 @@ type Repository interface {
 // Signature is one that somebody has put beside an image.
 type Signature struct {
 	Tool    Tool
-	Digest  digest.Digest // of the manifest that has it
+	Digest  digest.Digest // of the manifest that has it; an older one of cosign may have several
 	Trusted bool
-	// Author is, of cosign, the key in PEM that verifies it, "" if none does; of notation, the subject of the
-	// signer's certificate, also if it is not trusted.
+	// Author is, of cosign, the key that verifies it, as it was given, and "" if none does. Of notation it is the subject of the
+	// certificate whose key has made it, also if that is not trusted: then anybody can have written it.
 	Author string
 }
 
-// Of returns the signatures of an image (a manifest or index), in a stable order, at most 100 of them.
+// Of returns the signatures of an image: at most 100 of them, those of cosign's tag first and the others in the order of their
+// manifests' digests. It reads 16 MiB of them and of what they sign; what is beyond is
+// not trusted, or not found. It verifies by keys for about a second, which a hundred signatures by a hundred keys on P-256 take; what is
+// beyond is not trusted.
+//
+// Image is the descriptor of a manifest or index, complete: notation signs media type and size, too. Of trusted, what Check refuses
+// trusts nobody.
+//
+// An error says that something could not be read now, or that the context has ended. Of asks other servers only about certificates that
+// somebody trusted has issued and that name such servers, and waits for them five seconds at most. A signature whose certificate they
+// say nothing of is not trusted.
 func Of(ctx context.Context, in Repository, image v1.Descriptor, trusted []Trusted) ([]Signature, error) {
-	return nil, nil
+	if err := image.Digest.Validate(); err != nil {
+		return nil, fmt.Errorf("image %q: %w", image.Digest, err)
+	}
+	s := &search{in: in, image: image, trust: newTrust(trusted), left: maxRead, blobs: map[digest.Digest][]byte{}}
+	seen := map[digest.Digest]bool{}
+
+	tagged, ok, err := in.Tagged(ctx, tagOf(image.Digest))
+	if err != nil {
+		return nil, fmt.Errorf("tag of signatures of %s: %w", image.Digest, err)
+	}
+	if ok {
+		seen[tagged] = true
+		if err := s.look(ctx, tagged, form{Cosign, (*search).payloads}); err != nil {
+			return nil, err
+		}
+	}
+	referrers, err := in.Referrers(ctx, image.Digest, maxReferrers)
+	if err != nil {
+		return nil, fmt.Errorf("referrers of %s: %w", image.Digest, err)
+	}
+	referrers = slices.Clone(referrers)
+	slices.SortFunc(referrers, func(a, b v1.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
+	for _, r := range referrers {
+		f, ok := formOf(r.ArtifactType)
+		if !ok || seen[r.Digest] {
+			continue
+		}
+		seen[r.Digest] = true
+		if err := s.look(ctx, r.Digest, f); err != nil {
+			return nil, err
+		}
+	}
+	return s.found, nil
+}
+
+// form is one of the forms that signatures have.
+type form struct {
+	tool Tool
+	// read appends what signatures a manifest has.
+	read func(s *search, ctx context.Context, d digest.Digest, m manifest) error
+}
+
+// formOf returns the form that an artifact type stands for; ok false if what is of it is no signature.
+func formOf(artifactType string) (f form, ok bool) {
+	switch artifactType {
+	case typePayloads:
+		return form{Cosign, (*search).payloads}, true
+	case typeBundle:
+		return form{Cosign, (*search).bundle}, true
+	case typeNotation:
+		return form{Notation, (*search).envelope}, true
+	}
+	return form{}, false
+}
+
+// manifest is what of a manifest is asked.
+type manifest struct {
+	Layers      []v1.Descriptor   `json:"layers"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+func parseManifest(body []byte) (m manifest, ok bool) {
+	return m, len(body) <= maxManifest && json.Unmarshal(body, &m) == nil
+}
+
+// search is a call of Of.
+type search struct {
+	in    Repository
+	image v1.Descriptor
+	trust trust
+	found []Signature
+
+	verifier notation.Verifier // made when it is needed
+
+	left  int                      // bytes that may still be read
+	blobs map[digest.Digest][]byte // that have been: the signatures of one payload often share it
+}
+
+// look reads a manifest, and appends what it has.
+func (s *search) look(ctx context.Context, d digest.Digest, f form) error {
+	if len(s.found) >= maxSignatures || s.left <= 0 {
+		return nil
+	}
+	body, ok, err := s.in.Manifest(ctx, d)
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", d, err)
+	}
+	if !ok { // removed meanwhile
+		return nil
+	}
+	s.left -= len(body)
+	m, ok := parseManifest(body)
+	if !ok {
+		s.add(Signature{Tool: f.tool, Digest: d})
+		return nil
+	}
+	if err := f.read(s, ctx, d, m); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// add appends a signature, unless there are enough.
+func (s *search) add(one Signature) {
+	if len(s.found) < maxSignatures {
+		s.found = append(s.found, one)
+	}
+}
+
+// blob reads a blob of at most so many bytes; ok false if it is not there, or larger, or if enough has been read.
+func (s *search) blob(ctx context.Context, d v1.Descriptor, most int) (body []byte, ok bool, err error) {
+	if body, ok := s.blobs[d.Digest]; ok {
+		return body, len(body) <= most, nil
+	}
+	most = min(most, s.left)
+	if d.Size > int64(most) || most <= 0 {
+		return nil, false, nil
+	}
+	body, ok, err = s.in.Blob(ctx, d, int64(most))
+	if err != nil {
+		return nil, false, fmt.Errorf("blob %s: %w", d.Digest, err)
+	}
+	if !ok || len(body) > most {
+		return nil, false, nil
+	}
+	s.left -= len(body)
+	s.blobs[d.Digest] = body
+	return body, true, nil
 }

@@ -41,6 +41,8 @@ func confinedLibraries() []confined {
 		{"github.com/coreos/go-oidc", []string{"auth"}, "who else reads an ID token could believe what another would not"},
 		{"golang.org/x/oauth2", []string{"auth"}, "who else sends a browser to a provider could forget what keeps others from ending its login"},
 		{"github.com/gorilla/sessions", []string{"auth"}, "a session counts beside a header alone, and is in the replicated state; there is one place that sees to both"},
+		{"github.com/notaryproject", []string{"auth"}, "who else verifies signatures could trust whom no administrator trusts, and it asks other servers"},
+		{"github.com/veraison/go-cose", []string{"auth"}, "it reads envelopes of signatures, as notation does; who else reads them could believe what another would not"},
 		{"github.com/oauth2-proxy/mockoidc", nil, "a provider for tests"},
 		{"github.com/golang-jwt/jwt", nil, "what that provider says, in tests"},
 		{"github.com/go-asn1-ber/asn1-ber", nil, "the answers of an LDAP server for tests"},
