@@ -14,12 +14,14 @@ RESULTS := $(CURDIR)/results
 # What `zot --version` says. A clone without tags has its commit, a source archive nothing.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-# Tools are pinned here (dynalite in test/s3/dynalite) and built into bin/. As `tool` lines in go.mod they would add hundreds of modules to ours.
+# Tools are pinned here (dynalite in test/s3/dynalite, notation in test/e2e/notation, too) and built into bin/. As `tool` lines in go.mod they would add hundreds of modules to ours.
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
 VULNDB_VERSION := v0.0.0-20261105234957-e22db6528018
 CONFORMANCE_VERSION := v0.0.0-20260831232431-97274622c111
 CRANE_VERSION := v0.22.1
+COSIGN_VERSION := v3.1.3
+NOTATION_VERSION := v1.3.2
 DISTRIBUTION_VERSION := v3.1.2
 VERSITYGW_VERSION := v1.8.0
 DYNALITE_VERSION := v4.0.0
@@ -95,10 +97,10 @@ e2e-deps: $(BIN)/crane-$(CRANE_VERSION) ## install what e2e needs: haproxy, skop
 	@test/e2e/deps.sh install
 
 .PHONY: e2e
-e2e: ## push and pull with the Docker engine, containerd, skopeo and crane, at three nodes behind HAProxy and in containers
+e2e: ## push, sign and pull with the Docker engine, containerd, skopeo, crane, cosign and notation, at three nodes behind HAProxy and in containers
 	@test/e2e/deps.sh check
-	@$(MAKE) build $(BIN)/crane-$(CRANE_VERSION)
-	ZOT=$(BIN)/zot CRANE=$(BIN)/crane-$(CRANE_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/e2e/...
+	@$(MAKE) build $(BIN)/crane-$(CRANE_VERSION) $(BIN)/cosign-$(COSIGN_VERSION) $(BIN)/notation-$(NOTATION_VERSION)
+	ZOT=$(BIN)/zot CRANE=$(BIN)/crane-$(CRANE_VERSION) COSIGN=$(BIN)/cosign-$(COSIGN_VERSION) NOTATION=$(BIN)/notation-$(NOTATION_VERSION) RESULTS=$(RESULTS) $(GO) test -v -count 1 -timeout $(TEST_TIMEOUT) ./test/e2e/...
 
 .PHONY: crash
 crash: build ## crash each write of ours at each of its steps, and cut the power of whole nodes (needs root)
@@ -203,6 +205,13 @@ $(BIN)/distribution-%:
 $(BIN)/crane-%:
 	GOBIN=$(BIN) $(GO) install github.com/google/go-containerregistry/cmd/crane@$*
 	mv $(BIN)/crane $@
+
+$(BIN)/cosign-%:
+	CGO_ENABLED=0 GOBIN=$(BIN) $(GO) install github.com/sigstore/cosign/v3/cmd/cosign@$*
+	mv $(BIN)/cosign $@
+
+$(BIN)/notation-%: test/e2e/notation/go.mod test/e2e/notation/go.sum
+	cd test/e2e/notation && CGO_ENABLED=0 $(GO) build -trimpath -o $@ github.com/notaryproject/notation/cmd/notation
 
 $(BIN)/versitygw-%:
 	GOBIN=$(BIN) $(GO) install github.com/versity/versitygw/cmd/versitygw@$*

@@ -138,6 +138,19 @@ func (c Caller) Must(repository string, do ...access.Action) error {
 	return c.DeniedTo(repository, do...)
 }
 
+// MustAdminister is nil if the caller may do something to the registry as a whole: whom the policy for administrators lets, but
+// by nothing that is for some repositories, as a token or an API key with scopes. Else it is ErrDenied, or as Denied says.
+func (c Caller) MustAdminister(do access.Action) error {
+	some := c.limits.Token || len(c.limits.Scopes) > 0
+	switch {
+	case !some && c.rules().Administers(c.who, do):
+		return nil
+	case !some && c.who.Name == "":
+		return c.Denied()
+	}
+	return fmt.Errorf("%w: this is for administrators, whom http.accessControl.adminPolicy names", ErrDenied)
+}
+
 // Denied is ErrCredentials for one who gave no name and could, or has a token for too little, and ErrDenied for all others.
 func (c Caller) Denied() error {
 	if c.gate != nil && c.gate.asks() && (c.who.Name == "" || c.limits.Foreign) {

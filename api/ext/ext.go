@@ -1,5 +1,6 @@
 // Package ext is what zot serves beside the distribution specification: the API keys and preferences of a
-// caller, a login with a provider, the end of a login, the token service that Docker logs in at, what pages must know, and the list of all this.
+// caller, a login with a provider, the end of a login, the token service that Docker logs in at, the keys that signatures of images are believed by,
+// what pages must know, and the list of all this.
 //
 // It may not know how a caller has proved who they are; what package api does for each request, it does for these too.
 // Start with New, which has a line for each path.
@@ -21,6 +22,7 @@ import (
 
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/signed"
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -36,11 +38,15 @@ const (
 	codeUnauthorized = "UNAUTHORIZED"
 )
 
+// headerConsistency is in answers from a state that may be old.
+const headerConsistency = "X-Zot-Consistency"
+
 // Config says what is served.
 type Config struct {
 	APIKeys     bool
-	Preferences bool  // marks of users on repositories
-	Mgmt        *Mgmt // nil: nothing of the configuration is shown
+	Preferences bool          // marks of users on repositories
+	Mgmt        *Mgmt         // nil: nothing of the configuration is shown
+	Signatures  []signed.Tool // whose signatures are checked
 }
 
 // Deps is what the extensions work with.
@@ -57,6 +63,7 @@ type Extensions struct {
 	config Config
 	deps   Deps
 	paths  map[string]http.Handler // one that ends in a slash is for all right below
+	checks chan struct{}           // as many as may check the signatures of an image at once
 }
 
 // New returns Extensions. It fails if something is missing.
@@ -64,7 +71,7 @@ func New(c Config, d Deps) (*Extensions, error) {
 	if d.Registry == nil || d.Gate == nil || d.Proposer == nil || d.Consistency == nil || d.State == nil {
 		return nil, errors.New("extensions need a registry, a proposer, a consistency and a state")
 	}
-	e := &Extensions{config: c, deps: d, paths: map[string]http.Handler{}}
+	e := &Extensions{config: c, deps: d, paths: map[string]http.Handler{}, checks: make(chan struct{}, maxChecks)}
 	if c.APIKeys {
 		keys := e.resource(map[string]api.Extension{http.MethodGet: e.listAPIKeys, http.MethodPost: e.createAPIKey, http.MethodDelete: e.revokeAPIKey})
 		e.paths["/v2/_zot/ext/apikey"] = keys
@@ -74,7 +81,16 @@ func New(c Config, d Deps) (*Extensions, error) {
 		e.paths["/v2/_zot/ext/userprefs"] = e.resource(map[string]api.Extension{http.MethodPut: e.setPreference})
 	}
 	if c.Mgmt != nil {
-		e.paths["/v2/_zot/ext/mgmt"] = d.Registry.ExtendToAll(e.mgmt)
+		e.paths["/v2/_zot/ext/mgmt"] = e.mgmtOrKeys()
+	}
+	if slices.Contains(c.Signatures, signed.Cosign) {
+		e.paths["/v2/_zot/ext/cosign"] = e.keysOf(signed.Cosign)
+	}
+	if slices.Contains(c.Signatures, signed.Notation) {
+		e.paths["/v2/_zot/ext/notation"] = e.keysOf(signed.Notation)
+	}
+	if len(c.Signatures) > 0 {
+		e.paths["/v2/_zot/ext/signatures"] = e.resource(map[string]api.Extension{http.MethodGet: e.signatures})
 	}
 	e.paths["/v2/_oci/ext/discover"] = e.resource(map[string]api.Extension{http.MethodGet: e.discover})
 	logout := d.Registry.ExtendToAll(e.logout)
@@ -140,7 +156,7 @@ func (e *Extensions) read(w http.ResponseWriter, r *http.Request, look func(v fs
 		return fmt.Errorf("%w: %w", api.ErrUnavailable, err)
 	}
 	if stale {
-		w.Header().Set("X-Zot-Consistency", "stale")
+		w.Header().Set(headerConsistency, "stale")
 	}
 	return e.deps.State.View(look)
 }

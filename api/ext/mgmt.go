@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/auth"
 )
 
@@ -46,12 +47,26 @@ type MgmtProvider struct {
 	Name string `json:"name,omitempty"` // for people
 }
 
-// mgmt shows it, also to who has not logged in.
-func (e *Extensions) mgmt(w http.ResponseWriter, r *http.Request) error {
-	if err := admit(w, r, http.MethodGet); err != nil {
-		return err
+// mgmtOrKeys shows it, also to who has not logged in. A POST is for the keys by which signatures are believed, where these are
+// checked.
+func (e *Extensions) mgmtOrKeys() http.Handler {
+	shown := e.deps.Registry.ExtendToAll(func(w http.ResponseWriter, r *http.Request) error {
+		if err := admit(w, r, http.MethodGet); err != nil {
+			return err
+		}
+		return answer(w, http.StatusOK, e.config.Mgmt)
+	})
+	if len(e.config.Signatures) == 0 {
+		return shown
 	}
-	return answer(w, http.StatusOK, e.config.Mgmt)
+	keys := e.resource(map[string]api.Extension{http.MethodGet: nil, http.MethodPost: e.trustByResource})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			shown.ServeHTTP(w, r)
+			return
+		}
+		keys.ServeHTTP(w, r)
+	})
 }
 
 // discovered is an extension in the words of the specification.

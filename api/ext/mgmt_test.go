@@ -16,7 +16,7 @@ func TestWhatEverybodyMayKnow(t *testing.T) {
 	if want := `{"distSpecVersion":"1.1.1","binaryType":"zot","http":{"auth":{"htpasswd":{},"apikey":true}}}`; got.Code != http.StatusOK || got.Body.String() != want {
 		t.Errorf("%d %s, want %s", got.Code, got.Body, want)
 	}
-	if got := w.do(call{method: "POST", path: "/v2/_zot/ext/mgmt"}); got.Code != http.StatusMethodNotAllowed {
+	if got := w.do(call{method: "PUT", path: "/v2/_zot/ext/mgmt", name: "ann"}); got.Code != http.StatusMethodNotAllowed || got.Header().Get("Allow") != "GET, POST" {
 		t.Errorf("%d %s", got.Code, got.Body)
 	}
 }
@@ -30,7 +30,7 @@ func TestExtensionsAreDiscovered(t *testing.T) {
 	}
 	got := w.do(call{method: "GET", path: path, name: "ann"})
 	const want = `{"extensions":[{"name":"_zot","url":"http://example.com/v2/_zot/ext/","description":"zot registry extensions",` +
-		`"endpoints":["/v2/_zot/ext/apikey","/v2/_zot/ext/mgmt","/v2/_zot/ext/userprefs"]}]}`
+		`"endpoints":["/v2/_zot/ext/apikey","/v2/_zot/ext/cosign","/v2/_zot/ext/mgmt","/v2/_zot/ext/notation","/v2/_zot/ext/signatures","/v2/_zot/ext/userprefs"]}]}`
 	if got.Code != http.StatusOK || got.Body.String() != want {
 		t.Errorf("%d %s, want %s", got.Code, got.Body, want)
 	}

@@ -145,6 +145,24 @@ func (r *Rules) isAdmin(who Identity) bool {
 	return r.of(&r.admin, who) != 0 || who.Name != "" && slices.ContainsFunc(r.admin.conditional, func(c conditional) bool { return r.isFor(c, who) })
 }
 
+// Administers reports whether the policy for administrators has somebody do something, of the registry as a whole: to conditions
+// the repository is "". Where nothing is configured there is no such policy, and everybody does.
+func (r *Rules) Administers(who Identity, do Action) bool {
+	if r == nil {
+		return true
+	}
+	granted := r.of(&r.admin, who)
+	(do &^ granted).each(func(one Action) {
+		for _, c := range r.policiesFor(who, nil, one) {
+			if _, yes := r.holds(c, who, one, ""); yes {
+				granted |= one
+				return
+			}
+		}
+	})
+	return granted&do == do
+}
+
 // Might reports whether somebody may do something to a repository, if conditions that are judged later are true.
 func (r *Rules) Might(who Identity, do Action, repository string) bool {
 	if !r.Asks() {

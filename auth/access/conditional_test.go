@@ -105,3 +105,42 @@ func BenchmarkMayIf(b *testing.B) {
 		}
 	}
 }
+
+func TestAdministers(t *testing.T) {
+	t.Parallel()
+	if1 := func(expression string) []access.Condition { return []access.Condition{{Expression: expression}} }
+	plain := access.Config{
+		Repositories: map[string]access.Repository{"**": {Default: access.Read | access.Create, Policies: []access.Policy{{Users: []string{"owner"}, Actions: access.Read | access.Create | access.Update | access.Delete}}}},
+		Admin:        access.Policy{Users: []string{"root", ""}, Groups: []string{"ops", "far"}, Actions: access.Read | access.Create},
+		Groups:       map[string][]string{"ops": {"bob"}},
+	}
+	conditional := plain
+	conditional.Admin.Conditions = if1(`req.tls && req.repository == "" && req.action == "create"`)
+	tls := &condition.Request{Time: time.Now(), TLS: true}
+	for _, c := range []struct {
+		rules *access.Rules
+		who   access.Identity
+		do    access.Action
+		want  bool
+	}{
+		{nil, access.Identity{}, access.Delete, true}, // nothing is configured
+		{rules(t, access.Config{}), access.Identity{Name: "root"}, access.Read, false},
+		{rules(t, plain), access.Identity{Name: "root"}, access.Create, true},
+		{rules(t, plain), access.Identity{Name: "root"}, access.Read | access.Create, true},
+		{rules(t, plain), access.Identity{Name: "root"}, access.Delete, false},
+		{rules(t, plain), access.Identity{Name: "root"}, access.Create | access.Delete, false},
+		{rules(t, plain), access.Identity{Name: "bob"}, access.Create, true},
+		{rules(t, plain), access.Identity{Name: "ann", Groups: []string{"far"}}, access.Create, true},
+		{rules(t, plain), access.Identity{Name: "owner"}, access.Create, false}, // of all repositories, and of nothing else
+		{rules(t, plain), access.Identity{}, access.Create, false},
+		{rules(t, conditional), access.Identity{Name: "root", Request: tls}, access.Create, true},
+		{rules(t, conditional), access.Identity{Name: "root", Request: tls}, access.Read, false},
+		{rules(t, conditional), access.Identity{Name: "root", Request: &condition.Request{Time: time.Now()}}, access.Create, false},
+		{rules(t, conditional), access.Identity{Name: "root"}, access.Create, false}, // nothing is known of the request
+		{rules(t, conditional), access.Identity{Request: tls}, access.Create, false},
+	} {
+		if have := c.rules.Administers(c.who, c.do); have != c.want {
+			t.Errorf("%+v, %d: %t", c.who, c.do, have)
+		}
+	}
+}

@@ -31,7 +31,7 @@ All tags are taken, manifests without a tag, indexes with what they list, and wh
 all but manifests that no tag leads to can be listed. Who you are there 'docker login' says.
 
 Files on the file system of the node's store are linked and not copied, and hashed by the node afterwards, before their
-first byte is served. Stop the zot that they belong to first. API keys, stars and bookmarks of a zot are taken too.
+first byte is served. Stop the zot that they belong to first. API keys, stars, bookmarks and keys for signatures of a zot are taken too.
 
 A tag that names something else here stays, unless --overwrite is given. What is there is not read again: run an import
 that was interrupted once more, and it goes on. Exit code 1 if anything could not be taken, with a line for each.`
@@ -222,24 +222,24 @@ func takePeople(ctx context.Context, out io.Writer, node *transfer.Node, directo
 	}
 	p, err := transfer.ReadPeople(directory)
 	if err != nil {
-		return fmt.Errorf("API keys, stars and bookmarks are not taken: %w", err)
+		return fmt.Errorf("API keys, stars, bookmarks and keys for signatures are not taken: %w", err)
 	}
-	if len(p.Keys)+len(p.Marks) == 0 {
+	if len(p.Keys)+len(p.Marks)+len(p.Trusted) == 0 {
 		return nil
 	}
 	if dryRun {
-		_, err := fmt.Fprintf(out, "would take %d API keys, and %d stars and bookmarks\n", len(p.Keys), len(p.Marks))
+		_, err := fmt.Fprintf(out, "would take %d API keys, %d stars and bookmarks, and %d keys for signatures\n", len(p.Keys), len(p.Marks), len(p.Trusted))
 		return err
 	}
 	taken, there, refused, err := node.PutPeople(ctx, p)
 	if err != nil {
-		return fmt.Errorf("API keys, stars and bookmarks: %w", err)
+		return fmt.Errorf("API keys, stars, bookmarks and keys for signatures: %w", err)
 	}
 	for _, line := range refused {
 		if _, err := fmt.Fprintln(out, "left out:", line); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(out, "API keys, stars and bookmarks: %d taken, %d were there\n", taken, there)
+	_, err = fmt.Fprintf(out, "API keys, stars, bookmarks and keys for signatures: %d taken, %d were there\n", taken, there)
 	return err
 }

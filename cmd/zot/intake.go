@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -9,9 +10,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/seed-16d79997/zot/auth/signed"
 	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/fsm/oci"
@@ -61,10 +64,11 @@ type (
 		Manifests []listedManifest `json:"manifests"`
 		More      bool             `json:"more"`
 	}
-	// peopleRequest is what people have left in another registry: keys by their hashes, and marks.
+	// peopleRequest is what people have left in another registry: keys by their hashes, marks, and keys for signatures.
 	peopleRequest struct {
-		Keys  []importedKey  `json:"keys,omitempty"`
-		Marks []importedMark `json:"marks,omitempty"`
+		Keys    []importedKey   `json:"keys,omitempty"`
+		Marks   []importedMark  `json:"marks,omitempty"`
+		Trusted []importedTrust `json:"trusted,omitempty"`
 	}
 	importedKey struct {
 		Hash    string    `json:"hash"` // hexadecimal
@@ -79,6 +83,12 @@ type (
 		User       string `json:"user"`
 		Repository string `json:"repository"`
 		Bookmark   bool   `json:"bookmark,omitempty"` // else a star
+	}
+	importedTrust struct {
+		Tool    string `json:"tool"`
+		Store   string `json:"store,omitempty"`
+		Name    string `json:"name,omitempty"`
+		Content []byte `json:"content"`
 	}
 	peopleAnswer struct {
 		Taken   int      `json:"taken"`
@@ -244,6 +254,12 @@ func (i intake) people(ctx context.Context, r peopleRequest) (a peopleAnswer, er
 			return a, err
 		}
 	}
+	for _, t := range r.Trusted {
+		there, err := i.trusted(ctx, t)
+		if err := a.add(there, err, "key for signatures of "+t.Tool); err != nil {
+			return a, err
+		}
+	}
 	return a, nil
 }
 
@@ -298,6 +314,31 @@ func (i intake) mark(ctx context.Context, m importedMark) (there bool, err error
 	err = i.state.View(func(v fsm.View) error {
 		starred, bookmarked := v.Marked(m.User, m.Repository)
 		there = m.Bookmark && bookmarked || !m.Bookmark && starred
+		return nil
+	})
+	if err != nil || there {
+		return there, err
+	}
+	_, err = proposeFit(ctx, i, cmd)
+	return false, err
+}
+
+func (i intake) trusted(ctx context.Context, t importedTrust) (there bool, err error) {
+	cmd := fsm.TrustKey{Tool: fsm.Cosign, Store: t.Store, Name: t.Name, Content: t.Content}
+	switch signed.Tool(t.Tool) {
+	case signed.Cosign:
+	case signed.Notation:
+		cmd.Tool = fsm.Notation
+	default:
+		return false, errBadRequest
+	}
+	if err := (signed.Trusted{Tool: signed.Tool(t.Tool), Store: t.Store, Content: t.Content}).Check(); err != nil {
+		return false, refusal(err.Error())
+	}
+	err = i.state.View(func(v fsm.View) error {
+		there = slices.ContainsFunc(v.TrustedKeys(), func(k fsm.TrustedKey) bool {
+			return k.Tool == cmd.Tool && k.Store == cmd.Store && k.Name == cmd.Name && bytes.Equal(k.Content, cmd.Content)
+		})
 		return nil
 	})
 	if err != nil || there {

@@ -124,10 +124,14 @@ func TestTakePeopleIn(t *testing.T) {
 			{"12", strings.Repeat("3", 32), "alice", "bad", nil, "", time.Time{}},
 		},
 		Marks: []importedMark{{"alice", "team/app", false}, {"bob", "team/app", true}, {"bob", "gone", false}, {"", "team/app", false}},
+		Trusted: []importedTrust{
+			{"cosign", "", "", []byte(matrixKey)}, {"notation", "ca", "default", []byte(matrixCertificate)},
+			{"cosign", "", "", []byte("no key")}, {"gpg", "", "", []byte(matrixKey)}, {"notation", "root", "default", []byte(matrixCertificate)},
+		},
 	}
-	for i, want := range []peopleAnswer{{Taken: 4}, {There: 4}} {
+	for i, want := range []peopleAnswer{{Taken: 6}, {There: 6}} {
 		answer, err := in.people(t.Context(), r)
-		if err != nil || answer.Taken != want.Taken || answer.There != want.There || len(answer.Refused) != 3 {
+		if err != nil || answer.Taken != want.Taken || answer.There != want.There || len(answer.Refused) != 6 {
 			t.Errorf("the time %d: %+v, %v", i, answer, err)
 		}
 	}
@@ -140,6 +144,9 @@ func TestTakePeopleIn(t *testing.T) {
 		_, bookmarked := v.Marked("bob", "team/app")
 		if !starred || !bookmarked || v.Stars("team/app") != 1 {
 			t.Error("marks are missing")
+		}
+		if all := v.TrustedKeys(); len(all) != 2 || string(all[0].Content) != matrixKey || string(all[1].Content) != matrixCertificate || all[1].Store != "ca" || all[1].Name != "default" {
+			t.Errorf("keys for signatures are %+v", all)
 		}
 		return nil
 	})

@@ -116,5 +116,29 @@ func matrixCells() map[string]int {
 		"public and private: GET /zot/auth/login as none":                       302,
 		"public and private: GET /auth/callback/ as alice":                      401, // who has begun no login
 		"config-policy.json: GET /zot/auth/login as none":                       404,
+
+		// What signatures are believed by is for administrators.
+		"config-policy.json: POST /v2/_zot/ext/mgmt, cosign as admin":                     200,
+		"config-policy.json: POST /v2/_zot/ext/mgmt, cosign as alice":                     403, // who may do everything to infra/*
+		"config-policy.json: POST /v2/_zot/ext/mgmt, notation as none":                    401,
+		"config-policy.json: POST /v2/_zot/ext/cosign as bad password":                    401,
+		"groups: POST /v2/_zot/ext/cosign as admin":                                       403, // who may only delete
+		"groups: DELETE /v2/_zot/ext/cosign as admin":                                     404, // there is none
+		"groups: GET /v2/_zot/ext/notation as alice":                                      403,
+		"public and private: POST /v2/_zot/ext/notation as admin":                         403,
+		"public and private: GET /v2/_zot/ext/notation as admin":                          200,
+		"public and private: GET /v2/_zot/ext/cosign as none":                             401,
+		"no accessControl: POST /v2/_zot/ext/cosign as nina":                              200, // who may do everything
+		"no accessControl: POST /v2/_zot/ext/cosign as key":                               200,
+		"no accessControl: POST /v2/_zot/ext/cosign as key with scopes":                   403,
+		"no accessControl: POST /v2/_zot/ext/cosign as token":                             403,
+		"no accessControl: POST /v2/_zot/ext/cosign as none":                              401,
+		"no logins, no accessControl: POST /v2/_zot/ext/cosign as none":                   200,
+		"no logins, anonymousPolicy: POST /v2/_zot/ext/cosign as none":                    403,
+		"only anonymousPolicy: POST /v2/_zot/ext/cosign as none":                          401,
+		"public and private: GET /v2/_zot/ext/signatures as none to public/app":           200,
+		"public and private: GET /v2/_zot/ext/signatures as none to private/app":          401,
+		"public and private: GET /v2/_zot/ext/signatures as nina to private/app":          403,
+		"config-policy.json: GET /v2/_zot/ext/signatures as key with scopes to other/app": 200,
 	}
 }

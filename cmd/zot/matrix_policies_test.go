@@ -24,6 +24,9 @@ type matrixPolicy struct {
 	repositories []string
 	source       string
 	grants       map[string]grants
+	// admins are letters of what the policy for administrators grants each person; nil where there is no accessControl, and
+	// everybody is one who is let in.
+	admins grants
 }
 
 // grants are letters by person.
@@ -87,11 +90,11 @@ func matrixPolicies() []matrixPolicy {
 	return []matrixPolicy{
 		{
 			name: "config-policy.json", access: examplePolicy, logins: true,
-			repositories: []string{"other/app", "tmp/app", "infra/app", "repos2/repo"}, source: "infra/base", grants: example,
+			repositories: []string{"other/app", "tmp/app", "infra/app", "repos2/repo"}, source: "infra/base", grants: example, admins: grants{"admin": "rcud"},
 		},
 		{
 			name: "config-policy.json without repositories", access: examplePolicyOfThePage, logins: true,
-			repositories: []string{"infra/app", "other/app"}, source: "infra/base", grants: example,
+			repositories: []string{"infra/app", "other/app"}, source: "infra/base", grants: example, admins: grants{"admin": "rcud"},
 		},
 		{
 			name: "no accessControl", access: as(""), logins: true,
@@ -109,7 +112,7 @@ func matrixPolicies() []matrixPolicy {
 		{
 			name: "no logins, anonymousPolicy", access: as(`{"repositories": {"**": {"anonymousPolicy": ["read", "create"]}, "private/*": {}}}`),
 			repositories: []string{"team/app", "private/app"}, source: "private/base",
-			grants: map[string]grants{"team/app": {"": "rc"}, "private/app": {"": ""}, "private/base": {"": ""}},
+			grants: map[string]grants{"team/app": {"": "rc"}, "private/app": {"": ""}, "private/base": {"": ""}}, admins: grants{},
 		},
 		{
 			// What is granted to nobody in particular is not granted to those who give their names.
@@ -119,6 +122,7 @@ func matrixPolicies() []matrixPolicy {
 				"team/app":  {"": "rcud", "alice": "", "jack": "", "nina": "", "admin": ""},
 				"team/base": {"": "rcud", "alice": "", "jack": "", "nina": "", "admin": ""},
 			},
+			admins: grants{},
 		},
 		{
 			name: "groups", logins: true,
@@ -134,6 +138,7 @@ func matrixPolicies() []matrixPolicy {
 				"team/app":   {"": "", "alice": "rcud!", "jack": "rc", "nina": "ru", "admin": "d"},
 				"stock/base": {"": "", "alice": "r", "jack": "", "nina": "r", "admin": "d"},
 			},
+			admins: grants{"admin": "d"},
 		},
 		{
 			name: "adminPolicy alone", access: as(`{"adminPolicy": {"users": ["admin"], "actions": ["read", "create", "update", "delete"]}}`), logins: true,
@@ -142,6 +147,7 @@ func matrixPolicies() []matrixPolicy {
 				"team/app":  {"": "", "alice": "", "jack": "", "nina": "", "admin": "rcud"},
 				"team/base": {"": "", "alice": "", "jack": "", "nina": "", "admin": "rcud"},
 			},
+			admins: grants{"admin": "rcud"},
 		},
 		{
 			name: "public and private", logins: true, openid: true,
@@ -157,6 +163,7 @@ func matrixPolicies() []matrixPolicy {
 				"public/app":    {"": "r", "alice": "rcud", "jack": "rc", "nina": "rc", "admin": "rcd"},
 				"public/secret": {"": "", "alice": "", "jack": "", "nina": "", "admin": "rd"}, // longer than public/**
 			},
+			admins: grants{"admin": "rd"},
 		},
 	}
 }

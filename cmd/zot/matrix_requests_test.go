@@ -3,6 +3,30 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"slices"
+)
+
+// What signatures may be believed by.
+const (
+	matrixKey = `-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEOftR5G7KdW+7uWlfHr2SVcpJggyn
+UYgZcNIwNf6IaWaGQywuaOoFC+4icjDExEB5uTmYpNrQpRGjZo9iGhuJ2Q==
+-----END PUBLIC KEY-----
+`
+	matrixCertificate = `-----BEGIN CERTIFICATE-----
+MIIB/jCCAaWgAwIBAgIUJhzyWZXh4tscJgkoC3jmeZW1p+cwCgYIKoZIzj0EAwIw
+TDETMBEGA1UEAwwKRXhhbXBsZSBDQTEQMA4GA1UECgwHRXhhbXBsZTELMAkGA1UE
+BhMCREUxCjAIBgNVBAgMAUIxCjAIBgNVBAcMAUIwIBcNMjYxMTI4MTgzMDEwWhgP
+MjEyNjExMDQxODMwMTBaMEwxEzARBgNVBAMMCkV4YW1wbGUgQ0ExEDAOBgNVBAoM
+B0V4YW1wbGUxCzAJBgNVBAYTAkRFMQowCAYDVQQIDAFCMQowCAYDVQQHDAFCMFkw
+EwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEOftR5G7KdW+7uWlfHr2SVcpJggynUYgZ
+cNIwNf6IaWaGQywuaOoFC+4icjDExEB5uTmYpNrQpRGjZo9iGhuJ2aNjMGEwHQYD
+VR0OBBYEFOhPMo4NIj2dksVGzmV/WFRGCRHjMB8GA1UdIwQYMBaAFOhPMo4NIj2d
+ksVGzmV/WFRGCRHjMA8GA1UdEwEB/wQFMAMBAf8wDgYDVR0PAQH/BAQDAgIEMAoG
+CCqGSM49BAMCA0cAMEQCIACWgjfIgcw4hVlWrJKo2ORXS8SGQeQUqDJ+/Tl/+hbt
+AiAfJKR6CKnDm5xKuZGG/cadyJMQOdiENByDMA0IsfnhxA==
+-----END CERTIFICATE-----
+`
 )
 
 // matrixRequest is something that can be asked of a node, and what it takes to be granted: written down by reading
@@ -15,6 +39,8 @@ type matrixRequest struct {
 	// needs are letters as in grants, of which all are needed; or of any of several. It is for requests that are about a
 	// repository.
 	needs []string
+	// admin is a letter of what the policy for administrators has to grant.
+	admin string
 	// want is the status for each identity where people can log in and nothing is granted to nobody in particular; for
 	// requests that are not about a repository.
 	want map[string]int
@@ -47,7 +73,7 @@ func statuses(lists map[int][]string) map[string]int {
 
 // matrixRequests are all requests of the matrix.
 func matrixRequests() []matrixRequest {
-	return append(specRequests(), extensionRequests()...)
+	return slices.Concat(specRequests(), extensionRequests(), signatureRequests())
 }
 
 // specRequests are those of the distribution specification.
@@ -207,6 +233,27 @@ func extensionRequests() (all []matrixRequest) {
 			},
 		},
 	)
+}
+
+// signatureRequests are those about who has signed images, and by what that is believed.
+func signatureRequests() []matrixRequest {
+	at := func(path, body string) func(*cell) sending {
+		return func(*cell) sending { return sending{path: path, body: body} }
+	}
+	const unknown = "?digest=sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	return []matrixRequest{
+		{endpoint: "/v2/_zot/ext/mgmt", method: "POST", what: "cosign", admin: "c", ok: 200, send: at("/v2/_zot/ext/mgmt?resource=signatures&tool=cosign", matrixKey)},
+		{endpoint: "/v2/_zot/ext/mgmt", method: "POST", what: "notation", admin: "c", ok: 200, send: at("/v2/_zot/ext/mgmt?resource=signatures&tool=notation&truststoreName=a", matrixCertificate)},
+		{endpoint: "/v2/_zot/ext/cosign", method: "GET", admin: "r", ok: 200, send: at("/v2/_zot/ext/cosign", "")},
+		{endpoint: "/v2/_zot/ext/cosign", method: "POST", admin: "c", ok: 200, send: at("/v2/_zot/ext/cosign", matrixKey)},
+		{endpoint: "/v2/_zot/ext/cosign", method: "DELETE", admin: "d", ok: 404, send: at("/v2/_zot/ext/cosign"+unknown, "")},
+		{endpoint: "/v2/_zot/ext/notation", method: "GET", admin: "r", ok: 200, send: at("/v2/_zot/ext/notation", "")},
+		{endpoint: "/v2/_zot/ext/notation", method: "POST", admin: "c", ok: 200, send: at("/v2/_zot/ext/notation", matrixCertificate)},
+		{endpoint: "/v2/_zot/ext/notation", method: "DELETE", admin: "d", ok: 404, send: at("/v2/_zot/ext/notation"+unknown, "")},
+		{endpoint: "/v2/_zot/ext/signatures", method: "GET", needs: []string{"r"}, ok: 200, send: func(c *cell) sending {
+			return sending{path: "/v2/_zot/ext/signatures?repo=" + c.repository + "&reference=fixed"}
+		}},
+	}
 }
 
 // matrixIdentity is somebody who asks.

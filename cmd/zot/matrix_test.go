@@ -94,7 +94,7 @@ func TestAccessMatrix(t *testing.T) {
 func newMatrix(t *testing.T, p matrixPolicy, passwords string) *matrix {
 	t.Helper()
 	m := &matrix{
-		trio: threeLike(t, p.section(t, passwords), `, "trustedProxies": ["127.0.0.1"]`, `, "extensions": {"search": {}}`), t: t, policy: p,
+		trio: threeLike(t, p.section(t, passwords), `, "trustedProxies": ["127.0.0.1"]`, `, "extensions": {"search": {}, "trust": {"cosign": true, "notation": true}}`), t: t, policy: p,
 		client: &http.Client{
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 2 * matrixWorkers},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -285,6 +285,8 @@ func (r matrixRequest) tokenFor(letters string) bool {
 func (c *cell) expected() (status int, granted bool) {
 	r := c.request
 	switch {
+	case r.admin != "":
+		return c.asAdministrator()
 	case !c.policy.logins && r.silent != 0:
 		return r.silent, r.silent < 400
 	case c.policy.openid && r.provided != 0:
@@ -312,6 +314,20 @@ func (c *cell) expected() (status int, granted bool) {
 		return 409, true
 	}
 	return r.ok, true
+}
+
+// asAdministrator is expected of a request that is for administrators.
+func (c *cell) asAdministrator() (status int, granted bool) {
+	letters := c.policy.admins[c.identity.person]
+	switch {
+	case c.policy.logins && c.identity.refused, c.policy.logins && c.nobody():
+		return 401, false
+	case slices.Contains([]string{"token", "token to pull", "key with scopes"}, c.identity.name) && c.policy.logins: // they are for some repositories
+		return 403, false
+	case c.policy.admins != nil && (c.nobody() || !strings.Contains(letters, c.request.admin)):
+		return 403, false
+	}
+	return c.request.ok, true
 }
 
 // send sends a request to the cell's node, as its identity.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/api/ext"
+	"github.com/seed-16d79997/zot/auth/signed"
 	"github.com/seed-16d79997/zot/blobstore/replicated"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
@@ -101,6 +102,12 @@ func extensions(of config.Config, s setting, r *registry, node *cluster.Node, st
 				c.Mgmt.HTTP.Auth.Htpasswd = &struct{}{}
 			}
 		}
+	}
+	if on.Trust.Cosign {
+		c.Signatures = append(c.Signatures, signed.Cosign)
+	}
+	if on.Trust.Notation {
+		c.Signatures = append(c.Signatures, signed.Notation)
 	}
 	return ext.New(c, ext.Deps{Registry: r.Registry, Gate: s.gate.Gate, Proposer: proposals{node}, Consistency: node, State: state})
 }

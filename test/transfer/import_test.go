@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -385,16 +386,17 @@ func TestSubPaths(t *testing.T) {
 	})
 }
 
-// Keys, stars and bookmarks, of both kinds of zot's database, and once however often they are taken in.
+// Keys, stars, bookmarks and keys for signatures, of both kinds of zot's database, and once however often they are taken in.
 func TestPeople(t *testing.T) {
-	key := "0123456789abcdef0123456789abcdef"
-	hash := sha256.Sum256([]byte(key))
+	key, all := "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	sum := func(key string) []byte { s := sha256.Sum256([]byte(key)); return s[:] }
 	users := map[string]string{
-		"alice": `{"StarredRepos":["team-0/app-0","gone"],"BookmarkedRepos":["team-0/app-0"],"Groups":null,"APIKeys":{"` + hex.EncodeToString(hash[:]) +
+		"alice": `{"StarredRepos":["team-0/app-0","gone"],"BookmarkedRepos":["team-0/app-0"],"Groups":null,"APIKeys":{"` + hex.EncodeToString(sum(key)) +
 			`":{"createdAt":"2023-07-19T10:00:00Z","expirationDate":"0001-01-01T00:00:00Z","isExpired":false,"creatorUa":"curl","generatedBy":"manual",` +
 			`"lastUsed":"0001-01-01T00:00:00Z","label":"ci","scopes":["team-0/**"],"uuid":"46a45ce7-5d92-498a-a9cb-9654b1da3da1"},"` + strings.Repeat("ab", 32) +
 			`":{"expirationDate":"2023-07-20T10:00:00Z","label":"over","uuid":"56a45ce7-5d92-498a-a9cb-9654b1da3da1"}}}`,
-		"bob": `{"StarredRepos":null,"BookmarkedRepos":["team-0/app-0"],"APIKeys":null}`,
+		"root": `{"APIKeys":{"` + hex.EncodeToString(sum(all)) + `":{"label":"all","uuid":"66a45ce7-5d92-498a-a9cb-9654b1da3da1"}}}`,
+		"bob":  `{"StarredRepos":null,"BookmarkedRepos":["team-0/app-0"],"APIKeys":null}`,
 	}
 	for _, name := range []string{"meta.db", "repo.db"} {
 		t.Run(name, func(t *testing.T) {
@@ -402,6 +404,7 @@ func TestPeople(t *testing.T) {
 			z.many(4)
 			z.write()
 			z.people(name, users)
+			z.trusted()
 			passwords := filepath.Join(t.TempDir(), "htpasswd")
 			must(t, os.WriteFile(passwords, []byte("# nobody\n"), 0o600))
 			root, err := os.MkdirTemp("", "zot-people-") //nolint:usetesting // a socket in it needs a short path
@@ -414,31 +417,45 @@ func TestPeople(t *testing.T) {
 					"address": "127.0.0.1", "port": port,
 					"auth": map[string]any{"apikey": true, "htpasswd": map[string]any{"path": passwords}},
 				},
+				"extensions": map[string]any{"trust": map[string]any{"cosign": true, "notation": true}},
 			})
 			must(t, err)
 			file := filepath.Join(t.TempDir(), "zot.json")
 			must(t, os.WriteFile(file, config, 0o600))
 			n, _ := harness.StartConfigured(t, file, "127.0.0.1:"+port, nil)
-			for i, want := range []string{"4 taken, 0 were there", "0 taken, 4 were there"} {
+			for i, want := range []string{"7 taken, 0 were there", "0 taken, 7 were there"} {
 				out, err := n.Zot(t, "import", z.dir)
 				must(t, err)
-				if !strings.Contains(out, want) || !strings.Contains(out, "left out: mark of alice on gone") {
+				if !strings.Contains(out, want) || !strings.Contains(out, "left out: mark of alice on gone") || strings.Count(out, "left out: key for signatures of cosign") != 1 {
 					t.Errorf("the import %d says %s", i, out)
 				}
 			}
+			for tool, want := range map[string]string{"cosign": "BEGIN PUBLIC KEY", "notation": `"truststoreType":"ca","truststoreName":"default"`} {
+				status, body := ask(t, n.URL("/v2/_zot/ext/"+tool), "root", "zak_"+all)
+				if status != http.StatusOK || !strings.Contains(body, want) || strings.Count(body, "digest") != 1 {
+					t.Errorf("%s: %d %s", tool, status, body)
+				}
+			}
 			for password, want := range map[string]int{"zak_" + key: http.StatusOK, "zak_" + strings.Repeat("0", 32): http.StatusUnauthorized} {
-				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.URL("/v2/team-0/app-0/tags/list"), http.NoBody)
-				must(t, err)
-				r.SetBasicAuth("alice", password)
-				answer, err := http.DefaultClient.Do(r)
-				must(t, err)
-				must(t, answer.Body.Close())
-				if answer.StatusCode != want {
-					t.Errorf("with the key that the other zot gave out, or another: %s, want %d", answer.Status, want)
+				if status, _ := ask(t, n.URL("/v2/team-0/app-0/tags/list"), "alice", password); status != want {
+					t.Errorf("with the key that the other zot gave out, or another: %d, want %d", status, want)
 				}
 			}
 		})
 	}
+}
+
+// ask sends a GET with a login.
+func ask(t *testing.T, url, name, password string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	must(t, err)
+	r.SetBasicAuth(name, password)
+	answer, err := http.DefaultClient.Do(r)
+	must(t, err)
+	text, err := io.ReadAll(answer.Body)
+	must(t, errors.Join(err, answer.Body.Close()))
+	return answer.StatusCode, string(text)
 }
 
 // A node on the directory of another zot does not start empty beside it.

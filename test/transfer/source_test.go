@@ -7,14 +7,22 @@ package transfer_test
 
 import (
 	"cmp"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -163,7 +171,7 @@ func (z *zot) write() {
 		must(z.t, os.MkdirAll(filepath.Join(z.dir, repository, ".uploads"), 0o700))
 		must(z.t, os.WriteFile(filepath.Join(z.dir, repository, ".uploads", "5a1f"), []byte("half a layer"), 0o600))
 	}
-	for _, dir := range []string{"_trivy/db", "_cosign", "_sessions"} {
+	for _, dir := range []string{"_trivy/db", "_sync", "_sessions"} {
 		must(z.t, os.MkdirAll(filepath.Join(z.dir, dir), 0o700))
 		must(z.t, os.WriteFile(filepath.Join(z.dir, dir, "index.json"), []byte("no repository"), 0o600))
 	}
@@ -183,6 +191,33 @@ func (z *zot) people(name string, users map[string]string) {
 		return err
 	}))
 	must(z.t, db.Close())
+}
+
+// trusted writes a key of cosign and a certificate of notation where zot keeps them, and what is not to be taken.
+func (z *zot) trusted() {
+	z.t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	must(z.t, err)
+	public, err := x509.MarshalPKIXPublicKey(k.Public())
+	must(z.t, err)
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Example CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	certificate, err := x509.CreateCertificate(crand.Reader, c, c, k.Public(), k)
+	must(z.t, err)
+	elsewhere := filepath.Join(z.t.TempDir(), "elsewhere.pub")
+	for name, content := range map[string][]byte{
+		filepath.Join(z.dir, "_cosign/sha256:1234"):                              pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
+		filepath.Join(z.dir, "_cosign/readme"):                                   []byte("no key"),
+		filepath.Join(z.dir, "_notation/trustpolicy.json"):                       []byte("{}"),
+		filepath.Join(z.dir, "_notation/truststore/x509/ca/default/sha256:5678"): pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+		elsewhere: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
+	} {
+		must(z.t, os.MkdirAll(filepath.Dir(name), 0o700))
+		must(z.t, os.WriteFile(name, content, 0o600))
+	}
+	must(z.t, os.Symlink(elsewhere, filepath.Join(z.dir, "_cosign/link")))
 }
 
 // tags are all tags: "repository:tag" and the digest.

@@ -75,6 +75,7 @@ func partsOf(a, b Config) []part {
 			live("extensions.scrub", func(c *Config) *Scrub { return &c.Extensions.Scrub }),
 			live("extensions.apikey", func(c *Config) *bool { return &c.Extensions.APIKeys }),
 			live("extensions.mgmt", func(c *Config) *bool { return &c.Extensions.Mgmt }),
+			live("extensions.trust", func(c *Config) *Trust { return &c.Extensions.Trust }),
 			live("extensions.userprefs", func(c *Config) *bool { return &c.Extensions.Marks }),
 		},
 	)

@@ -295,7 +295,7 @@ func descriptions() map[string]string {
 		"extensions.lint":                      "What manifests must have",
 		"extensions.lint.enable":               "Whether it is on",
 		"extensions.lint.mandatoryAnnotations": "Annotations without which a manifest is refused",
-		"extensions.trust":                     "Signatures that are checked",
+		"extensions.trust":                     "Signatures of images that are checked, by keys that administrators give",
 		"extensions.trust.enable":              "Whether it is on",
 		"extensions.trust.cosign":              "Whether those of cosign are",
 		"extensions.trust.notation":            "Whether those of notation are",

@@ -8,6 +8,12 @@ type Extensions struct {
 	APIKeys bool // as Auth.APIKeys; the older place for it
 	Mgmt    bool // everybody may know how to log in
 	Marks   bool // users may mark repositories
+	Trust   Trust
+}
+
+// Trust says whose signatures of images are checked.
+type Trust struct {
+	Cosign, Notation bool
 }
 
 // Scrub says how often a node hashes its copies of blobs again.
@@ -27,6 +33,10 @@ func readExtensions(s *section, c *Extensions) {
 	c.Mgmt, c.Marks = s.isOn("search"), s.isOn("search") // zot serves both with search
 	s.asked("mgmt", &c.Mgmt)
 	s.asked("userprefs", &c.Marks)
+	if s.isOn("mgmt") { // where zot has taken keys before it had a section for them
+		c.Trust = Trust{Cosign: true, Notation: true}
+	}
+	s.section("trust", func(s *section) { readTrust(s, &c.Trust) })
 	readUnbuilt(s)
 }
 
@@ -42,6 +52,21 @@ func (s *section) asked(name string, on *bool) {
 		*on = true
 		s.boolean("enable", on)
 	})
+}
+
+// readTrust reads a section that decides alone where it is there.
+func readTrust(s *section, c *Trust) {
+	on := true
+	*c = Trust{}
+	s.boolean("enable", &on)
+	s.boolean("cosign", &c.Cosign)
+	s.boolean("notation", &c.Notation)
+	switch {
+	case !on:
+		*c = Trust{}
+	case !s.has("cosign") && !s.has("notation"):
+		s.note(s.path, `names neither cosign nor notation: no signatures are checked; add "cosign": true or "notation": true`)
+	}
 }
 
 // readScrub reads a section that is on unless it says otherwise.

@@ -16,11 +16,6 @@ func readUnbuilt(s *section) {
 		s.enable()
 		s.list("mandatoryAnnotations", new([]string))
 	})
-	s.unbuilt("trust", "", func(s *section) {
-		s.enable()
-		s.boolean("cosign", new(bool))
-		s.boolean("notation", new(bool))
-	})
 	s.unbuilt("events", "", func(s *section) {
 		s.enable()
 		s.sections("sinks", readSink)

@@ -17,10 +17,12 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// People is what people have left in a zot: API keys, of which it has the hash alone, stars and bookmarks.
+// People is what people have left in a zot: API keys, of which it has the hash alone, stars and bookmarks, and keys by which
+// signatures are believed.
 type People struct {
-	Keys  []Key
-	Marks []Mark
+	Keys    []Key
+	Marks   []Mark
+	Trusted []Trusted
 }
 
 // Key is an API key. Hash is the SHA-256 of what stands behind "zak_" in the key, in hexadecimal: that is what we keep
@@ -65,6 +67,9 @@ func databases() []string { return []string{"meta.db", "repo.db"} }
 // ReadPeople reads what people have left in a zot's root directory. There is nothing in one without a database; one
 // that a running zot holds is an error, after some seconds.
 func ReadPeople(root string) (p People, err error) {
+	if p.Trusted, err = readTrusted(root); err != nil {
+		return People{}, fmt.Errorf("keys for signatures: %w", err)
+	}
 	for _, name := range databases() {
 		file := filepath.Join(root, name)
 		if info, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
@@ -126,8 +131,11 @@ func (p *People) add(name string, u userData) {
 	}
 }
 
-// peopleAPage is how many keys or marks are sent at once.
-const peopleAPage = 50
+// How many keys or marks, and how many keys for signatures, are sent at once.
+const (
+	peopleAPage  = 50
+	trustedAPage = 10
+)
 
 // PutPeople gives a node what people have left. It may be repeated: what is there stays as it is. It returns how many
 // were taken and how many were there, and a line for each that was refused.
@@ -148,6 +156,11 @@ func (n *Node) PutPeople(ctx context.Context, p People) (taken, there int, refus
 	}
 	for page := range slices.Chunk(p.Marks, peopleAPage) {
 		if err := send(map[string]any{"marks": page}); err != nil {
+			return taken, there, refused, err
+		}
+	}
+	for page := range slices.Chunk(p.Trusted, trustedAPage) {
+		if err := send(map[string]any{"trusted": page}); err != nil {
 			return taken, there, refused, err
 		}
 	}

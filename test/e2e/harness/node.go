@@ -32,6 +32,7 @@ type Node struct {
 // Plan is how a node differs from the others of its cluster.
 type Plan struct {
 	Cluster, Storage, HTTP map[string]any // more keys of these sections of its configuration
+	Extensions             map[string]any // this section; nil: there is none
 	Disk                   int64          // how many bytes its own file system has, which needs root; 0: it has none
 	Client                 *http.Client   // speaks TLS to the node, for which HTTP has a certificate; nil: without TLS
 }
@@ -218,6 +219,9 @@ func writeConfig(t testing.TB, file, root, address string, cluster map[string]an
 	}
 	if cluster != nil {
 		c["cluster"] = cluster
+	}
+	if p.Extensions != nil {
+		c["extensions"] = p.Extensions
 	}
 	writeFile(t, file, c)
 }
