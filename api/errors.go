@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -218,8 +219,11 @@ func errorBody(code, message, requestID string) []byte {
 		Message string            `json:"message"`
 		Detail  map[string]string `json:"detail"`
 	}
-	body, _ := json.Marshal(map[string][]info{"errors": {{code, message, map[string]string{"requestId": requestID}}}}) // strings alone
-	return body
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false)                                                                                  // people read it: "&" is no "\u0026" to them
+	_ = e.Encode(map[string][]info{"errors": {{code, message, map[string]string{"requestId": requestID}}}}) // strings alone
+	return bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 }
 
 // refuse answers with an error.

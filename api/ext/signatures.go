@@ -61,9 +61,6 @@ func (e *Extensions) signatures(w http.ResponseWriter, r *http.Request, caller a
 	}
 	content := e.deps.Registry.Content(repository)
 	image, err := content.Resolve(ref)
-	if err != nil && w.Header().Get(headerConsistency) != "" {
-		return fmt.Errorf("%w: %w", api.ErrUnavailable, err) // it may be there by now
-	}
 	if err != nil {
 		return err
 	}

@@ -94,10 +94,7 @@ func (e *Extensions) trust(w http.ResponseWriter, r *http.Request, caller auth.C
 		if query.Has("truststoreName") {
 			cmd.Name = query.Get("truststoreName")
 		}
-		switch {
-		case !slices.Contains(signed.Stores(), cmd.Store):
-			return api.Refuse(http.StatusBadRequest, codeUnsupported, "%s is one of %s", truststoreType, strings.Join(signed.Stores(), ", "))
-		case !isTrustName(cmd.Name):
+		if !isTrustName(cmd.Name) {
 			return api.Refuse(http.StatusBadRequest, codeUnsupported, "truststoreName has letters, digits, and . _ - alone, and %d of them at most", maxTrustName)
 		}
 	}
