@@ -45,10 +45,7 @@ func (s *search) payloads(ctx context.Context, d digest.Digest, m manifest) erro
 		if err != nil {
 			return err
 		}
-		s.add(Signature{Tool: Cosign, Digest: d, Trusted: author != "", Author: author})
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+		s.found = append(s.found, Signature{Tool: Cosign, Digest: d, Trusted: author != "", Author: author})
 	}
 	return nil
 }
@@ -101,7 +98,7 @@ func (s *search) bundle(ctx context.Context, d digest.Digest, m manifest) error 
 			}
 		}
 	}
-	s.add(one)
+	s.found = append(s.found, one)
 	return nil
 }
 

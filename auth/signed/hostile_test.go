@@ -113,7 +113,7 @@ func TestChangedContent(t *testing.T) {
 			return strings.Replace(s, "application/vnd.in-toto+json", "application/vnd.in-toto", 1)
 		}, []string{"cosign untrusted", "notation " + builder}},
 		"two signatures in a bundle": {"both", bundle, func(s string) string {
-			return strings.Replace(s, `"signatures":[`, `"signatures":[{"sig":"AAAA"},`, 1)
+			return strings.TrimSuffix(s, "]}}") + `,{"sig":"AAAA"}]}}`
 		}, []string{"cosign untrusted", "notation " + builder}},
 		"none in a bundle": {"both", bundle, func(s string) string {
 			before, _, _ := strings.Cut(s, `"signatures":[`)
@@ -398,21 +398,23 @@ func TestWhatElseIsSigned(t *testing.T) {
 // Whoever may push may push much.
 func TestMany(t *testing.T) {
 	t.Parallel()
-	r := recorded(t)
-	image := r.image("referrer")
-	m := r.besideOf(image, payload)
-	r.payloads(v1.Manifest{Layers: slices.Repeat(m.Layers, 60)}, image)
-	for i := range 80 {
-		one := m
-		one.Annotations = map[string]string{"n": fmt.Sprint(i)}
-		r.attach(one, image)
-	}
-	if found := of(t, r, image, everybody()...); len(found) != 100 {
-		t.Errorf("found %d signatures", len(found))
-	}
-	r.payloads(v1.Manifest{Layers: slices.Repeat(m.Layers, 101)}, image)
-	if found := of(t, r, image, everybody()...); len(found) != 100 {
-		t.Errorf("found %d signatures", len(found))
+	for _, test := range []struct{ layers, referrers int }{{60, 80}, {101, 0}, {0, 101}, {100, 100}} {
+		for _, kind := range []struct{ image, layer string }{{"referrer", payload}, {"both", bundle}, {"both", jws}} {
+			r := recorded(t)
+			image := r.image(kind.image)
+			m := r.besideOf(image, kind.layer)
+			layers := slices.Repeat(r.besideOf(r.image("referrer"), payload).Layers, test.layers)
+			r.about[image.Digest] = nil
+			r.payloads(v1.Manifest{Layers: layers}, image)
+			for i := range test.referrers {
+				one := m
+				one.Annotations = map[string]string{"n": fmt.Sprint(i)}
+				r.attach(one, image)
+			}
+			if found := of(t, r, image, everybody()...); len(found) != 100 {
+				t.Errorf("found %d signatures, with %d layers and %d manifests of %s", len(found), test.layers, test.referrers, kind.layer)
+			}
+		}
 	}
 }
 

@@ -87,6 +87,11 @@ func TestWork(t *testing.T) {
 			t.Errorf("%T: it verifies, and nothing was left", k.public)
 		}
 	}
+	// A key of another kind is no work.
+	trusted := trust{keys: []key{{public: all[2].Public()}, {public: all[3].Public()}}}
+	if trusted.author(newMessage(body), signatures[0]) != "" || trusted.work != 0 {
+		t.Errorf("%d of work by keys that it cannot be by", trusted.work)
+	}
 	k := key{public: all[4].Public()}
 	if work := k.work(newMessage(make([]byte, maxPayload))); work != 6 {
 		t.Errorf("Ed25519 of a large message is %d of work", work)

@@ -149,7 +149,7 @@ type search struct {
 	blobs map[digest.Digest][]byte // that have been: the signatures of one payload often share it
 }
 
-// look reads a manifest, and appends what it has.
+// look reads a manifest, and appends what it has, unless there is enough.
 func (s *search) look(ctx context.Context, d digest.Digest, f form) error {
 	if len(s.found) >= maxSignatures || s.left <= 0 {
 		return nil
@@ -164,20 +164,13 @@ func (s *search) look(ctx context.Context, d digest.Digest, f form) error {
 	s.left -= len(body)
 	m, ok := parseManifest(body)
 	if !ok {
-		s.add(Signature{Tool: f.tool, Digest: d})
+		s.found = append(s.found, Signature{Tool: f.tool, Digest: d})
 		return nil
 	}
 	if err := f.read(s, ctx, d, m); err != nil {
 		return err
 	}
 	return ctx.Err()
-}
-
-// add appends a signature, unless there are enough.
-func (s *search) add(one Signature) {
-	if len(s.found) < maxSignatures {
-		s.found = append(s.found, one)
-	}
 }
 
 // blob reads a blob of at most so many bytes; ok false if it is not there, or larger, or if enough has been read.
