@@ -46,16 +46,15 @@ func (c Content) Tagged(_ context.Context, tag string) (d digest.Digest, ok bool
 	return m.Digest, err == nil, err
 }
 
-// Referrers returns the manifests that have a subject, n of them at most, by artifact type and digest. They come without
-// annotations.
-func (c Content) Referrers(_ context.Context, subject digest.Digest, n int) (all []v1.Descriptor, err error) {
+// Referrers returns the manifests of an artifact type that have a subject, n of them at most, in the order of their digests.
+func (c Content) Referrers(_ context.Context, subject digest.Digest, artifactType string, n int) (all []digest.Digest, err error) {
 	packed, err := fsm.Pack(subject)
 	if err != nil {
 		return nil, err
 	}
 	err = c.registry.state.View(func(v fsm.View) error {
-		for _, one := range v.Referrers(c.repository, packed, "", fsm.Referrer{}, n) {
-			all = append(all, v1.Descriptor{MediaType: one.MediaType, Digest: one.Digest.Unpack(), Size: one.Size, ArtifactType: one.ArtifactType})
+		for _, one := range v.Referrers(c.repository, packed, artifactType, fsm.Referrer{}, n) {
+			all = append(all, one.Digest.Unpack())
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,12 +45,13 @@ func TestContent(t *testing.T) {
 		}
 	}
 
-	all, err := in.Referrers(ctx, image, 10)
-	if err != nil || len(all) != 2 || all[0].Digest != signature || all[0].ArtifactType != "a/b" || all[1].Digest != other || all[1].MediaType != typeImage {
-		t.Errorf("referrers: %+v, %v", all, err)
+	for artifactType, want := range map[string][]digest.Digest{"a/b": {signature}, "application/vnd.oci.image.config.v1+json": {other}, "a/c": nil} {
+		if all, err := in.Referrers(ctx, image, artifactType, 10); err != nil || !slices.Equal(all, want) {
+			t.Errorf("referrers of type %s: %v, %v", artifactType, all, err)
+		}
 	}
-	if all, err := in.Referrers(ctx, image, 1); err != nil || len(all) != 1 {
-		t.Errorf("one referrer: %+v, %v", all, err)
+	if all, err := in.Referrers(ctx, image, "a/b", 0); err != nil || len(all) != 0 {
+		t.Errorf("no referrer: %v, %v", all, err)
 	}
 
 	for _, d := range []digest.Digest{image, other} { // in the state, and in a blob

@@ -431,3 +431,22 @@ func TestMuch(t *testing.T) {
 		t.Errorf("found %d signatures after %d reads of at most %d bytes", len(found), r.reads, r.most)
 	}
 }
+
+// What else an image has, as what is in it, hides no signature, however much there is.
+func TestAmongManyOthers(t *testing.T) {
+	t.Parallel()
+	r := recorded(t)
+	image := r.image("notation")
+	var others []v1.Descriptor
+	for n := range 2000 {
+		others = append(others, v1.Descriptor{ArtifactType: "application/spdx+json", Digest: digest.FromString(fmt.Sprint("sbom ", n))})
+	}
+	r.about[image.Digest] = append(others, r.about[image.Digest]...)
+	in(t, 2030, func(t *testing.T) {
+		t.Helper()
+		found, err := signed.Of(t.Context(), r, image, nil)
+		if err != nil || len(found) == 0 {
+			t.Errorf("%v, %v", found, err)
+		}
+	})
+}

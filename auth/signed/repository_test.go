@@ -112,9 +112,13 @@ func (r *repository) Tagged(_ context.Context, tag string) (d digest.Digest, ok 
 	return d, ok, nil
 }
 
-func (r *repository) Referrers(_ context.Context, subject digest.Digest, n int) ([]v1.Descriptor, error) {
-	all := r.about[subject]
-	return all[:min(n, len(all))], nil
+func (r *repository) Referrers(_ context.Context, subject digest.Digest, artifactType string, n int) (all []digest.Digest, err error) {
+	for _, d := range r.about[subject] {
+		if d.ArtifactType == artifactType && len(all) < n {
+			all = append(all, d.Digest)
+		}
+	}
+	return all, nil
 }
 
 func (r *repository) Manifest(_ context.Context, d digest.Digest) (body []byte, ok bool, err error) {

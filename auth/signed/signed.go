@@ -32,7 +32,7 @@ const (
 // The bounds of a call.
 const (
 	maxSignatures = 100
-	maxReferrers  = 1000     // that are asked for: most of an image's referrers may be something else
+	maxReferrers  = 1000     // of each type: most bundles of an image may attest something
 	maxRead       = 16 << 20 // bytes, of all manifests and blobs together
 	maxManifest   = 1 << 20  // bytes of a manifest that has signatures; it may have many, each with certificates
 )
@@ -41,8 +41,8 @@ const (
 type Repository interface {
 	// Tagged returns the digest of the manifest that a tag names; ok false if there is none.
 	Tagged(ctx context.Context, tag string) (d digest.Digest, ok bool, err error)
-	// Referrers returns the manifests that have a subject, at most n of them, with their artifact types.
-	Referrers(ctx context.Context, subject digest.Digest, n int) ([]v1.Descriptor, error)
+	// Referrers returns the manifests of an artifact type that have a subject, at most n of them.
+	Referrers(ctx context.Context, subject digest.Digest, artifactType string, n int) ([]digest.Digest, error)
 	// Manifest returns bytes that have been verified against the digest; ok false if there are none.
 	Manifest(ctx context.Context, d digest.Digest) (body []byte, ok bool, err error)
 	// Blob is Manifest for a blob; ok false also if it is larger than most, in bytes.
@@ -87,23 +87,33 @@ func Of(ctx context.Context, in Repository, image v1.Descriptor, trusted []Trust
 			return nil, err
 		}
 	}
-	referrers, err := in.Referrers(ctx, image.Digest, maxReferrers)
-	if err != nil {
-		return nil, fmt.Errorf("referrers of %s: %w", image.Digest, err)
+	var referrers []referrer
+	for artifactType, f := range forms() { // each asked for by itself: what else an image has, as what is in it, hides none
+		all, err := in.Referrers(ctx, image.Digest, artifactType, maxReferrers)
+		if err != nil {
+			return nil, fmt.Errorf("referrers of %s: %w", image.Digest, err)
+		}
+		for _, d := range all {
+			referrers = append(referrers, referrer{d, f})
+		}
 	}
-	referrers = slices.Clone(referrers)
-	slices.SortFunc(referrers, func(a, b v1.Descriptor) int { return cmp.Compare(a.Digest, b.Digest) })
+	slices.SortFunc(referrers, func(a, b referrer) int { return cmp.Compare(a.digest, b.digest) })
 	for _, r := range referrers {
-		f, ok := formOf(r.ArtifactType)
-		if !ok || seen[r.Digest] {
+		if seen[r.digest] {
 			continue
 		}
-		seen[r.Digest] = true
-		if err := s.look(ctx, r.Digest, f); err != nil {
+		seen[r.digest] = true
+		if err := s.look(ctx, r.digest, r.form); err != nil {
 			return nil, err
 		}
 	}
 	return s.found, nil
+}
+
+// referrer is a manifest that may have signatures of an image.
+type referrer struct {
+	digest digest.Digest
+	form   form
 }
 
 // form is one of the forms that signatures have.
@@ -113,17 +123,13 @@ type form struct {
 	read func(s *search, ctx context.Context, d digest.Digest, m manifest) error
 }
 
-// formOf returns the form that an artifact type stands for; ok false if what is of it is no signature.
-func formOf(artifactType string) (f form, ok bool) {
-	switch artifactType {
-	case typePayloads:
-		return form{Cosign, (*search).payloads}, true
-	case typeBundle:
-		return form{Cosign, (*search).bundle}, true
-	case typeNotation:
-		return form{Notation, (*search).envelope}, true
+// forms are those that signatures have, by the artifact types that stand for them. What is of any other is no signature.
+func forms() map[string]form {
+	return map[string]form{
+		typePayloads: {Cosign, (*search).payloads},
+		typeBundle:   {Cosign, (*search).bundle},
+		typeNotation: {Notation, (*search).envelope},
 	}
-	return form{}, false
 }
 
 // manifest is what of a manifest is asked.

@@ -156,11 +156,11 @@ func (b broken) Tagged(ctx context.Context, tag string) (digest.Digest, bool, er
 	return b.repository.Tagged(ctx, tag)
 }
 
-func (b broken) Referrers(ctx context.Context, d digest.Digest, n int) ([]v1.Descriptor, error) {
+func (b broken) Referrers(ctx context.Context, d digest.Digest, artifactType string, n int) ([]digest.Digest, error) {
 	if b.where == "referrers" {
 		return nil, b.err
 	}
-	return b.repository.Referrers(ctx, d, n)
+	return b.repository.Referrers(ctx, d, artifactType, n)
 }
 
 func (b broken) Manifest(ctx context.Context, d digest.Digest) ([]byte, bool, error) {
