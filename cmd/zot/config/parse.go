@@ -29,7 +29,6 @@ func readFile(s *section, c *Config) {
 	c.Cluster.Alone = !s.section("cluster", func(s *section) { readCluster(s, &c.Cluster) }) || saysNothingOfOthers(s)
 	s.section("scheduler", func(s *section) { readScheduler(s, c) })
 	s.section("extensions", func(s *section) { readExtensions(s, &c.Extensions) })
-	checkUnbuilt(s)
 	s.ignored("goVersion", "commit", "releaseTag", "binaryType")
 	s.ignored("$schema") // by which editors know what may stand in the file
 }

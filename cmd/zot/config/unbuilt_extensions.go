@@ -79,38 +79,3 @@ func readSink(s *section) {
 	s.section("credentials", func(s *section) { s.texts("username", "password", "file", "token") })
 	s.section("tlsConfig", func(s *section) { s.texts("caCertFile", "certFile", "keyFile") })
 }
-
-// checkUnbuilt finds what speaks against sections of a file that this version does not act on.
-func checkUnbuilt(file *section) {
-	extensions, storage := file.object.find("extensions"), file.object.find("storage")
-	in := func(value any) *section {
-		o, _ := value.(*object)
-		if o == nil {
-			o = &object{}
-		}
-		return &section{object: o}
-	}
-	if e := in(extensions); e.isOn("search") && in(e.object.find("search")).has("cve") && hasDriver(storage) {
-		file.problem("extensions.search.cve", "remove it, or keep what is stored on disks", "does not go with a storageDriver, as for zot")
-	}
-}
-
-// hasDriver reports whether a store is in a bucket.
-func hasDriver(storage any) bool {
-	o, ok := storage.(*object)
-	if !ok {
-		return false
-	}
-	if o.find("storageDriver") != nil {
-		return true
-	}
-	subPaths, _ := o.find("subPaths").(*object)
-	if subPaths != nil {
-		for _, m := range subPaths.members {
-			if hasDriver(m.value) {
-				return true
-			}
-		}
-	}
-	return false
-}
