@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -83,6 +84,8 @@ func notJSON(data []byte) string {
 		return smallest + ", or name the file .yaml or .toml if it is such a one"
 	case bytes.Contains(data, []byte("//")) || bytes.Contains(data, []byte("#")):
 		return "JSON has no comments"
+	case regexp.MustCompile(`,\s*[}\]]`).Match(data):
+		return "JSON has no comma before a brace or bracket that closes"
 	default:
 		return ""
 	}

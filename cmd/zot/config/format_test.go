@@ -93,6 +93,7 @@ func TestFormatProblems(t *testing.T) {
 		"two cases of TOML":    {"c.toml", "[storage]\nrootDirectory = \"/r\"\n[Storage]\ngc = true\n", "storage: stands twice"},
 		"a date":               {"c.toml", "[storage]\nrootDirectory = \"/r\"\ngcDelay = 2023-07-07\n", "storage.gcDelay: \"2023-07-07"},
 		"another format":       {"zot.ini", "[storage]\n", ".ini files are not read; write it as JSON, YAML or TOML"},
+		"a comma too many":     {"c.json", "{\"storage\": {\"rootDirectory\": \"/r\",\n}}", "line 2, column 1: invalid character '}' looking for beginning of object key string; JSON has no comma before a brace"},
 		"YAML that says JSON":  {"c.json", "storage: {}", "or name the file .yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
