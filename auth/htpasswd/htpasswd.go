@@ -12,8 +12,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,11 +115,12 @@ func read(path string) ([]byte, error) {
 	return os.ReadFile(path) //nolint:gosec // the operator says which file it is
 }
 
-// parse reads lines. Of a name that is there twice the first counts, as for Apache.
+// parse reads lines. Of a name that is there twice the last counts, as for zot: whoever has added a line for a new password
+// means the old one to be over.
 func parse(content []byte) (*table, []Note) {
 	t := &table{hashes: map[string]hash{}, texts: map[string]string{}}
 	var notes []Note
-	number := 0
+	number, lines := 0, map[string]int{}
 	for line := range strings.Lines(string(content)) {
 		number++
 		line = strings.TrimRight(line, "\r\n")
@@ -129,10 +132,12 @@ func parse(content []byte) (*table, []Note) {
 			notes = append(notes, Note{number, "is not name:hash"})
 			continue
 		}
-		if t.texts[name] != "" {
-			notes = append(notes, Note{number, fmt.Sprintf("user %q stands in an earlier line, which counts", name)})
-			continue
+		if before, twice := lines[name]; twice {
+			notes = append(notes, Note{before, fmt.Sprintf("user %q stands again in line %d, which counts", name, number)})
+			delete(t.hashes, name)
+			delete(t.texts, name)
 		}
+		lines[name] = number
 		text = strings.TrimSpace(text)
 		h, err := parseHash(text)
 		if err != nil {
@@ -140,12 +145,15 @@ func parse(content []byte) (*table, []Note) {
 			continue
 		}
 		t.hashes[name], t.texts[name] = h, text
-		t.all = append(t.all, h)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.hashes)) {
+		t.all = append(t.all, t.hashes[name])
 	}
 	if len(t.all) == 0 {
 		text, _ := bcrypt.GenerateFromPassword([]byte("nobody"), dummyCost) // fails for a longer password
 		t.all = []hash{bcryptHash(text)}
 	}
+	slices.SortStableFunc(notes, func(a, b Note) int { return a.Line - b.Line })
 	return t, notes
 }
 

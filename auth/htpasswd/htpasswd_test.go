@@ -83,7 +83,8 @@ func TestVerify(t *testing.T) {
 func TestBadLines(t *testing.T) {
 	t.Parallel()
 	f, _, notes := open(t, "no colon", ":$2y$05$x", "bob:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "plain:secret", "broken:$2y$05$short", "sha:$6$",
-		"alice:"+bcrypted(t, "first", bcrypt.MinCost), "alice:"+bcrypted(t, "second", bcrypt.MinCost))
+		"alice:"+bcrypted(t, "first", bcrypt.MinCost), "alice:"+bcrypted(t, "second", bcrypt.MinCost),
+		"gone:"+bcrypted(t, "old", bcrypt.MinCost), "gone:*")
 	var lines []int
 	for _, n := range notes {
 		lines = append(lines, n.Line)
@@ -93,12 +94,13 @@ func TestBadLines(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Equal(lines, []int{1, 2, 3, 4, 5, 6, 8}) {
+	if !slices.Equal(lines, []int{1, 2, 3, 4, 5, 6, 7, 9, 10}) {
 		t.Errorf("lines noted: %v", lines)
 	}
 	wants(t, f, "plain", "secret", auth.ErrUnknown)
-	wants(t, f, "alice", "first", nil)
-	wants(t, f, "alice", "second", auth.ErrWrong)
+	wants(t, f, "alice", "first", auth.ErrWrong)
+	wants(t, f, "alice", "second", nil)
+	wants(t, f, "gone", "old", auth.ErrUnknown)
 }
 
 func TestMissingFile(t *testing.T) {
