@@ -17,6 +17,7 @@ func TestPasswordsInAddressesAreNotSaid(t *testing.T) {
 		`"allowOrigin": "` + at + `"`,
 		`"auth": {"bearer": {"realm": "user:secret@h.example"}}`,
 		`"auth": {"bearer": {"oidc": [{"issuer": "user:secret@h.example"}]}}`,
+		`"auth": {"bearer": {"upstreamTokenEndpoint": {"realm": "` + at + `", "service": "s"}}}`,
 		`"auth": {"openid": {"callbackAllowOrigins": ["` + at + `/x"]}}`,
 		`"auth": {"openid": {"callbackAllowOrigins": ["` + at + `"]}}`,
 		`"auth": {"openid": {"providers": {"oidc": {"clientid": "c", "scopes": ["openid"], "issuer": "` + at + `"}}}}`,
