@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seed-16d79997/zot/auth"
@@ -14,11 +15,11 @@ import (
 )
 
 // behind is a gate before another token service, at which ann has the password "p", and nobody can tell of "?".
-func behind(t *testing.T, more ...bearer.Issuer) (g *auth.Gate, asked *int) {
+func behind(t *testing.T, more ...bearer.Issuer) (g *auth.Gate, asked *atomic.Int32) {
 	t.Helper()
-	asked = new(int)
+	asked = &atomic.Int32{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		*asked++
+		asked.Add(1)
 		name, password, given := r.BasicAuth()
 		if r.Method == http.MethodPost {
 			name, password, given = r.FormValue("username"), r.FormValue("password"), true
@@ -97,8 +98,8 @@ func TestGuessesAtUpstream(t *testing.T) {
 			t.Errorf("the same in a form: %v", err)
 		}
 	}
-	if *asked != 5 {
-		t.Errorf("asked %d times", *asked)
+	if n := asked.Load(); n != 5 {
+		t.Errorf("asked %d times", n)
 	}
 	if answer, err := g.AskUpstream(nobody(t), nil); err != nil || answer.Status != http.StatusOK {
 		t.Errorf("who is nobody waits: %d, %v", answer.Status, err)
@@ -158,7 +159,7 @@ func TestSeveralCredentials(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}
-	if *asked != 0 {
-		t.Errorf("asked %d times", *asked)
+	if n := asked.Load(); n != 0 {
+		t.Errorf("asked %d times", n)
 	}
 }

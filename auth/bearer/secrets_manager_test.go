@@ -74,6 +74,13 @@ func (*secretsManager) signed(r *http.Request, body []byte) bool {
 	return err == nil && anew.Header.Get("Authorization") == given
 }
 
+// answers changes how it does from now on.
+func (m *secretsManager) answers(change func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change()
+}
+
 func (m *secretsManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -145,9 +152,11 @@ func TestKeysInSecretsManager(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, c, err)
 		}
 	}
-	if len(m.asked) != 1 || m.asked[0] != "zot/keys" {
-		t.Errorf("asked for %q", m.asked)
-	}
+	m.answers(func() {
+		if len(m.asked) != 1 || m.asked[0] != "zot/keys" {
+			t.Errorf("asked for %q", m.asked)
+		}
+	})
 
 	good := by("one", "RSA", jose.RS256)
 	told := func(what string, wants ...string) {
@@ -168,16 +177,18 @@ func TestKeysInSecretsManager(t *testing.T) {
 			}
 		}
 	}
-	m.refuse = "AccessDeniedException"
+	m.answers(func() { m.refuse = "AccessDeniedException" })
 	told("no right to it", `refuses with "AccessDeniedException"`)
-	m.refuse = "elsewhere"
+	m.answers(func() { m.refuse = "elsewhere" })
 	told("a redirection")
-	if len(m.asked) != 3 {
-		t.Errorf("a redirection is followed: %q", m.asked)
-	}
-	m.refuse = ""
+	m.answers(func() {
+		if len(m.asked) != 3 {
+			t.Errorf("a redirection is followed: %q", m.asked)
+		}
+		m.refuse = ""
+	})
 	for what, secret := range map[string]map[string]any{"bytes": {"SecretBinary": []byte("x")}, "no object": {"SecretString": "hunter2"}, "nothing": {}} {
-		m.secret = secret
+		m.answers(func() { m.secret = secret })
 		told(what, "the secret")
 	}
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "another")

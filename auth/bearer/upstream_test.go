@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/seed-16d79997/zot/auth/bearer"
@@ -26,15 +27,16 @@ func forwarding(t *testing.T, at string, answer http.HandlerFunc, more ...bearer
 // TestUpstreamIsAsked has the request of a client go on as what it is, but for the service.
 func TestUpstreamIsAsked(t *testing.T) {
 	t.Parallel()
-	var got *http.Request
+	requests := make(chan *http.Request, 1)
 	v := forwarding(t, "/token?tenant=a", func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
-		got = r
+		requests <- r
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = w.Write([]byte(`{}`))
 	})
 	said := func() string {
+		got := <-requests
 		return fmt.Sprintf("%s %s?%s body %s; %s, %s, %s, %s", got.Method, got.URL.Path, got.URL.Query().Encode(), got.PostForm.Encode(),
 			got.Header.Get("Authorization"), got.Header.Get("Accept"), got.Header.Get("User-Agent"), got.Header.Get("Content-Type"))
 	}
@@ -47,14 +49,14 @@ func TestUpstreamIsAsked(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	const query = "scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull&service=theirs&tenant=a"
-	if want := "GET /token?" + query + " body ; Basic x, application/json, docker/1, "; said() != want {
-		t.Errorf("%s, want %s", said(), want)
+	if got, want := said(), "GET /token?"+query+" body ; Basic x, application/json, docker/1, "; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 	if _, err = v.AskUpstream(t.Context(), bearer.TokenRequest{Form: url.Values{"grant_type": {"password"}, "service": {"ours", "more"}}}); err != nil {
 		t.Fatal(err)
 	}
-	if want := "POST /token?service=theirs&tenant=a body grant_type=password&service=theirs; , , Go-http-client/1.1, application/x-www-form-urlencoded"; said() != want {
-		t.Errorf("%s, want %s", said(), want)
+	if got, want := said(), "POST /token?service=theirs&tenant=a body grant_type=password&service=theirs; , , Go-http-client/1.1, application/x-www-form-urlencoded"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 	if q.Query.Get("service") != "ours" || q.Query.Get("tenant") != "b" {
 		t.Error("what was asked is changed")
@@ -64,9 +66,9 @@ func TestUpstreamIsAsked(t *testing.T) {
 // TestUpstreamDoesNotAnswer has errors that name the host, and nothing of the request.
 func TestUpstreamDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	asked := 0
+	var asked atomic.Int32
 	v := forwarding(t, "", func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		asked.Add(1)
 		switch r.URL.Query().Get("do") {
 		case "redirect":
 			http.Redirect(w, r, "/?do=answer", http.StatusTemporaryRedirect)
@@ -77,13 +79,13 @@ func TestUpstreamDoesNotAnswer(t *testing.T) {
 		}
 	})
 	for what, want := range map[string]string{"redirect": "it sends elsewhere", "flood": "more than 1048576 bytes", "hang up": "EOF"} {
-		asked = 0
+		asked.Store(0)
 		_, err := v.AskUpstream(t.Context(), bearer.TokenRequest{Query: url.Values{"do": {what}, "password": {"hunter2"}}, Form: url.Values{}})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "ask the token service at 127.0.0.1:") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", what, err)
 		}
-		if asked != 1 {
-			t.Errorf("%s: asked %d times", what, asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%s: asked %d times", what, n)
 		}
 	}
 	if _, err := must(bearer.Open(bearer.Config{})).AskUpstream(t.Context(), bearer.TokenRequest{}); !errors.Is(err, bearer.ErrNoUpstream) {
