@@ -39,12 +39,13 @@ func exchange(gate *auth.Gate, w http.ResponseWriter, r *http.Request) error {
 
 // passwordOf is what a request for a token has for a password: of whom does not matter.
 func passwordOf(r *http.Request, form url.Values) string {
-	if r.Method == http.MethodGet {
-		_, password, _ := r.BasicAuth()
-		return password
-	}
+	field := "password"
 	if form.Get("grant_type") == "refresh_token" {
-		return form.Get("refresh_token")
+		field = "refresh_token"
 	}
-	return form.Get("password")
+	if text := form.Get(field); text != "" {
+		return text
+	}
+	_, password, _ := r.BasicAuth()
+	return password
 }

@@ -55,7 +55,7 @@ const bearingScheme = "Authorization: Bearer "
 func exchanged(t *testing.T, node, workload, other string) {
 	t.Helper()
 	service := node + "/zot/auth/token?service=zot&scope=repository:team/app:pull"
-	answers := []heard{wish{method: "GET", url: service, name: "any", password: workload}.must(t, 200)}
+	answers := []heard{wish{method: "GET", url: service, name: "any", password: workload}.must(t, 200), wish{method: "POST", url: service, name: "any", password: workload}.must(t, 200)}
 	for _, form := range []string{"grant_type=password&username=any&password=" + workload, "grant_type=refresh_token&refresh_token=" + workload} {
 		answers = append(answers, wish{method: "POST", url: service, body: form}.must(t, 200))
 	}
