@@ -40,12 +40,35 @@ func signing(t *testing.T) (key *ecdsa.PrivateKey, public string) {
 func bearing(t *testing.T, key *ecdsa.PrivateKey, claims map[string]any) []string {
 	t.Helper()
 	claims["exp"] = time.Now().Add(time.Hour).Unix()
+	return []string{bearingScheme + signedBy(t, key, claims)}
+}
+
+// signedBy is a token of some claims.
+func signedBy(t *testing.T, key *ecdsa.PrivateKey, claims map[string]any) string {
+	t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "1"))
 	text, failed := jwt.Signed(signer).Claims(claims).Serialize()
 	if err := errors.Join(err, failed); err != nil {
 		t.Fatal(err)
 	}
-	return []string{bearingScheme + text}
+	return text
+}
+
+// issuing is an issuer of tokens for workloads, until the test ends.
+func issuing(t *testing.T) (key *ecdsa.PrivateKey, url string) {
+	t.Helper()
+	key, _ = signing(t)
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at := "http://" + r.Host
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/keys" {
+			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{KeyID: "1", Key: key.Public()}}})
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": at, "jwks_uri": at + "/keys", "id_token_signing_alg_values_supported": []string{"ES256"}})
+	}))
+	t.Cleanup(issuer.Close)
+	return key, issuer.URL
 }
 
 const bearingScheme = "Authorization: Bearer "
@@ -85,18 +108,7 @@ func exchanged(t *testing.T, node, workload, other string) {
 func TestTokensOfOthersOnThreeNodes(t *testing.T) {
 	t.Parallel()
 	key, file := signing(t)
-	issuers, _ := signing(t)
-	var url string
-	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if r.URL.Path == "/keys" {
-			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{KeyID: "1", Key: issuers.Public()}}})
-			return
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": url, "jwks_uri": url + "/keys", "id_token_signing_alg_values_supported": []string{"ES256"}})
-	}))
-	defer issuer.Close()
-	url = issuer.URL
+	issuers, url := issuing(t)
 	passwords := filepath.Join(t.TempDir(), "htpasswd")
 	put(t, passwords, htpasswdLine(t, "alice"))
 	at, _, _, _ := threeWith(t, fmt.Sprintf(`, "auth": {"htpasswd": {"path": %q}, "bearer": {"realm": "https://auth.example/token", "service": "zot", "cert": %q,

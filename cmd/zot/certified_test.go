@@ -167,6 +167,9 @@ func TestHealthWithoutACertificate(t *testing.T) {
 			t.Errorf("%s as alice: %+v", path, got)
 		}
 	}
+	if got := ask(alice, "/v2/_zot/ext/mgmt"); !strings.Contains(got.body, `"auth":{"apikey":true}`) {
+		t.Errorf("what pages must know: %s", got.body)
+	}
 	for who, shown := range map[string]tls.Certificate{
 		"another's alice":    theirs.client(t, "alice", nil),
 		"alice of yesterday": ours.client(t, "alice", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),

@@ -131,7 +131,7 @@ func (g *gate) config(c config.Config, methods []*method) (auth.Config, error) {
 	if a.Half {
 		d.Methods = append(d.Methods, half{})
 	}
-	if a.Asks() && a.Bearer == nil {
+	if a.LogsIn() && a.Bearer == nil {
 		d.Sessions, d.SecureCookies = g.known, a.SecureCookies
 		d.Tokens = g.tokens
 	}

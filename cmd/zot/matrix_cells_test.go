@@ -140,5 +140,58 @@ func matrixCells() map[string]int {
 		"public and private: GET /v2/_zot/ext/signatures as none to private/app":          401,
 		"public and private: GET /v2/_zot/ext/signatures as nina to private/app":          403,
 		"config-policy.json: GET /v2/_zot/ext/signatures as key with scopes to other/app": 200,
+
+		// Certificates say who somebody is who says nothing else; where everybody has to show one, nothing is for who does not.
+		"certificates: GET Base as no certificate":                                                         401,
+		"certificates: GET /v2/_zot/ext/mgmt as no certificate":                                            401,
+		"certificates: POST /zot/auth/logout as no certificate":                                            401,
+		"certificates: GET /zot/auth/login as no certificate":                                              401,
+		"certificates: GET Manifest, tag as key without a certificate to team/app":                         401,
+		"certificates: GET Manifest, tag as certificate of nina to team/app":                               200, // defaultPolicy
+		"certificates: PUT Manifest, new tag as certificate of nina to team/app":                           403,
+		"certificates: PUT Manifest, new tag as certificate of jack to team/app":                           201, // as one of devs
+		"certificates: DELETE Manifest, tag as certificate of admin to team/app":                           202,
+		"certificates: DELETE Manifest, tag as key beside a certificate to team/app":                       202, // alice's, beside nina's
+		"certificates: GET Manifest, tag as revoked key beside a certificate to team/app":                  401, // although it is admin's
+		"certificates: POST /zot/auth/apikey as certificate of jack":                                       201,
+		"certificates: POST /zot/auth/apikey as key beside a certificate":                                  403,
+		"certificates: POST Uploads, mount as certificate of nina to team/app":                             403,
+		"certificates and passwords: GET Base as none":                                                     401,
+		"certificates and passwords: GET Manifest, tag as none to public/app":                              200,
+		"certificates and passwords: DELETE Manifest, tag as password beside a certificate to public/app":  403, // jack's, beside alice's
+		"certificates and passwords: GET Manifest, tag as bad password beside a certificate to public/app": 401,
+		"certificates and passwords: DELETE Manifest, tag as certificate of alice to public/app":           202,
+		"certificates or nothing: GET Base as none":                                                        200,
+		"certificates or nothing: GET Manifest, tag as none to public/app":                                 200,
+		"certificates or nothing: GET Manifest, tag as certificate of nina to public/app":                  403, // what is for nobody is not for somebody
+		"certificates or nothing: PUT /v2/_zot/ext/userprefs as certificate of jack to public/app":         200,
+		"certificates or nothing: PUT /v2/_zot/ext/userprefs as none to public/app":                        403,
+
+		// A token service's tokens are for what they say, whatever the rules; of a workload the rules decide.
+		"tokens of others: GET Base as no token":                                                               401,
+		"tokens of others: GET Base as token of others for other":                                              200,
+		"tokens of others: DELETE Manifest, tag as token of others for all to team/other":                      202,
+		"tokens of others: DELETE Manifest, tag as token of others for push to team/app":                       401,
+		"tokens of others: PUT Manifest, tag that names another image as token of others for push to team/app": 201,
+		"tokens of others: GET Manifest, tag as token of others for pull to team/other":                        401,
+		"tokens of others: POST Uploads, mount as token of others for all to team/app":                         201,
+		"tokens of others: POST Uploads, mount as token of others for push to team/app":                        202,
+		"tokens of others: GET Catalog, all as token of others for pull":                                       200,
+		"tokens of others: GET Manifest, tag as token for the catalog to team/app":                             401,
+		"tokens of others: GET Manifest, tag as token of others, unsigned to team/app":                         401,
+		"tokens of others: GET Manifest, tag as token of others, by the public key to team/app":                401,
+		"tokens of others: GET Manifest, tag as token of others, expired to team/app":                          401,
+		"tokens of others: GET Manifest, tag as token of others, of another key to team/app":                   401,
+		"tokens of others: PUT Manifest, new tag as workload jack to team/app":                                 201,
+		"tokens of others: PUT Manifest, new tag as workload nina to team/app":                                 403,
+		"tokens of others: GET Manifest, tag as workload, of another audience to team/app":                     401,
+		"tokens of others: GET Manifest, tag as password in place of a token to team/app":                      401,
+		"tokens of others: GET /zot/auth/apikey as token of others for all":                                    404,
+		"tokens of others: GET /zot/auth/token as token in place of a password":                                200,
+		"tokens of others: POST /v2/_zot/ext/cosign as token of others for all":                                403,
+		"tokens of others: POST /v2/_zot/ext/cosign as workload admin":                                         200,
+		"certificates: POST /v2/_zot/ext/cosign as certificate of admin":                                       200,
+		"certificates: POST /v2/_zot/ext/cosign as no certificate":                                             401,
+		"tokens of others: GET /zot/auth/token as workload alice":                                              401, // it is no way to another one
 	}
 }

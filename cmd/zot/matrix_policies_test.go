@@ -6,6 +6,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed-16d79997/zot/cmd/zot/config"
@@ -15,7 +17,8 @@ import (
 type matrixPolicy struct {
 	name   string
 	access func(t *testing.T) string // of the configuration; "" if it has none
-	logins bool                      // people can say who they are
+	way    string                    // how people say who they are, of matrixWays; "": by password
+	logins bool                      // they can, by what they send
 	openid bool                      // also by a provider
 
 	// repositories are those that each request is tried on, and source is where mounts come from. Grants are letters of what
@@ -34,6 +37,17 @@ type grants map[string]string
 
 // people of the matrix, in the order of its tables.
 func matrixPeople() []string { return []string{"", "alice", "jack", "nina", "admin"} }
+
+// everybody are those people, and who the tokens of a policy are for.
+func (p matrixPolicy) everybody() []string {
+	people := matrixPeople()
+	for _, identity := range matrixWays()[p.way].identities {
+		if !slices.Contains(people, identity.person) {
+			people = append(people, identity.person)
+		}
+	}
+	return people
+}
 
 // examplePolicy is accessControl of zot's example as it stands in the file.
 func examplePolicy(t *testing.T) string {
@@ -77,6 +91,14 @@ func examplePolicyOfThePage(t *testing.T) string {
 }
 
 func as(text string) func(*testing.T) string { return func(*testing.T) string { return text } }
+
+// teamPolicy is rules for a team, of which nina is none, and what it takes images from.
+const teamPolicy = `{
+	"groups": {"devs": {"users": ["jack"]}},
+	"repositories": {
+		"team/**": {"policies": [{"users": ["alice"], "actions": ["read", "create", "update", "delete"]}, {"groups": ["devs"], "actions": ["read", "create"]}], "defaultPolicy": ["read"]},
+		"stock/*": {"policies": [{"users": ["alice"], "groups": ["devs"], "actions": ["read"]}]}},
+	"adminPolicy": {"users": ["admin"], "actions": ["read", "create", "update", "delete"]}}`
 
 // matrixPolicies are all policies of the matrix.
 func matrixPolicies() []matrixPolicy {
@@ -165,6 +187,54 @@ func matrixPolicies() []matrixPolicy {
 			},
 			admins: grants{"admin": "rd"},
 		},
+		{
+			name: "certificates", way: "certificates", logins: true, access: as(teamPolicy),
+			repositories: []string{"team/app"}, source: "stock/base",
+			grants: map[string]grants{
+				"team/app":   {"": "", "alice": "rcud", "jack": "rc", "nina": "r", "admin": "rcud"},
+				"stock/base": {"": "", "alice": "r", "jack": "r", "nina": "", "admin": "rcud"},
+			},
+			admins: grants{"admin": "rcud"},
+		},
+		{
+			name: "certificates and passwords", way: "certificates and passwords", logins: true,
+			access: as(`{"repositories": {
+				"public/**": {"anonymousPolicy": ["read"], "defaultPolicy": ["read", "create"], "policies": [{"users": ["alice"], "actions": ["read", "create", "update", "delete"]}]},
+				"private/**": {"policies": [{"users": ["alice"], "groups": ["private"], "actions": ["read", "create"]}]}},
+				"groups": {"private": {"users": ["jack"]}}, "adminPolicy": {"users": ["admin"], "actions": ["read", "delete"]}}`),
+			repositories: []string{"private/app", "public/app"}, source: "private/base",
+			grants: map[string]grants{
+				"private/app":  {"": "", "alice": "rc", "jack": "rc", "nina": "", "admin": "rd"},
+				"private/base": {"": "", "alice": "rc", "jack": "rc", "nina": "", "admin": "rd"},
+				"public/app":   {"": "r", "alice": "rcud", "jack": "rc", "nina": "rc", "admin": "rcd"},
+			},
+			admins: grants{"admin": "rd"},
+		},
+		{
+			// A certificate says who somebody is also where nobody can log in.
+			name: "certificates or nothing", way: "certificates or nothing",
+			access: as(`{"repositories": {
+				"public/**": {"anonymousPolicy": ["read"], "policies": [{"users": ["alice"], "actions": ["read", "create", "update", "delete"]}, {"groups": ["devs"], "actions": ["read", "create"]}]},
+				"private/*": {"defaultPolicy": ["read"]}},
+				"groups": {"devs": {"users": ["jack"]}}, "adminPolicy": {"users": ["admin"], "actions": ["delete"]}}`),
+			repositories: []string{"public/app"}, source: "private/base",
+			grants: map[string]grants{
+				"public/app":   {"": "r", "alice": "rcud", "jack": "rc", "nina": "", "admin": "d"},
+				"private/base": {"": "", "alice": "r", "jack": "r", "nina": "r", "admin": "rd"},
+			},
+			admins: grants{"admin": "d"},
+		},
+		{
+			// What a token service says decides alone; accessControl is for workloads.
+			name: "tokens of others", way: "tokens of others", logins: true, access: as(teamPolicy),
+			repositories: []string{"team/app", "team/other"}, source: "stock/base",
+			grants: map[string]grants{
+				"team/app":   {"": "", "alice": "rcud", "jack": "rc", "nina": "r", "admin": "rcud", "all": "rcud", "pull": "r", "push": "rcu", "other": "", "catalog": ""},
+				"team/other": {"": "", "alice": "rcud", "jack": "rc", "nina": "r", "admin": "rcud", "all": "rcud", "pull": "", "push": "", "other": "rcud", "catalog": ""},
+				"stock/base": {"": "", "alice": "r", "jack": "r", "nina": "", "admin": "rcud", "all": "r", "pull": "", "push": "", "other": "", "catalog": ""},
+			},
+			admins: grants{"admin": "rcud"},
+		},
 	}
 }
 
@@ -178,30 +248,56 @@ func (p matrixPolicy) opens() bool {
 	return !p.logins
 }
 
-// section is the policy in the section "http" of a configuration.
-func (p matrixPolicy) section(t *testing.T, passwords string) (text string) {
+// section is the policy in the section "http" of a configuration. It makes what people say who they are by.
+func (m *matrix) section(passwords string) string {
+	t, p, way := m.t, m.policy, matrixWays()[m.policy.way]
 	t.Helper()
+	var text strings.Builder
+	var methods []string
+	if way.passwords || way.tokens { // which are off beside tokens
+		methods = append(methods, fmt.Sprintf(`"htpasswd": {"path": %q}`, passwords))
+	}
+	if way.keys || way.tokens {
+		methods = append(methods, `"apikey": true`)
+	}
+	if way.tokens {
+		service, file := signing(t)
+		issuer, url := issuing(t)
+		m.others = otherTokens(t, p, service, file, issuer, url)
+		methods = append(methods, fmt.Sprintf(`"bearer": {"realm": "https://auth.example/token", "service": "zot", "cert": %q,
+			"oidc": [{"issuer": %q, "audiences": ["zot"], "claimMapping": {"username": "claims.sub"}}]}`, file, url))
+	}
+	if p.openid {
+		provider, _ := providerOf(t)
+		methods = append(methods, fmt.Sprintf(`"openid": {"providers": {"oidc": {"issuer": %q, "clientid": %q, "clientsecret": %q, "scopes": ["openid", "email"]}}}`,
+			provider.Issuer(), provider.ClientID, provider.ClientSecret))
+	}
 	if p.logins {
-		text = fmt.Sprintf(`, "auth": {"htpasswd": {"path": %q}, "apikey": true`, passwords)
-		if p.openid {
-			provider, _ := providerOf(t)
-			text += fmt.Sprintf(`, "openid": {"providers": {"oidc": {"issuer": %q, "clientid": %q, "clientsecret": %q, "scopes": ["openid", "email"]}}}`,
-				provider.Issuer(), provider.ClientID, provider.ClientSecret)
+		fmt.Fprintf(&text, `, "auth": {%s}`, strings.Join(methods, ", "))
+	}
+	if way.shows {
+		files, who, server := tlsFiles(t), newAuthority(t), pair(t, 1)
+		ca := filepath.Join(t.TempDir(), "ca")
+		server.in(t, files)
+		put(t, ca, who.pem)
+		fmt.Fprintf(&text, `, "tls": {"cert": %q, "key": %q, "cacert": %q}`, files.Cert, files.Key, ca)
+		m.clients[""] = m.keeping(trusting(t, server, nil))
+		for _, name := range matrixPeople()[1:] {
+			m.clients[name] = m.keeping(showing(t, server, who.client(t, name, nil)))
 		}
-		text += "}"
 	}
 	if access := p.access(t); access != "" {
-		text += `, "accessControl": ` + access
+		text.WriteString(`, "accessControl": ` + access)
 	}
-	return text
+	return text.String()
 }
 
 // Each policy says for each of its repositories what each person may do.
 func TestMatrixPoliciesAreWhole(t *testing.T) {
 	t.Parallel()
 	for _, p := range matrixPolicies() {
-		people := matrixPeople()
-		if !p.logins {
+		people := p.everybody()
+		if !p.logins && !matrixWays()[p.way].shows {
 			people = people[:1] // whatever they send
 		}
 		for _, repository := range append([]string{p.source}, p.repositories...) {

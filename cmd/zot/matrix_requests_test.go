@@ -1,9 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // What signatures may be believed by.
@@ -78,13 +78,14 @@ func matrixRequests() []matrixRequest {
 
 // specRequests are those of the distribution specification.
 func specRequests() []matrixRequest {
+	who := matrixNames()
 	anybody := statuses(map[int][]string{
-		200: {"alice", "jack", "nina", "admin", "key", "key with scopes", "session", "token", "token to pull"},
-		401: {"none", "empty name", "bad password", "expired key", "revoked key"},
+		200: slices.Concat(who.owners, who.keys, who.own, who.foreign, who.workloads),
+		401: slices.Concat(who.nobody, who.refused, who.unknown, who.uncertified),
 	})
 	lists := statuses(map[int][]string{
-		200: {"alice", "jack", "nina", "admin", "key", "key with scopes", "session", "token"},
-		401: {"none", "empty name", "bad password", "expired key", "revoked key", "token to pull"}, // a list takes a token for it
+		200: slices.Concat(who.owners, who.keys, []string{"token"}, who.foreign, who.workloads),
+		401: slices.Concat(who.nobody, who.refused, who.unknown, who.uncertified, []string{"token to pull"}), // a list takes a token of ours for it
 	})
 	at := func(path string) func(c *cell) sending {
 		return func(c *cell) sending { return sending{path: c.in(path)} }
@@ -155,41 +156,96 @@ func specRequests() []matrixRequest {
 	}
 }
 
+// names are those of identities, by what is the same for them beside the specification.
+type names struct {
+	owners      []string // who has API keys
+	keys, own   []string // of the former, and tokens of ours: no way to keys for who has found one
+	nobody      []string
+	refused     []string // whose credentials do not hold
+	uncertified []string // who must show a certificate and does not: nothing is for them
+	foreign     []string // tokens of another service
+	workloads   []string
+	unknown     []string // where there are these two alone, anybody else
+}
+
+func matrixNames() names {
+	n := names{
+		owners:      []string{"alice", "jack", "nina", "admin", "session", "password beside a certificate"},
+		keys:        []string{"key", "key with scopes", "key beside a certificate"},
+		own:         []string{"token", "token to pull"},
+		nobody:      []string{"none", "empty name"},
+		refused:     []string{"bad password", "expired key", "revoked key", "revoked key beside a certificate", "bad password beside a certificate"},
+		uncertified: []string{"no certificate", "key without a certificate"},
+		foreign: []string{
+			"token of others for all", "token of others for pull", "token of others for push", "token of others for other", "token for the catalog",
+		},
+		unknown: append(badTokens(), "no token", "token in place of a password", "password in place of a token"),
+	}
+	for _, name := range matrixPeople()[1:] {
+		n.owners = append(n.owners, "certificate of "+name)
+		n.workloads = append(n.workloads, "workload "+name)
+	}
+	return n
+}
+
+// whole is a status for all, but for those without the certificate that they must show.
+func (n names) whole(status int) map[string]int {
+	all := statuses(map[int][]string{401: n.uncertified})
+	for _, name := range slices.Concat(n.owners, n.keys, n.own, n.nobody, n.refused, n.foreign, n.workloads, n.unknown) {
+		all[name] = status
+	}
+	return all
+}
+
+// only is 200 for some, and 401 for all others.
+func (n names) only(some ...string) map[string]int {
+	all := n.whole(401)
+	for _, name := range some {
+		all[name] = 200
+	}
+	return all
+}
+
 // extensionRequests are those beside the specification.
 func extensionRequests() (all []matrixRequest) {
-	owners := []string{"alice", "jack", "nina", "admin", "session"}
-	lent := []string{"key", "key with scopes", "token", "token to pull"} // no way to keys for who has found one
-	refused := []string{"bad password", "expired key", "revoked key"}
-	nobody := []string{"none", "empty name"}
+	who := matrixNames()
 	for _, path := range []string{"/zot/auth/apikey", "/v2/_zot/ext/apikey"} {
-		keys := statuses(map[int][]string{200: owners, 403: lent, 401: append(nobody, refused...)})
-		made := statuses(map[int][]string{201: owners, 403: lent, 401: append(nobody, refused...)})
+		keys := func(done int) map[string]int {
+			want := statuses(map[int][]string{
+				done: who.owners, 403: slices.Concat(who.keys, who.own), 401: slices.Concat(who.nobody, who.refused, who.uncertified),
+				404: slices.Concat(who.foreign, who.workloads), // there are none
+			})
+			for _, name := range who.unknown {
+				want[name] = 404
+				if strings.HasPrefix(path, "/v2/") { // where nobody is told what there is before they are known
+					want[name] = 401
+				}
+			}
+			return want
+		}
 		all = append(
 			all,
-			matrixRequest{endpoint: path, method: "GET", want: keys, silent: 404, send: func(*cell) sending { return sending{path: path} }},
-			matrixRequest{endpoint: path, method: "POST", want: made, silent: 404, send: func(*cell) sending { return sending{path: path, body: "{}"} }},
-			matrixRequest{endpoint: path, method: "DELETE", want: keys, silent: 404, send: func(c *cell) sending { return sending{path: path + "?id=" + c.revocable(path)} }},
+			matrixRequest{endpoint: path, method: "GET", want: keys(200), silent: 404, send: func(*cell) sending { return sending{path: path} }},
+			matrixRequest{endpoint: path, method: "POST", want: keys(201), silent: 404, send: func(*cell) sending { return sending{path: path, body: "{}"} }},
+			matrixRequest{endpoint: path, method: "DELETE", want: keys(200), silent: 404, send: func(c *cell) sending { return sending{path: path + "?id=" + c.revocable(path)} }},
 		)
 	}
 	for _, path := range []string{"/auth/logout", "/zot/auth/logout"} {
-		everybody := statuses(map[int][]string{200: append(append(append(owners, lent...), refused...), nobody...)})
-		all = append(all, matrixRequest{endpoint: path, method: "POST", want: everybody, silent: 200, send: func(*cell) sending {
+		all = append(all, matrixRequest{endpoint: path, method: "POST", want: who.whole(200), silent: 200, send: func(*cell) sending {
 			return sending{path: path, header: map[string]string{"X-ZOT-API-CLIENT": "zot-ui"}}
 		}})
 	}
 	for _, family := range []string{"/auth/", "/zot/auth/"} { // of browsers, whatever else they send
-		nowhere := statuses(map[int][]string{404: append(append(append(owners, lent...), refused...), nobody...)})
 		all = append(
 			all,
-			matrixRequest{endpoint: family + "login", method: "GET", want: nowhere, silent: 404, provided: 302, send: func(*cell) sending {
+			matrixRequest{endpoint: family + "login", method: "GET", want: who.whole(404), silent: 404, provided: 302, send: func(*cell) sending {
 				return sending{path: family + "login?provider=oidc&callback_ui=/"}
 			}},
-			matrixRequest{endpoint: family + "callback/", method: "GET", want: nowhere, silent: 404, provided: 401, send: func(*cell) sending { // nothing was begun
+			matrixRequest{endpoint: family + "callback/", method: "GET", want: who.whole(404), silent: 404, provided: 401, send: func(*cell) sending { // nothing was begun
 				return sending{path: family + "callback/oidc?code=x&state=x"}
 			}},
 		)
 	}
-	known := append(append([]string{}, owners...), lent...)
 	return append(
 		all,
 		matrixRequest{
@@ -200,34 +256,32 @@ func extensionRequests() (all []matrixRequest) {
 			},
 		},
 		matrixRequest{
-			endpoint: "/v2/_zot/ext/mgmt", method: "GET", want: statuses(map[int][]string{200: append(append(known, nobody...), refused...)}), silent: 200,
+			endpoint: "/v2/_zot/ext/mgmt", method: "GET", want: who.whole(200), silent: 200,
 			send: func(*cell) sending { return sending{path: "/v2/_zot/ext/mgmt"} },
 		},
 		matrixRequest{
-			endpoint: "/v2/_oci/ext/discover", method: "GET", want: statuses(map[int][]string{200: known, 401: append(nobody, refused...)}), open: 200, silent: 200,
+			endpoint: "/v2/_oci/ext/discover", method: "GET", open: 200, silent: 200,
+			want: who.only(slices.Concat(who.owners, who.keys, who.own, who.foreign, who.workloads)...),
 			send: func(*cell) sending { return sending{path: "/v2/_oci/ext/discover"} },
 		},
 		matrixRequest{
-			// A token is no way to another one: it would last for ever.
-			endpoint: "/zot/auth/token", method: "GET", want: statuses(map[int][]string{
-				200: {"alice", "jack", "nina", "admin", "session", "key", "key with scopes"}, 401: append([]string{"token", "token to pull", "none", "empty name"}, refused...),
-			}), open: 200, silent: 404,
+			// A token is no way to another one: it would last for ever. That of a workload is handed back to who has it for a password.
+			endpoint: "/zot/auth/token", method: "GET", open: 200, silent: 404,
+			want: who.only(slices.Concat(who.owners, who.keys, []string{"token in place of a password"})...),
 			send: func(*cell) sending {
 				return sending{path: "/zot/auth/token?service=r&scope=repository:team/app:pull"}
 			},
 		},
 		matrixRequest{
-			endpoint: "/zot/auth/token", method: "POST", what: "password", want: statuses(map[int][]string{
-				200: {"alice", "jack", "nina", "admin", "key", "key with scopes"}, 401: append([]string{"session", "token", "token to pull", "none", "empty name"}, refused...),
-			}), silent: 404,
+			endpoint: "/zot/auth/token", method: "POST", what: "password", silent: 404,
+			want: who.only(slices.Concat([]string{"alice", "jack", "nina", "admin", "password beside a certificate", "token in place of a password"}, who.keys)...),
 			send: func(c *cell) sending {
 				return sending{path: "/zot/auth/token", form: url.Values{"grant_type": {"password"}, "username": {c.user}, "password": {c.password}, "service": {"r"}}}
 			},
 		},
 		matrixRequest{
-			endpoint: "/zot/auth/token", method: "POST", what: "API key", want: statuses(map[int][]string{
-				200: {"key", "key with scopes"}, 401: append([]string{"alice", "jack", "nina", "admin", "session", "token", "token to pull", "none", "empty name"}, refused...),
-			}), silent: 404,
+			endpoint: "/zot/auth/token", method: "POST", what: "API key", silent: 404,
+			want: who.only(slices.Concat(who.keys, []string{"token in place of a password"})...),
 			send: func(c *cell) sending {
 				return sending{path: "/zot/auth/token", form: url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.password}, "service": {"r"}}}
 			},
@@ -253,48 +307,5 @@ func signatureRequests() []matrixRequest {
 		{endpoint: "/v2/_zot/ext/signatures", method: "GET", needs: []string{"r"}, ok: 200, send: func(c *cell) sending {
 			return sending{path: "/v2/_zot/ext/signatures?repo=" + c.repository + "&reference=fixed"}
 		}},
-	}
-}
-
-// matrixIdentity is somebody who asks.
-type matrixIdentity struct {
-	name    string
-	person  string                                // whose grants they have
-	refused bool                                  // their credentials hold nowhere
-	login   func(c *cell) (user, password string) // nil: they send no password
-	header  func(c *cell) map[string]string       // of their requests
-}
-
-// matrixIdentities are all that ask.
-func matrixIdentities() []matrixIdentity {
-	own := func(name string) func(*cell) (string, string) {
-		return func(*cell) (string, string) { return name, name }
-	}
-	key := func(of func(m *matrix) madeKey) func(c *cell) (string, string) {
-		return func(c *cell) (string, string) { return "alice", of(c.matrix).APIKey }
-	}
-	bearer := func(of func(m *matrix) string) func(c *cell) map[string]string {
-		return func(c *cell) map[string]string { return map[string]string{"Authorization": "Bearer " + of(c.matrix)} }
-	}
-	return []matrixIdentity{
-		{name: "none"},
-		{name: "empty name", header: func(*cell) map[string]string { return map[string]string{"Authorization": "Basic Og=="} }}, // as some clients say that they have none
-		{name: "alice", person: "alice", login: own("alice")},
-		{name: "jack", person: "jack", login: own("jack")}, // mostly what a group may
-		{name: "nina", person: "nina", login: own("nina")}, // mostly what everybody may who has a name
-		{name: "admin", person: "admin", login: own("admin")},
-		// Each try is of another account and from another address: this is not about guessing.
-		{name: "bad password", refused: true, login: func(c *cell) (string, string) { return fmt.Sprint("w", c.number), "wrong" }, header: func(c *cell) map[string]string {
-			return map[string]string{"X-Forwarded-For": fmt.Sprintf("10.%d.%d.%d", c.number>>16&255, c.number>>8&255, c.number&255)}
-		}},
-		{name: "expired key", refused: true, login: key(func(m *matrix) madeKey { return m.expired })},
-		{name: "revoked key", refused: true, login: key(func(m *matrix) madeKey { return m.revoked })},
-		{name: "key", person: "alice", login: key(func(m *matrix) madeKey { return m.key })},
-		{name: "key with scopes", person: "alice", login: key(func(m *matrix) madeKey { return m.scoped })},
-		{name: "session", person: "alice", header: func(c *cell) map[string]string {
-			return map[string]string{"X-ZOT-API-CLIENT": "zot-ui", "Cookie": "session=" + c.session()}
-		}},
-		{name: "token", person: "alice", header: bearer(func(m *matrix) string { return m.token })},
-		{name: "token to pull", person: "alice", header: bearer(func(m *matrix) string { return m.pulling })},
 	}
 }

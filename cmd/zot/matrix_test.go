@@ -26,12 +26,13 @@ type matrix struct {
 	*trio
 	t         *testing.T
 	policy    matrixPolicy
-	client    *http.Client
-	operators []*client // of the nodes
+	clients   map[string]*http.Client // by the name in the certificate that they show; "" for who shows none
+	operators []*client               // of the nodes
 	leader    int
 
 	expired, revoked, key, scoped madeKey
-	live, token, pulling          string // a session and two tokens of alice
+	live, token, pulling          string            // a session and two tokens of alice
+	others                        map[string]string // tokens that others have made
 
 	config, loose, fixed string            // digests, in each repository
 	mounted, hidden      string            // digests, in the source
@@ -93,15 +94,16 @@ func TestAccessMatrix(t *testing.T) {
 // newMatrix starts three nodes and puts there what the cells need.
 func newMatrix(t *testing.T, p matrixPolicy, passwords string) *matrix {
 	t.Helper()
-	m := &matrix{
-		trio: threeLike(t, p.section(t, passwords), `, "trustedProxies": ["127.0.0.1"]`, `, "extensions": {"search": {}, "trust": {"cosign": true, "notation": true}}`), t: t, policy: p,
-		client: &http.Client{
-			Transport:     &http.Transport{MaxIdleConnsPerHost: 2 * matrixWorkers},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		uploads: map[string]string{}, spelt: map[string]bool{},
+	m := &matrix{t: t, policy: p, clients: map[string]*http.Client{}, uploads: map[string]string{}, spelt: map[string]bool{}}
+	plain := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(plain.CloseIdleConnections)
+	m.clients[""] = m.keeping(plain)
+	m.trio = threeLike(t, m.section(passwords), `, "trustedProxies": ["127.0.0.1"]`, `, "extensions": {"search": {}, "trust": {"cosign": true, "notation": true}}`)
+	if matrixWays()[p.way].shows {
+		for n, at := range m.at {
+			m.at[n] = "https" + strings.TrimPrefix(at, "http")
+		}
 	}
-	t.Cleanup(m.client.CloseIdleConnections)
 	for _, file := range m.files {
 		o, err := newClient(file)
 		if err != nil {
@@ -110,13 +112,20 @@ func newMatrix(t *testing.T, p matrixPolicy, passwords string) *matrix {
 		t.Cleanup(o.http.CloseIdleConnections)
 		m.operators = append(m.operators, o)
 	}
-	m.leader = slices.Index([]string{"n0", "n1", "n2"}, asked(t, m.files[0]).Leader)
-	if m.leader < 0 {
-		t.Fatal("nobody leads")
-	}
+	eventually(t, "somebody leads", func() bool {
+		m.leader = slices.Index([]string{"n0", "n1", "n2"}, asked(t, m.files[0]).Leader)
+		return m.leader >= 0
+	})
 	m.fill()
 	m.letIn()
 	return m
+}
+
+// keeping has a client keep its connections, and follow nobody.
+func (*matrix) keeping(c *http.Client) *http.Client {
+	c.Transport.(*http.Transport).MaxIdleConnsPerHost = 2 * matrixWorkers //nolint:forcetypeassert // it is made with one
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c
 }
 
 // fill pushes what the cells find.
@@ -143,6 +152,13 @@ func (m *matrix) letIn() {
 			*k = madeKey{"00000000-0000-4000-8000-000000000000", "zak_00000000000000000000000000000000"}
 		}
 		m.live, m.token, m.pulling = strings.Repeat("A", 43), "e30.e30.e30", "e30.e30.e30"
+		return
+	}
+	if way := matrixWays()[m.policy.way]; way.shows {
+		m.key, m.revoked = m.newKey(0), m.newKey(1)
+		m.revoke(2, m.revoked)
+		return
+	} else if !way.passwords {
 		return
 	}
 	m.expired = newAPIKey(t, m.at[0], `{"expirationDate": "`+time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano)+`"}`)
@@ -181,7 +197,7 @@ func (m *matrix) askAll() {
 				repositories = []string{""}
 			}
 			for _, repository := range repositories {
-				for _, identity := range matrixIdentities() {
+				for _, identity := range matrixWays()[m.policy.way].identities {
 					number++
 					cells <- &cell{matrix: m, node: node, identity: identity, request: request, repository: repository, number: number, tag: fmt.Sprint("c", number)}
 				}
@@ -244,7 +260,7 @@ func (c *cell) ask() {
 
 // nobody reports whether the cell is asked by nobody in particular.
 func (c *cell) nobody() bool {
-	return !c.policy.logins || c.identity.person == "" && !c.identity.refused
+	return !c.policy.logins && c.identity.certificate == "" || c.identity.person == "" && !c.identity.refused
 }
 
 // may are the letters of what the cell's identity may do to a repository.
@@ -287,7 +303,7 @@ func (c *cell) expected() (status int, granted bool) {
 	switch {
 	case r.admin != "":
 		return c.asAdministrator()
-	case !c.policy.logins && r.silent != 0:
+	case !c.policy.logins && r.silent != 0 && (r.needs == nil || c.nobody()):
 		return r.silent, r.silent < 400
 	case c.policy.openid && r.provided != 0:
 		return r.provided, r.provided < 400
@@ -302,7 +318,7 @@ func (c *cell) expected() (status int, granted bool) {
 	switch {
 	case !r.enough(may) && !c.policy.logins: // there is nothing to log in with
 		return 403, false
-	case !r.enough(may) && c.nobody():
+	case !r.enough(may) && (c.nobody() || c.identity.foreign): // another token may be for more
 		return 401, false
 	case !r.enough(may) && c.identity.name == "token to pull" && r.tokenFor(c.policy.grants[c.repository]["alice"]):
 		return 401, false
@@ -322,7 +338,7 @@ func (c *cell) asAdministrator() (status int, granted bool) {
 	switch {
 	case c.policy.logins && c.identity.refused, c.policy.logins && c.nobody():
 		return 401, false
-	case slices.Contains([]string{"token", "token to pull", "key with scopes"}, c.identity.name) && c.policy.logins: // they are for some repositories
+	case slices.Contains([]string{"token", "token to pull", "key with scopes"}, c.identity.name) && c.policy.logins, c.identity.foreign: // they are for some repositories
 		return 403, false
 	case c.policy.admins != nil && (c.nobody() || !strings.Contains(letters, c.request.admin)):
 		return 403, false
@@ -355,7 +371,7 @@ func (c *cell) send(s sending) (status int, header http.Header, body string) {
 	if c.user != "" && s.form == nil {
 		r.SetBasicAuth(c.user, c.password)
 	}
-	return c.do(c.client, r)
+	return c.do(c.clients[c.identity.certificate], r)
 }
 
 // do returns an answer, status 0 if there is none.
@@ -418,6 +434,24 @@ func (c *cell) blob(repository, content string) string {
 	d := digestOf([]byte(content))
 	c.operate(c.elsewhere(), http.MethodPost, "/v2/"+repository+"/blobs/uploads/?digest="+d, content, http.StatusCreated)
 	return d
+}
+
+// newKey has alice make an API key at a node, by her certificate.
+func (m *matrix) newKey(node int) (k madeKey) {
+	alice := &cell{matrix: m, node: node, identity: certified()[0], request: matrixRequest{method: http.MethodPost}}
+	status, _, body := alice.send(sending{path: "/zot/auth/apikey", body: "{}"})
+	if err := json.Unmarshal([]byte(body), &k); err != nil || status != http.StatusCreated {
+		m.t.Fatalf("a key: %d %s", status, body)
+	}
+	return k
+}
+
+// revoke has her revoke one.
+func (m *matrix) revoke(node int, k madeKey) {
+	alice := &cell{matrix: m, node: node, identity: certified()[0], request: matrixRequest{method: http.MethodDelete}}
+	if status, _, body := alice.send(sending{path: "/zot/auth/apikey?id=" + k.UUID}); status != http.StatusOK {
+		m.t.Fatalf("a key is not revoked: %d %s", status, body)
+	}
 }
 
 // existing is a tag that the cell may have changed.
@@ -489,8 +523,7 @@ func (c *cell) session() string {
 func (c *cell) shows(header http.Header, body string) {
 	var want, have []string
 	for _, repository := range append([]string{c.policy.source}, c.policy.repositories...) {
-		may := c.may(repository)
-		if strings.Contains(may, "r") {
+		if c.identity.lists || strings.Contains(c.may(repository), "r") {
 			want = append(want, repository)
 		}
 	}
@@ -523,7 +556,7 @@ func (m *matrix) knowsMethods() {
 	}
 	for path, methods := range asked {
 		answer := wish{method: "BREW", url: m.at[0] + path, name: "alice", password: "alice"}
-		if strings.HasPrefix(path, "endpoint") || !m.policy.logins {
+		if strings.HasPrefix(path, "endpoint") || !m.policy.logins || m.policy.way != "" {
 			continue // what cannot be asked for has no methods
 		}
 		slices.Sort(methods)
@@ -556,8 +589,14 @@ func (m *matrix) isIntact() {
 			}
 		}
 	}
-	if m.policy.logins {
-		wish{method: "GET", url: m.at[0] + "/v2/", name: "alice", password: m.key.APIKey}.must(m.t, 200)
+	if matrixWays()[m.policy.way].keys && m.policy.logins {
+		c := &cell{matrix: m, user: "alice", password: m.key.APIKey, request: matrixRequest{method: http.MethodGet}}
+		if matrixWays()[m.policy.way].shows {
+			c.identity.certificate = "alice"
+		}
+		if status, _, body := c.send(sending{path: "/v2/"}); status != http.StatusOK {
+			m.t.Errorf("alice's key: %d %s", status, body)
+		}
 	}
 }
 

@@ -96,7 +96,7 @@ func extensions(of config.Config, s setting, r *registry, node *cluster.Node, st
 		switch {
 		case a.Bearer != nil:
 			c.Mgmt.HTTP.Auth = &ext.MgmtAuth{Bearer: &ext.MgmtBearer{Realm: a.Bearer.Realm, Service: a.Bearer.Service}}
-		case a.Asks():
+		case a.LogsIn():
 			c.Mgmt.HTTP.Auth = &ext.MgmtAuth{OpenID: shownProviders(a.OpenID), APIKey: a.APIKeys}
 			if a.Passwords() {
 				c.Mgmt.HTTP.Auth.Htpasswd = &struct{}{}

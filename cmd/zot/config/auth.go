@@ -32,6 +32,9 @@ func (a *Auth) Asks() bool {
 	return a.Passwords() || a.OpenID != nil || a.Half || a.Bearer != nil
 }
 
+// LogsIn is Asks, or that there are API keys alone, which people make who have shown a certificate.
+func (a *Auth) LogsIn() bool { return a.Asks() || a.APIKeys }
+
 // Passwords reports whether somebody can have one.
 func (a *Auth) Passwords() bool { return a.LDAP != nil || a.Htpasswd != "" }
 
