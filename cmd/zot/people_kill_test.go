@@ -212,7 +212,8 @@ func aloneInTheDark(t *testing.T, all []*process, good, revoked []credential) {
 	for n := range writes {
 		writes[n].name, writes[n].password = "alice", "alice"
 	}
-	var asked sync.WaitGroup // each waits for a leader
+	var asked sync.WaitGroup // each waits for a leader, though not for as long as a proposal may take
+	began := time.Now()
 	for _, w := range append(writes, good[0].revoke.on(node)) {
 		asked.Go(func() {
 			if answer := w.ask(t); answer.status != http.StatusServiceUnavailable || answer.header.Get("Retry-After") == "" {
@@ -221,6 +222,9 @@ func aloneInTheDark(t *testing.T, all []*process, good, revoked []credential) {
 		})
 	}
 	asked.Wait()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("without a quorum they waited for %s", took)
+	}
 
 	// A password is good, though no session comes of it.
 	answer := wish{method: "GET", url: blob, name: "alice", password: "alice", header: []string{"X-ZOT-API-CLIENT: zot-ui"}}.must(t, http.StatusOK)

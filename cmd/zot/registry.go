@@ -151,7 +151,7 @@ func sharedKeys(lines [][]byte, use string) ([][]byte, error) {
 	return keys, nil
 }
 
-// proposals is the node as the registry proposes through it.
+// proposals is the node as the registry proposes through it. Without a quorum it fails after some seconds (whileQuorum).
 type proposals struct{ node *cluster.Node }
 
 var (
@@ -161,6 +161,8 @@ var (
 
 // Propose is the node's. What the leader will not have in the log is fsm.ErrNotAdmitted.
 func (p proposals) Propose(ctx context.Context, payload []byte) (entry.Result, error) {
+	ctx, end := whileQuorum(ctx, p.node)
+	defer end()
 	result, err := p.node.Propose(ctx, payload)
 	return result, admitted(err)
 }
@@ -176,6 +178,8 @@ type once struct {
 
 // Propose is as that of proposals.
 func (o once) Propose(ctx context.Context, payload []byte) (entry.Result, error) {
+	ctx, end := whileQuorum(ctx, o.node)
+	defer end()
 	result, err := o.node.ProposeAs(ctx, o.id, payload)
 	return result, admitted(err)
 }

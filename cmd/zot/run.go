@@ -93,7 +93,7 @@ func run(ctx context.Context, s setting) (err error) {
 		return err
 	}
 	open.add(node.Close)
-	known, err := newPeople(state, node, node, cluster.Reads(c.Cluster.Reads) == cluster.Local)
+	known, err := newPeople(state, node, proposals{node}, cluster.Reads(c.Cluster.Reads) == cluster.Local)
 	if err != nil {
 		return err
 	}
