@@ -92,6 +92,7 @@ func New(c Config, d Deps) (*Extensions, error) {
 	if len(c.Signatures) > 0 {
 		e.paths["/v2/_zot/ext/signatures"] = e.resource(map[string]api.Extension{http.MethodGet: e.signatures})
 	}
+	e.paths["/zot/auth/logins"] = e.resource(map[string]api.Extension{http.MethodDelete: e.endLogins})
 	e.paths["/v2/_oci/ext/discover"] = e.resource(map[string]api.Extension{http.MethodGet: e.discover})
 	logout := d.Registry.ExtendToAll(e.logout)
 	e.paths["/auth/logout"] = logout

@@ -117,7 +117,11 @@ func matrixCells() map[string]int {
 		"public and private: GET /auth/callback/ as alice":                      401, // who has begun no login
 		"config-policy.json: GET /zot/auth/login as none":                       404,
 
-		// What signatures are believed by is for administrators.
+		// Who is logged in, and what signatures are believed by, is for administrators.
+		"config-policy.json: DELETE /zot/auth/logins as admin":                            200,
+		"config-policy.json: DELETE /zot/auth/logins as alice":                            403,
+		"config-policy.json: DELETE /zot/auth/logins as session":                          403,
+		"config-policy.json: DELETE /zot/auth/logins as none":                             401,
 		"config-policy.json: POST /v2/_zot/ext/mgmt, cosign as admin":                     200,
 		"config-policy.json: POST /v2/_zot/ext/mgmt, cosign as alice":                     403, // who may do everything to infra/*
 		"config-policy.json: POST /v2/_zot/ext/mgmt, notation as none":                    401,

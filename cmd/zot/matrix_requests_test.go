@@ -73,7 +73,7 @@ func statuses(lists map[int][]string) map[string]int {
 
 // matrixRequests are all requests of the matrix.
 func matrixRequests() []matrixRequest {
-	return slices.Concat(specRequests(), extensionRequests(), signatureRequests())
+	return slices.Concat(specRequests(), extensionRequests(), administrativeRequests())
 }
 
 // specRequests are those of the distribution specification.
@@ -289,13 +289,14 @@ func extensionRequests() (all []matrixRequest) {
 	)
 }
 
-// signatureRequests are those about who has signed images, and by what that is believed.
-func signatureRequests() []matrixRequest {
+// administrativeRequests are those for administrators, and with what they say about signatures that about who has signed an image.
+func administrativeRequests() []matrixRequest {
 	at := func(path, body string) func(*cell) sending {
 		return func(*cell) sending { return sending{path: path, body: body} }
 	}
 	const unknown = "?digest=sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	return []matrixRequest{
+		{endpoint: "/zot/auth/logins", method: "DELETE", admin: "d", ok: 200, send: at("/zot/auth/logins?user=nobody-of-the-matrix", "")},
 		{endpoint: "/v2/_zot/ext/mgmt", method: "POST", what: "cosign", admin: "c", ok: 200, send: at("/v2/_zot/ext/mgmt?resource=signatures&tool=cosign", matrixKey)},
 		{endpoint: "/v2/_zot/ext/mgmt", method: "POST", what: "notation", admin: "c", ok: 200, send: at("/v2/_zot/ext/mgmt?resource=signatures&tool=notation&truststoreName=a", matrixCertificate)},
 		{endpoint: "/v2/_zot/ext/cosign", method: "GET", admin: "r", ok: 200, send: at("/v2/_zot/ext/cosign", "")},

@@ -1,0 +1,52 @@
+package ext
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/access"
+	"github.com/seed-16d79997/zot/fsm"
+)
+
+// endLogins has an administrator end all sessions and API keys of a user, on every node. Who can still log in can make new
+// ones: that is up to the methods.
+func (e *Extensions) endLogins(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
+	if err := caller.MustAdminister(access.Delete); err != nil {
+		return err
+	}
+	user := r.URL.Query().Get("user")
+	sessions := fsm.DeleteSessions{Subject: user}
+	if _, err := fsm.Encode(sessions); err != nil {
+		return api.Refuse(http.StatusBadRequest, codeUnsupported, "say whose, as ?user=NAME")
+	}
+	ended := struct {
+		Sessions int `json:"sessions"`
+		APIKeys  int `json:"apiKeys"`
+	}{}
+	done, err := do(r.Context(), e.deps.Proposer, sessions) // first: in a session one can make a key
+	if err != nil {
+		return err
+	}
+	ended.Sessions = done.Sessions
+	var keys []fsm.APIKey // 1,000 at most
+	err = e.read(w, r, func(v fsm.View) error {
+		keys = v.APIKeys(user)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		_, err := do(r.Context(), e.deps.Proposer, fsm.RevokeAPIKey{Owner: user, ID: k.ID})
+		switch {
+		case errors.Is(err, fsm.ErrAPIKeyUnknown): // by somebody else, meanwhile
+		case err != nil:
+			return err
+		default:
+			ended.APIKeys++
+		}
+	}
+	return answer(w, http.StatusOK, ended)
+}
