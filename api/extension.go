@@ -54,17 +54,32 @@ func (g *Registry) extend(h func(w *answer, r *http.Request) error) http.Handler
 				return err
 			}
 			if r.Body != nil {
-				r.Body = extensionBody{bodyOf(w, r), r.Body}
+				r.Body = extensionBody{bodyOf(w, r), r.Body, time.Now().Add(extensionTime)}
 			}
 			return h(w, r)
 		})
 	})
 }
 
+// extensionTime is how long the body of a request to an extension may take. It is small; and who has sent it is found out before,
+// and may have left by then.
+const extensionTime = 30 * time.Second
+
 // extensionBody is a body that an extension reads.
 type extensionBody struct {
 	body
 	io.Closer
+
+	until time.Time
+}
+
+// Read fails also for what has taken too long.
+func (b extensionBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if (err == nil || errors.Is(err, io.EOF)) && time.Now().After(b.until) {
+		return 0, fmt.Errorf("%w: it took longer than %s", errBody, extensionTime)
+	}
+	return n, err
 }
 
 // refusalOf is what a Refusal means.

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,8 +122,10 @@ func FuzzUploadID(f *testing.F) {
 	long := u
 	long.store.Name += "a/b"
 	f.Add("", s.sign("a/b", long))
+	// What the holder of the key has made above is good where it was made for: seeds are mixed.
+	made := map[string][]upload{"a/b": {u, {}, long}, "": {u}}
 	f.Fuzz(func(t *testing.T, repository, text string) {
-		if got, err := s.verify(repository, text); err == nil && (repository != "a/b" || got != u) {
+		if got, err := s.verify(repository, text); err == nil && !slices.Contains(made[repository], got) {
 			t.Errorf("%q is taken for %+v of %q", text, got, repository)
 		} else if err != nil && !errors.Is(err, errUploadID) {
 			t.Error(err)

@@ -45,6 +45,7 @@ func commands() []spec {
 		define[ExpireSessions, ExpiredRemoved](1),
 		define[CreateAPIKey, APIKey](1),
 		define[RevokeAPIKey, None](1),
+		define[RevokeAPIKeys, APIKeysRevoked](1),
 		define[UseAPIKeys, None](1),
 		define[ExpireAPIKeys, ExpiredRemoved](1),
 		define[SetPreference, PreferenceSet](1),

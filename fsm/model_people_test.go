@@ -281,6 +281,18 @@ func (g *generator) endOfKeys() operation {
 			return fsm.ExpiredRemoved{Removed: m.removeKeys(over)}, nil
 		}))
 	}
+	if chance(g.r, 20) {
+		c := fsm.RevokeAPIKeys{Owner: pick(g.r, users())}
+		return g.must(operationOf(c, func(m *model) (done fsm.APIKeysRevoked, _ *fsm.Refusal) {
+			for _, k := range m.keys {
+				if k.Owner == c.Owner && (k.Expires == 0 || k.Expires > m.date) {
+					done.Keys++
+				}
+			}
+			m.removeKeys(func(k fsm.APIKey) bool { return k.Owner == c.Owner })
+			return done, nil
+		}))
+	}
 	c := fsm.RevokeAPIKey{Owner: pick(g.r, users()), ID: fsm.KeyID{byte(g.r.IntN(4))}}
 	return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) {
 		if m.removeKeys(func(k fsm.APIKey) bool { return k.Owner == c.Owner && k.ID == c.ID }) == 0 {

@@ -31,17 +31,11 @@ type world struct {
 	sequence uint64
 	refusing error // what a proposal gives that is not applied
 	stale    bool
-	onRead   func() // nil: nothing
 }
 
 var errNoQuorum = errors.New("no quorum")
 
-func (w *world) Read(context.Context) (bool, error) {
-	if w.onRead != nil {
-		w.onRead()
-	}
-	return w.stale, nil
-}
+func (w *world) Read(context.Context) (bool, error) { return w.stale, nil }
 
 func (w *world) ReadIndex(context.Context) error {
 	if w.stale {

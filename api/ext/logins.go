@@ -1,7 +1,6 @@
 package ext
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/seed-16d79997/zot/api"
@@ -30,23 +29,10 @@ func (e *Extensions) endLogins(w http.ResponseWriter, r *http.Request, caller au
 		return err
 	}
 	ended.Sessions = done.Sessions
-	var keys []fsm.APIKey // 1,000 at most
-	err = e.read(w, r, func(v fsm.View) error {
-		keys = v.APIKeys(user)
-		return nil
-	})
+	keys, err := do(r.Context(), e.deps.Proposer, fsm.RevokeAPIKeys{Owner: user})
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
-		_, err := do(r.Context(), e.deps.Proposer, fsm.RevokeAPIKey{Owner: user, ID: k.ID})
-		switch {
-		case errors.Is(err, fsm.ErrAPIKeyUnknown): // by somebody else, meanwhile
-		case err != nil:
-			return err
-		default:
-			ended.APIKeys++
-		}
-	}
+	ended.APIKeys = keys.Keys
 	return answer(w, http.StatusOK, ended)
 }

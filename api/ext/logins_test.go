@@ -3,9 +3,12 @@ package ext_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-16d79997/zot/fsm"
@@ -77,4 +80,29 @@ func TestLoginsAreEnded(t *testing.T) {
 	if got := w.do(end("root", "?user=anna")); got.Code != http.StatusServiceUnavailable {
 		t.Errorf("without a leader: %d %s", got.Code, got.Body)
 	}
+}
+
+// Whose logins are ended cannot go on with a request that they have begun before, for longer than a moment.
+func TestSlowRequestsEnd(t *testing.T) {
+	t.Parallel()
+	w := ruled(t)
+	synctest.Test(t, func(t *testing.T) {
+		body, rest := io.Pipe()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, ours, body)
+		r.SetBasicAuth("ann", "of ann")
+		answer, done := httptest.NewRecorder(), make(chan struct{})
+		go func() {
+			defer close(done)
+			w.ServeHTTP(answer, r)
+		}()
+		for range 4 { // never silent for long
+			_, _ = rest.Write([]byte("{"[:1]))
+			time.Sleep(10 * time.Second)
+		}
+		_ = rest.Close()
+		<-done
+		if answer.Code != http.StatusBadRequest || !strings.Contains(answer.Body.String(), "longer than 30s") {
+			t.Errorf("%d %s", answer.Code, answer.Body)
+		}
+	})
 }

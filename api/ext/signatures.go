@@ -1,9 +1,11 @@
 package ext
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -19,6 +21,9 @@ import (
 // maxChecks is how many images may have their signatures checked at once: it takes reading and arithmetic, and perhaps a
 // question to who has issued a certificate.
 const maxChecks = 8
+
+// checkTime bounds one, with all that it reads.
+const checkTime = 15 * time.Second
 
 // signature is one of an image, in the words of zot's search.
 type signature struct {
@@ -36,14 +41,8 @@ func (e *Extensions) signatures(w http.ResponseWriter, r *http.Request, caller a
 	if oci.ValidateRepository(repository) != nil || err != nil {
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "say of which image, as ?repo=NAME&reference=TAG, or with its digest for a tag")
 	}
-	if err := caller.Must(repository, access.Read); err != nil { // whether it is there is not told
+	if err := caller.To(ref.Tag, string(ref.Digest)).Must(repository, access.Read); err != nil { // whether it is there is not told
 		return err
-	}
-	select {
-	case e.checks <- struct{}{}:
-		defer func() { <-e.checks }()
-	default:
-		return api.Refuse(http.StatusTooManyRequests, "TOOMANYREQUESTS", "the signatures of %d images are being checked: try again", maxChecks)
 	}
 	var trusted []signed.Trusted
 	err = e.read(w, r, func(v fsm.View) error {
@@ -64,9 +63,12 @@ func (e *Extensions) signatures(w http.ResponseWriter, r *http.Request, caller a
 	if err != nil {
 		return err
 	}
-	found, err := signed.Of(r.Context(), content, v1.Descriptor{MediaType: image.MediaType, Digest: image.Digest, Size: image.Size}, trusted)
+	found, err := e.check(r.Context(), content, v1.Descriptor{MediaType: image.MediaType, Digest: image.Digest, Size: image.Size}, trusted)
 	if err != nil {
 		return fmt.Errorf("look for signatures of %s@%s: %w", repository, image.Digest, err)
+	}
+	if len(found) == 0 && w.Header().Get(headerConsistency) != "" {
+		return fmt.Errorf("%w: no signature of %s is known here, and this node cannot tell whether there are any by now", api.ErrUnavailable, image.Digest)
 	}
 	shown := struct {
 		Digest        digest.Digest `json:"Digest"`
@@ -80,4 +82,17 @@ func (e *Extensions) signatures(w http.ResponseWriter, r *http.Request, caller a
 	}
 	shown.IsSigned = len(shown.SignatureInfo) > 0
 	return answer(w, http.StatusOK, shown)
+}
+
+// check is signed.Of, of so many at once, and for so long.
+func (e *Extensions) check(ctx context.Context, in signed.Repository, image v1.Descriptor, trusted []signed.Trusted) ([]signed.Signature, error) {
+	select {
+	case e.checks <- struct{}{}:
+		defer func() { <-e.checks }()
+	default:
+		return nil, api.Refuse(http.StatusTooManyRequests, "TOOMANYREQUESTS", "the signatures of %d images are being checked: try again", maxChecks)
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	return signed.Of(ctx, in, image, trusted)
 }

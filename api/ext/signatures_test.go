@@ -2,12 +2,13 @@ package ext_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-16d79997/zot/auth"
+	"github.com/seed-16d79997/zot/auth/access"
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -82,35 +83,35 @@ func TestWhoHasSigned(t *testing.T) {
 	if got := w.do(at("repo=a/b&reference=1")); got.Code != http.StatusOK || got.Body.String() != want || got.Header().Get("X-Zot-Consistency") != "stale" {
 		t.Errorf("without a quorum: %d %s %v", got.Code, got.Body, got.Header())
 	}
+	if got := w.do(at("repo=a/b&reference=" + signature.String())); got.Code != http.StatusServiceUnavailable { // it may be signed by now
+		t.Errorf("without a quorum, no signature: %d %s", got.Code, got.Body)
+	}
 	if got := w.do(at("repo=a/b&reference=2")); got.Code != http.StatusServiceUnavailable { // it may be there by now
 		t.Errorf("without a quorum, not found: %d %s", got.Code, got.Body)
 	}
 }
 
-// Only so many look for signatures at once; who comes on top of that is told to come again.
-func TestSignaturesAreLookedForByFew(t *testing.T) {
+// A condition on the tag is judged for the tag that is asked for.
+func TestWhoHasSignedByTag(t *testing.T) {
 	t.Parallel()
-	w := ruled(t)
-	w.push("a/b", "1", `{"image":1}`, nil)
-	get := call{method: "GET", path: "/v2/_zot/ext/signatures?repo=a/b&reference=1", name: "ann"}
-	began, rest := make(chan struct{}), make(chan struct{})
-	w.onRead = func() { began <- struct{}{}; <-rest }
-	answers := make(chan *httptest.ResponseRecorder)
-	for range 8 {
-		go func() { answers <- w.do(get) }()
-		<-began
-	}
-	if got := w.do(get); got.Code != http.StatusTooManyRequests {
-		t.Errorf("the ninth: %d %s", got.Code, got.Body)
-	}
-	w.onRead = nil
-	close(rest)
-	for range 8 {
-		if got := <-answers; got.Code != http.StatusOK {
-			t.Errorf("%d %s", got.Code, got.Body)
+	for expression, want := range map[string][2]int{ // of prod and dev-1
+		`req.tag == '' || req.tag.startsWith('dev-')`: {http.StatusForbidden, http.StatusOK},
+		`req.tag.startsWith('dev-')`:                  {http.StatusForbidden, http.StatusOK},
+		`req.reference == 'prod'`:                     {http.StatusOK, http.StatusForbidden},
+	} {
+		rules, err := access.Compile(access.Config{Repositories: map[string]access.Repository{"a/**": {Policies: []access.Policy{
+			{Users: []string{"ann"}, Actions: access.Read, Conditions: []access.Condition{{Expression: expression}}},
+		}}}})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if got := w.do(get); got.Code != http.StatusOK {
-		t.Errorf("after that: %d %s", got.Code, got.Body)
+		w := newWorldWith(t, func(c *auth.Config) { c.Rules = rules })
+		w.push("a/b", "prod", `{"image":1}`, nil)
+		w.push("a/b", "dev-1", `{"image":2}`, nil)
+		for n, tag := range []string{"prod", "dev-1"} {
+			if got := w.do(call{method: "GET", path: "/v2/_zot/ext/signatures?repo=a/b&reference=" + tag, name: "ann"}); got.Code != want[n] {
+				t.Errorf("%s: %s: %d %s", expression, tag, got.Code, got.Body)
+			}
+		}
 	}
 }

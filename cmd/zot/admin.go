@@ -26,7 +26,7 @@ const (
 	adminGrace   = time.Second
 	adminTimeout = 30 * time.Second // for one request
 	maxSocket    = 107              // bytes of a socket's path that the system takes
-	maxAdminBody = 64 << 10
+	maxAdminBody = 128 << 10        // bytes; the certificates that an import brings at once are the most
 )
 
 // adminListener is a Unix socket that takes its name away when it is closed.

@@ -89,6 +89,7 @@ type (
 		Store   string `json:"store,omitempty"`
 		Name    string `json:"name,omitempty"`
 		Content []byte `json:"content"`
+		File    string `json:"file"`
 	}
 	peopleAnswer struct {
 		Taken   int      `json:"taken"`
@@ -256,7 +257,7 @@ func (i intake) people(ctx context.Context, r peopleRequest) (a peopleAnswer, er
 	}
 	for _, t := range r.Trusted {
 		there, err := i.trusted(ctx, t)
-		if err := a.add(there, err, "key for signatures of "+t.Tool); err != nil {
+		if err := a.add(there, err, "key for signatures in "+t.File); err != nil {
 			return a, err
 		}
 	}

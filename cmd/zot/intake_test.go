@@ -125,11 +125,11 @@ func TestTakePeopleIn(t *testing.T) {
 		},
 		Marks: []importedMark{{"alice", "team/app", false}, {"bob", "team/app", true}, {"bob", "gone", false}, {"", "team/app", false}},
 		Trusted: []importedTrust{
-			{"cosign", "", "", []byte(matrixKey)},
-			{"notation", "ca", "default", []byte(matrixCertificate)},
-			{"cosign", "", "", []byte("no key")},
-			{"gpg", "", "", []byte(matrixKey)},
-			{"notation", "root", "default", []byte(matrixCertificate)},
+			{"cosign", "", "", []byte(matrixKey), "a"},
+			{"notation", "ca", "default", []byte(matrixCertificate), "b"},
+			{"cosign", "", "", []byte("no key"), "c"},
+			{"gpg", "", "", []byte(matrixKey), "d"},
+			{"notation", "root", "default", []byte(matrixCertificate), "e"},
 		},
 	}
 	for i, want := range []peopleAnswer{{Taken: 6}, {There: 6}} {

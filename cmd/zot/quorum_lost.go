@@ -17,8 +17,9 @@ const (
 
 var errQuorumLost = errors.New("there is no quorum")
 
-// whileQuorum is ctx that ends when there has been no quorum for so long that this is no election. To a proposal that is a
-// deadline as any other: whether it was committed is not known then, if it may have been. The caller calls end.
+// whileQuorum is ctx that ends when there has been no quorum for so long that this is no election. To a proposal that is an
+// end as any other: whether it was committed is not known then, if it may have been. The caller calls end, and tells with
+// forWant what came of it.
 func whileQuorum(ctx context.Context, c api.Consistency) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
@@ -53,3 +54,24 @@ func hasQuorum(ctx context.Context, c api.Consistency) bool {
 	defer cancel()
 	return c.ReadIndex(ctx) == nil
 }
+
+// forWant is err, which came of a ctx of whileQuorum. If that has ended for want of a quorum, nobody has given anything up: it is as
+// if there had been no time.
+func forWant(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(context.Cause(ctx), errQuorumLost) {
+		return err
+	}
+	return quorumError{err}
+}
+
+// quorumError is another error, for want of a quorum.
+type quorumError struct{ error }
+
+func (e quorumError) Error() string { return errQuorumLost.Error() + ": " + e.error.Error() }
+
+// Is and As look through it, but for that a context was canceled.
+func (e quorumError) Is(target error) bool {
+	return target == errQuorumLost || target == context.DeadlineExceeded || target != context.Canceled && errors.Is(e.error, target) //nolint:errorlint // it is asked about these very ones
+}
+
+func (e quorumError) As(target any) bool { return errors.As(e.error, target) }

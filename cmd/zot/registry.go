@@ -164,7 +164,7 @@ func (p proposals) Propose(ctx context.Context, payload []byte) (entry.Result, e
 	ctx, end := whileQuorum(ctx, p.node)
 	defer end()
 	result, err := p.node.Propose(ctx, payload)
-	return result, admitted(err)
+	return result, admitted(forWant(ctx, err))
 }
 
 // Once returns a proposer with one request id.
@@ -181,7 +181,7 @@ func (o once) Propose(ctx context.Context, payload []byte) (entry.Result, error)
 	ctx, end := whileQuorum(ctx, o.node)
 	defer end()
 	result, err := o.node.ProposeAs(ctx, o.id, payload)
-	return result, admitted(err)
+	return result, admitted(forWant(ctx, err))
 }
 
 // admitted says in the words of the state that a payload was kept out of the log: by a leader elsewhere, the

@@ -426,7 +426,7 @@ func TestPeople(t *testing.T) {
 			for i, want := range []string{"7 taken, 0 were there", "0 taken, 7 were there"} {
 				out, err := n.Zot(t, "import", z.dir)
 				must(t, err)
-				if !strings.Contains(out, want) || !strings.Contains(out, "left out: mark of alice on gone") || strings.Count(out, "left out: key for signatures of cosign") != 1 {
+				if !strings.Contains(out, want) || !strings.Contains(out, "left out: mark of alice on gone") || strings.Count(out, "left out: key for signatures in _cosign/readme: ") != 1 {
 					t.Errorf("the import %d says %s", i, out)
 				}
 			}

@@ -6,6 +6,7 @@
 package transfer_test
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -206,12 +207,13 @@ func (z *zot) trusted() {
 	}
 	certificate, err := x509.CreateCertificate(crand.Reader, c, c, k.Public(), k)
 	must(z.t, err)
+	one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
 	elsewhere := filepath.Join(z.t.TempDir(), "elsewhere.pub")
 	for name, content := range map[string][]byte{
 		filepath.Join(z.dir, "_cosign/sha256:1234"):                              pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
 		filepath.Join(z.dir, "_cosign/readme"):                                   []byte("no key"),
 		filepath.Join(z.dir, "_notation/trustpolicy.json"):                       []byte("{}"),
-		filepath.Join(z.dir, "_notation/truststore/x509/ca/default/sha256:5678"): pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+		filepath.Join(z.dir, "_notation/truststore/x509/ca/default/sha256:5678"): bytes.Repeat(one, 60<<10/len(one)), // as large as the authorities of a company may be
 		elsewhere: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
 	} {
 		must(z.t, os.MkdirAll(filepath.Dir(name), 0o700))

@@ -131,11 +131,8 @@ func (p *People) add(name string, u userData) {
 	}
 }
 
-// How many keys or marks, and how many keys for signatures, are sent at once.
-const (
-	peopleAPage  = 50
-	trustedAPage = 10
-)
+// peopleAPage is how many keys or marks are sent at once.
+const peopleAPage = 50
 
 // PutPeople gives a node what people have left. It may be repeated: what is there stays as it is. It returns how many
 // were taken and how many were there, and a line for each that was refused.
@@ -159,8 +156,8 @@ func (n *Node) PutPeople(ctx context.Context, p People) (taken, there int, refus
 			return taken, there, refused, err
 		}
 	}
-	for page := range slices.Chunk(p.Trusted, trustedAPage) {
-		if err := send(map[string]any{"trusted": page}); err != nil {
+	for _, one := range p.Trusted { // which may be large
+		if err := send(map[string]any{"trusted": []Trusted{one}}); err != nil {
 			return taken, there, refused, err
 		}
 	}

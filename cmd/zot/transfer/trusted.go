@@ -2,12 +2,10 @@ package transfer
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 )
 
 // maxTrusted is how much is read of a file with a key or certificates, in bytes: one more than a node takes.
@@ -19,6 +17,7 @@ type Trusted struct {
 	Store   string `json:"store,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Content []byte `json:"content"`
+	File    string `json:"file"` // that it was in
 }
 
 // readTrusted reads the keys of cosign and the certificates of notation that a zot's root directory has. No link leads out
@@ -32,26 +31,28 @@ func readTrusted(root string) (all []Trusted, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	files, err := fs.Glob(in.FS(), "_cosign/*")
-	if err != nil {
-		return nil, err
-	}
-	more, err := fs.Glob(in.FS(), "_notation/truststore/x509/*/*/*")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range append(files, more...) {
-		if info, err := in.Lstat(name); err != nil || !info.Mode().IsRegular() {
-			continue
+	for _, folder := range []string{"_cosign", "_notation/truststore/x509"} {
+		err := fs.WalkDir(in.FS(), folder, func(name string, entry fs.DirEntry, err error) error {
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil
+			case err != nil || !entry.Type().IsRegular():
+				return err
+			}
+			t := Trusted{Tool: "cosign", File: name}
+			if folder != "_cosign" {
+				t.Tool, t.Name = "notation", path.Base(path.Dir(name))
+				t.Store = path.Base(path.Dir(path.Dir(name)))
+			}
+			if t.Content, err = readSome(in, name); err != nil {
+				return err
+			}
+			all = append(all, t)
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		t := Trusted{Tool: "cosign"}
-		if parts := strings.Split(path.Dir(name), "/"); len(parts) == 5 {
-			t = Trusted{Tool: "notation", Store: parts[3], Name: parts[4]}
-		}
-		if t.Content, err = readSome(in, name); err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
-		}
-		all = append(all, t)
 	}
 	return all, nil
 }
