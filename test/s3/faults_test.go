@@ -28,8 +28,10 @@ import (
 func TestBucketThatFails(t *testing.T) {
 	bucket := harness.StartBucket(t)
 	driver := bucket.Driver("/zot")
-	driver["regionendpoint"] = faulty(t, bucket.Endpoint)
+	endpoint, stall := faulty(t, bucket.Endpoint)
+	driver["regionendpoint"] = endpoint
 	n := harness.StartStored(t, 1, map[string]any{"storageDriver": driver, "gcDelay": "30s", "gcInterval": "1s"})[0]
+	stall() // not before: a start is waited for no longer than a stall takes
 
 	pushed := make([]bool, 40)
 	layers := make([][]byte, len(pushed))
@@ -95,8 +97,8 @@ func send(ctx context.Context, method, to string, p []byte) (status int, body []
 }
 
 // faulty stands before an S3 server and fails: it answers with an error, breaks off, carries a request out and does not
-// say so, stalls, and lies about whether a key was taken and about what it has written.
-func faulty(t *testing.T, endpoint string) string {
+// say so, lies about whether a key was taken and about what it has written, and stalls as soon as it is told to.
+func faulty(t *testing.T, endpoint string) (at string, stall func()) {
 	t.Helper()
 	to, err := url.Parse(endpoint)
 	must(t, err)
@@ -107,6 +109,7 @@ func faulty(t *testing.T, endpoint string) string {
 	// Each takes a minute to be noticed: of a pull, longer than what it pulls is promised to stay. That of the request which
 	// makes one object of all parts takes ten.
 	var stalls atomic.Int64
+	var stalling atomic.Bool
 	mayStall := func(r *http.Request) bool {
 		return r.Method == http.MethodPut || r.Method == http.MethodPost && r.URL.Query().Has("uploads")
 	}
@@ -125,7 +128,7 @@ func faulty(t *testing.T, endpoint string) string {
 			forward.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
 		case 4:
-			if mayStall(r) && stalls.Add(1) <= 3 {
+			if stalling.Load() && mayStall(r) && stalls.Add(1) <= 3 {
 				_, _ = io.Copy(io.Discard, r.Body) // or the server does not see that the client has gone
 				<-r.Context().Done()
 				return
@@ -136,7 +139,7 @@ func faulty(t *testing.T, endpoint string) string {
 		}
 	}))
 	t.Cleanup(server.Close)
-	return server.URL
+	return server.URL, func() { stalling.Store(true) }
 }
 
 // lie answers some requests that are to make an object only if its key is free, and reports whether it did: that the key
