@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -57,17 +60,49 @@ func newSecretsManager(s Secret) (fetch func(ctx context.Context) (string, error
 // stay follows no redirection: what a request brings is for whom it was sent to.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// toldByAWS is an error that may be logged. A message of AWS's may quote the request, with a token of a session; its code is a word.
+// toldByAWS is an error that may be logged, and says the same of the same failure. No text of the library's or of AWS's is in it: they
+// quote requests with the token of a session, what a program has said that gives out keys, and the port that was ours.
 func toldByAWS(err error) error {
-	refused, is := errors.AsType[smithy.APIError](err)
-	if !is {
-		return err
+	if refused, is := errors.AsType[smithy.APIError](err); is {
+		return fmt.Errorf("AWS refuses with %.60q", word(refused.ErrorCode()))
 	}
-	word := strings.Map(func(r rune) rune {
+	if asked, is := errors.AsType[*url.Error](err); is { // which is not AWS where credentials come from elsewhere
+		host := "AWS"
+		if at, err := url.Parse(asked.URL); err == nil {
+			host = at.Host
+		}
+		return fmt.Errorf("%s does not answer: %w", host, failureOf(asked.Err))
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("AWS does not answer: %w", failureOf(err))
+	}
+	return errors.New("there are no credentials for AWS, or its answer is none: see what 'aws secretsmanager get-secret-value' says with the same environment")
+}
+
+// failureOf is why somebody could not be asked, by its kind.
+func failureOf(err error) error {
+	late, is := errors.AsType[net.Error](err)
+	if is && late.Timeout() {
+		return errors.New("not in time")
+	}
+	if number, is := errors.AsType[syscall.Errno](err); is && number != syscall.ECONNRESET && number != syscall.EPIPE { // or EOF, by chance
+		return number
+	}
+	if _, is := errors.AsType[*net.DNSError](err); is {
+		return errors.New("its name is not found")
+	}
+	if _, is := errors.AsType[*tls.CertificateVerificationError](err); is {
+		return errors.New("its certificate is not believed")
+	}
+	return errors.New("the connection breaks")
+}
+
+// word is a code with nothing in it but what codes are made of.
+func word(code string) string {
+	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_' {
 			return r
 		}
 		return -1
-	}, refused.ErrorCode())
-	return fmt.Errorf("AWS refuses with %.60q", word)
+	}, code)
 }
