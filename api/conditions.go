@@ -21,6 +21,13 @@ func field(r *http.Request, name string) (value string, there bool) {
 	return strings.TrimSpace(strings.Join(lines, ", ")), len(lines) > 0
 }
 
+// isConditional reports whether the client has a condition.
+func isConditional(r *http.Request) bool {
+	_, is := field(r, "If-Match")
+	_, not := field(r, "If-None-Match")
+	return is || not
+}
+
 // isKnown reports whether the client has the content already (RFC 9110, 13.1.2).
 //
 // It fails with errCondition if the client wants other content than this, by If-Match.

@@ -118,22 +118,36 @@ func (g *Registry) limitTags(w *answer, r *http.Request, cmd *fsm.PutManifest) e
 }
 
 // judged is an error of a put in the light of what its caller may do: a tag that exists although it may only be
-// created is not a condition of the client's.
+// created is not a condition of the client's. Where that has one, limitTags has added none.
 func judged(caller auth.Caller, r *http.Request, cmd fsm.PutManifest, err error) error {
-	if _, own := field(r, "If-None-Match"); !errors.Is(err, fsm.ErrTagCondition) || own {
+	if !errors.Is(err, fsm.ErrTagCondition) {
 		return err
+	}
+	told := err
+	for _, m := range cmd.Tags {
+		told = toReaders(caller.To(m.Tag, ""), cmd.Repository, told)
+	}
+	if isConditional(r) {
+		return told
 	}
 	moved := false
 	for _, m := range cmd.Tags {
 		by := caller.To(m.Tag, "")
 		if !by.May(access.Update, cmd.Repository) {
-			// Which image the tag names is nothing for somebody who may not read.
 			return fmt.Errorf("%w: a tag that is there would name another image, which takes update", by.DeniedTo(cmd.Repository, access.Update))
 		}
 		moved = moved || !by.May(access.Create, cmd.Repository)
 	}
 	if moved {
-		return unavailable(err)
+		return unavailable(told)
+	}
+	return told
+}
+
+// toReaders is an error for somebody who may not read: which image a tag names is not in it.
+func toReaders(by auth.Caller, repository string, err error) error {
+	if errors.Is(err, fsm.ErrTagCondition) && !by.May(access.Read, repository) {
+		return fsm.ErrTagCondition
 	}
 	return err
 }

@@ -109,13 +109,13 @@ func (g *Registry) deleteManifest(w *answer, r *http.Request, q request) error {
 	return nil
 }
 
-func (g *Registry) deleteTag(_ *answer, r *http.Request, q request) error {
+func (g *Registry) deleteTag(w *answer, r *http.Request, q request) error {
 	condition, err := tagCondition(r)
 	if err != nil {
 		return err
 	}
 	_, err = do(r.Context(), g.proposer, fsm.DeleteTag{Repository: q.repository, Tag: q.reference.Tag, If: condition})
-	return err
+	return toReaders(w.caller, q.repository, err)
 }
 
 func (g *Registry) deleteDigest(w *answer, r *http.Request, q request) error {
