@@ -103,7 +103,7 @@ func (g *gate) prepare(c config.Config) (draft, error) {
 func (g *gate) config(c config.Config, methods []*method) (auth.Config, error) {
 	a, t := c.HTTP.Auth, c.HTTP.TLS
 	d := auth.Config{
-		Realm: a.Realm, FailDelay: a.FailDelay, MustCertify: t.On() && t.ClientMust,
+		Realm: a.Realm, FailDelay: a.FailDelay, MustCertify: t.ClientMust,
 		Proxies: c.Cluster.TrustedProxies, ExternalURL: c.HTTP.ExternalURL, Origins: c.HTTP.Origins, Logger: g.log,
 	}
 	if a.Access != nil {
@@ -115,7 +115,7 @@ func (g *gate) config(c config.Config, methods []*method) (auth.Config, error) {
 		}
 		d.Rules = rules
 	}
-	if a.Bearer == nil && t.ClientCA != "" {
+	if a.Bearer == nil && t.Certifies() {
 		d.Certificates = a.MTLS.Certificates()
 	}
 	for _, m := range methods {

@@ -160,7 +160,7 @@ func completeAuth(c *Config, r *reader) {
 	onlyBearer(c, r)
 	a := &c.HTTP.Auth
 	a.APIKeys = (a.APIKeys || c.Extensions.APIKeys) && a.Bearer == nil
-	if a.APIKeys && !a.Asks() && c.HTTP.TLS.ClientCA == "" {
+	if a.APIKeys && !a.Asks() && !c.HTTP.TLS.Certifies() {
 		a.APIKeys = false
 		r.note("http.auth.apikey", "says nothing: nobody can log in, and so nobody can make an API key")
 	}
@@ -169,7 +169,7 @@ func completeAuth(c *Config, r *reader) {
 // checkAuth refuses what nobody could use: policies for names where nobody can have one.
 func checkAuth(c *HTTP, r *reader) {
 	a := &c.Auth
-	if a.Access == nil || a.Asks() || c.TLS.ClientCA != "" {
+	if a.Access == nil || a.Asks() || c.TLS.Certifies() {
 		return
 	}
 	named := len(a.Access.Admin.Users)+len(a.Access.Admin.Groups) > 0
@@ -180,6 +180,6 @@ func checkAuth(c *HTTP, r *reader) {
 		}
 	}
 	if named {
-		r.problem("http.accessControl", "configure http.auth.htpasswd, ldap, openid or bearer, or http.tls.cacert, or leave only anonymousPolicy", "has policies for users, and there is no way to log in")
+		r.problem("http.accessControl", "configure http.auth.htpasswd, ldap, openid or bearer, or http.tls.cacert beside cert and key, or leave only anonymousPolicy", "has policies for users, and there is no way to log in")
 	}
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/seed-16d79997/zot/cmd/zot/config"
@@ -20,6 +21,7 @@ func TestAPIKeysAreOn(t *testing.T) {
 		`, "http": {"auth": {"openid": {"providers": {"github": {"clientid": "c", "scopes": ["user"]}}}, "apikey": false}}`: false,
 		`, "http": {"auth": {"apikey": true}}`:                                                                              false,
 		`, "http": {"auth": {"apikey": true}, "tls": {"cert": "c", "key": "k", "cacert": "a"}}`:                             true,
+		`, "http": {"auth": {"apikey": true}, "tls": {"cacert": "a"}}`:                                                      false, // nobody could show a certificate
 	} {
 		c, _, err := config.Parse("config.json", []byte(minimal(more)), "zot-0")
 		if err != nil || c.HTTP.Auth.APIKeys != want {
@@ -36,6 +38,21 @@ func TestCertificatesAreNeeded(t *testing.T) {
 			"accessControl": {"repositories": {"**": {"anonymousPolicy": `+policy+`}}}}`)), "zot-0")
 		if err != nil || c.HTTP.TLS.ClientMust != want {
 			t.Errorf("%s: %t, %v", policy, c.HTTP.TLS.ClientMust, err)
+		}
+	}
+}
+
+// Without TLS nobody is asked for a certificate, whatever cacert says, and so nobody has a name by one.
+func TestCertificatesNeedTLS(t *testing.T) {
+	t.Parallel()
+	for _, tls := range []string{`"cacert": "a"`, `"cacert": "a", "cert": "c"`, `"cacert": "a", "key": "k"`} {
+		c, _, err := config.Parse("config.json", []byte(minimal(`, "http": {"tls": {`+tls+`}, "auth": {"apikey": true}}`)), "zot-0")
+		if err != nil || c.HTTP.TLS.ClientMust || c.HTTP.Auth.LogsIn() {
+			t.Errorf("%s: certificates are needed: %t, there are logins: %t, %v", tls, c.HTTP.TLS.ClientMust, c.HTTP.Auth.LogsIn(), err)
+		}
+		_, _, err = config.Parse("config.json", []byte(minimal(`, "http": {"tls": {`+tls+`}, "accessControl": {"**": {"policies": [{"users": ["alice"], "actions": ["read"]}]}}}`)), "zot-0")
+		if err == nil || !strings.Contains(err.Error(), "there is no way to log in") {
+			t.Errorf("%s: policies for users: %v", tls, err)
 		}
 	}
 }

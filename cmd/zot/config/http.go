@@ -52,7 +52,7 @@ func readHTTP(s *section, c *HTTP) {
 		s.text("key", &c.TLS.Key)
 		s.text("cacert", &c.TLS.ClientCA)
 	})
-	c.TLS.ClientMust = c.TLS.ClientCA != "" && !mayComeWithout(s.object)
+	c.TLS.ClientMust = c.TLS.Certifies() && !mayComeWithout(s.object)
 	s.text("realm", &c.Auth.Realm)
 	s.section("auth", func(s *section) { readAuth(s, &c.Auth) })
 	s.section("accessControl", func(s *section) { readAccessControl(s, &c.Auth) })

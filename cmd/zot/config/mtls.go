@@ -71,7 +71,7 @@ func (m *MTLS) Certificates() *auth.Certificates {
 
 // checkMTLS notes what nobody will be asked for.
 func checkMTLS(h *HTTP, r *reader) {
-	if h.Auth.MTLS != nil && (h.TLS.ClientCA == "" || !h.TLS.On()) {
+	if h.Auth.MTLS != nil && !h.TLS.Certifies() {
 		r.note("http.auth.mtls", "says nothing without http.tls.cert, key and cacert: clients are not asked for certificates")
 	}
 }

@@ -16,6 +16,9 @@ type ServerTLS struct {
 // On reports whether clients are served over TLS.
 func (t ServerTLS) On() bool { return t.Cert != "" && t.Key != "" }
 
+// Certifies reports whether clients are asked for certificates.
+func (t ServerTLS) Certifies() bool { return t.On() && t.ClientCA != "" }
+
 // Read reads the files. It fails with Problems if one cannot be read.
 func (t ServerTLS) Read() (ServerPEM, error) {
 	var p ServerPEM
