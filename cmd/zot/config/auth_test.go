@@ -30,14 +30,24 @@ func TestAPIKeysAreOn(t *testing.T) {
 	}
 }
 
-// Who grants something to everybody asks nobody for a certificate, in whichever way it is written.
+// Who grants repositories to everybody asks nobody for a certificate, in whichever way it is written.
 func TestCertificatesAreNeeded(t *testing.T) {
 	t.Parallel()
-	for policy, want := range map[string]bool{`[]`: true, `""`: true, `["read"]`: false, `"read"`: false} {
-		c, _, err := config.Parse("config.json", []byte(minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"},
-			"accessControl": {"repositories": {"**": {"anonymousPolicy": `+policy+`}}}}`)), "zot-0")
+	for control, want := range map[string]bool{
+		`"repositories": {"**": {"anonymousPolicy": []}}`:                                                  true,
+		`"repositories": {"**": {"anonymousPolicy": ""}}`:                                                  true,
+		`"repositories": {"**": {"anonymousPolicy": ["read"]}}`:                                            false,
+		`"repositories": {"**": {"anonymousPolicy": "read"}}`:                                              false,
+		`"public/**": {"AnonymousPolicy": ["read"]}`:                                                       false,
+		`"metrics": {"anonymousPolicy": ["read"]}`:                                                         true,
+		`"Metrics": {"users": ["p"], "anonymousPolicy": ["read"]}, "**": {"defaultPolicy": ["read"]}`:      true,
+		`"metrics": {"anonymousPolicy": ["read"]}, "repositories": {"**": {"anonymousPolicy": ["read"]}}`:  false,
+		`"repositories": {"metrics": {"anonymousPolicy": ["read"]}}`:                                       false,
+		`"repositories": {"metrics": {"policies": [{"users": ["a"], "actions": ["read"]}]}}, "groups": {}`: true,
+	} {
+		c, _, err := config.Parse("config.json", []byte(minimal(`, "http": {"tls": {"cert": "c", "key": "k", "cacert": "a"}, "accessControl": {`+control+`}}`)), "zot-0")
 		if err != nil || c.HTTP.TLS.ClientMust != want {
-			t.Errorf("%s: %t, %v", policy, c.HTTP.TLS.ClientMust, err)
+			t.Errorf("%s: %t, %v", control, c.HTTP.TLS.ClientMust, err)
 		}
 	}
 }

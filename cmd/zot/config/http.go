@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,10 +51,10 @@ func readHTTP(s *section, c *HTTP) {
 		s.text("key", &c.TLS.Key)
 		s.text("cacert", &c.TLS.ClientCA)
 	})
-	c.TLS.ClientMust = c.TLS.Certifies() && !mayComeWithout(s.object)
 	s.text("realm", &c.Auth.Realm)
 	s.section("auth", func(s *section) { readAuth(s, &c.Auth) })
 	s.section("accessControl", func(s *section) { readAccessControl(s, &c.Auth) })
+	c.TLS.ClientMust = c.TLS.Certifies() && !mayComeWithout(c.Auth)
 	s.text("externalUrl", &c.ExternalURL)
 	c.ExternalURL = strings.TrimSuffix(c.ExternalURL, "/")
 	s.anyDuration("readTimeout", &c.ReadTimeout)
@@ -76,37 +75,21 @@ func readCompat(s *section) {
 	}
 }
 
-// mayComeWithout reports whether the section "http" lets clients in that have no certificate: with a
-// password, or as nobody in particular.
-func mayComeWithout(http *object) bool {
-	if path, ok := http.find("auth", "htpasswd", "path").(string); ok && path != "" {
+// mayComeWithout reports whether clients are let in that have no certificate: with a password of a file, or as nobody in
+// particular, who may do something to repositories.
+func mayComeWithout(a Auth) bool {
+	if a.Htpasswd != "" {
 		return true
 	}
-	return grantsAnonymous(http.find("accessControl"))
-}
-
-func grantsAnonymous(value any) bool {
-	switch v := value.(type) {
-	case *object:
-		for _, m := range v.members {
-			if strings.EqualFold(m.name, "anonymousPolicy") && says(m.value) {
-				return true
-			}
-			if grantsAnonymous(m.value) {
-				return true
-			}
+	if a.Access == nil {
+		return false
+	}
+	for _, r := range a.Access.Repositories {
+		if r.Anonymous != 0 {
+			return true
 		}
-	case []any:
-		return slices.ContainsFunc(v, grantsAnonymous)
 	}
 	return false
-}
-
-// says reports whether there is something in a list, which may be a text between commas.
-func says(list any) bool {
-	all, _ := list.([]any)
-	text, _ := list.(string)
-	return len(all) > 0 || text != ""
 }
 
 func checkHTTP(c *Config, r *reader) {
