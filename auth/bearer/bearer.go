@@ -35,6 +35,7 @@ type Config struct {
 	Secret         *Secret   // with the service's keys, in place of a file; nil: there is none
 	Issuers        []Issuer  // tried by the issuer that a token names
 	Upstream       *Upstream // asked for tokens in the name of clients that have none of an issuer; nil: there is none
+	Former         *Verifier // what it knows of keys from the same place is believed on; nil: there is none
 	Logger         hclog.Logger
 }
 
@@ -97,6 +98,8 @@ func Open(c Config) (*Verifier, error) {
 		}
 		v.issuers = append(v.issuers, i)
 	}
+	v.goOn(c.Former)
+	v.config.Former = nil // which knows one itself
 	return v, nil
 }
 

@@ -221,7 +221,7 @@ func TestReloadOfTokenKeys(t *testing.T) {
 		return `, "auth": {"bearer": {"realm": "https://auth.example/token", "service": "zot", ` + keys + `}}`
 	}
 	inAWS := func(name string) string {
-		return section(fmt.Sprintf(`"awsSecretsManager": {"region": "us-east-1", "secretName": %q}`, name))
+		return section(fmt.Sprintf(`"awsSecretsManager": {"region": "us-east-1", "secretName": %q, "refreshInterval": "1h"}`, name))
 	}
 	inFile := section(fmt.Sprintf(`"cert": %q`, file))
 	n := newChanging(t, inAWS("zot/keys"))
@@ -231,10 +231,12 @@ func TestReloadOfTokenKeys(t *testing.T) {
 	}
 	says(bySecret, 200)
 	says(byFile, 401)
+	aws.Close()
+	n.becomes(strings.Replace(inAWS("zot/keys"), "https://auth.example", "https://others.example", 1), "") // what this secret held is known
+	says(bySecret, 200)
 	n.becomes(inFile, "")
 	says(byFile, 200)
 	says(bySecret, 401)
-	aws.Close()
 	n.becomes(inAWS("zot/others"), "") // what another secret held is of no use to this one
 	untold := says(bySecret, 503)
 	if !strings.Contains(untold.body, `"UNAVAILABLE"`) || strings.Contains(untold.body, "127.0.0.1") || strings.Contains(untold.body, "AWS") {

@@ -169,7 +169,7 @@ func (g *gate) open(a config.Auth) (all []*method, err error) {
 		add("http.auth.openid", *a.OpenID, func() (*method, error) { return g.openOpenID(*a.OpenID) })
 	}
 	if a.Bearer != nil {
-		add("http.auth.bearer", *a.Bearer, func() (*method, error) { return openBearer(*a.Bearer, g.log.Named("bearer")) })
+		add("http.auth.bearer", *a.Bearer, func() (*method, error) { return g.openBearer(*a.Bearer) })
 	}
 	if err != nil {
 		g.closeAllBut(all, g.methods)
@@ -177,9 +177,16 @@ func (g *gate) open(a config.Auth) (all []*method, err error) {
 	return all, err
 }
 
-func openBearer(c config.Bearer, log hclog.Logger) (*method, error) {
+func (g *gate) openBearer(c config.Bearer) (*method, error) {
+	var former *bearer.Verifier
+	for _, m := range g.methods {
+		if m.bearer != nil {
+			former = m.bearer
+		}
+	}
 	v, err := bearer.Open(bearer.Config{
-		Realm: c.Realm, Service: c.Service, KeyFile: c.Cert, Secret: c.Secret, Issuers: c.OIDC, Upstream: c.Upstream, Logger: log,
+		Realm: c.Realm, Service: c.Service, KeyFile: c.Cert, Secret: c.Secret, Issuers: c.OIDC, Upstream: c.Upstream,
+		Former: former, Logger: g.log.Named("bearer"),
 	})
 	if err != nil {
 		return nil, err
