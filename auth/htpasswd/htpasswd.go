@@ -133,7 +133,7 @@ func parse(content []byte) (*table, []Note) {
 			continue
 		}
 		if before, twice := lines[name]; twice {
-			notes = append(notes, Note{before, fmt.Sprintf("user %q stands again in line %d, which counts", name, number)})
+			notes = append(notes, Note{before, fmt.Sprintf("user %q stands again in line %d: this one does not count", name, number)})
 			delete(t.hashes, name)
 			delete(t.texts, name)
 		}

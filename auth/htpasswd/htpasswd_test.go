@@ -94,6 +94,9 @@ func TestBadLines(t *testing.T) {
 			}
 		}
 	}
+	if want := (htpasswd.Note{Line: 9, Text: `user "gone" stands again in line 10: this one does not count`}); !slices.Contains(notes, want) { // nor does the other
+		t.Errorf("%+v, want %+v", notes, want)
+	}
 	if !slices.Equal(lines, []int{1, 2, 3, 4, 5, 6, 7, 9, 10}) {
 		t.Errorf("lines noted: %v", lines)
 	}
