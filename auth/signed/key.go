@@ -13,7 +13,7 @@ import (
 // key is a public key of cosign.
 type key struct {
 	public any    // one that checkKey takes
-	text   string // as it was given
+	text   string // in PEM, of the key and nothing else, however it was given
 }
 
 // message is what has been signed. It is hashed once, however many keys there are.

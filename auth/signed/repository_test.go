@@ -157,7 +157,7 @@ func line(s signed.Signature) string {
 	if !s.Trusted {
 		words += " untrusted"
 	}
-	for _, name := range []string{"p256", "p384", "p521", "rsa", "rsa-pkcs1", "ed25519", "another"} {
+	for _, name := range []string{"p256", "p384", "p521", "rsa", "ed25519", "another"} {
 		if s.Author == string(file(name+".pub")) {
 			return words + " " + name
 		}

@@ -53,7 +53,7 @@ func TestWhatToolsHaveSigned(t *testing.T) {
 		"older form":                {"old", all, 2030, []string{"cosign ed25519", "cosign p256", "cosign p384", "cosign p521", "cosign rsa"}},
 		"older form as referrer":    {"referrer", all, 2030, []string{"cosign p256"}},
 		"newer form":                {"new", all, 2030, []string{"cosign ed25519", "cosign p256", "cosign p384", "cosign p521", "cosign rsa"}},
-		"RSA key in PKCS 1":         {"new", []signed.Trusted{publicKey("rsa-pkcs1")}, 2030, []string{"cosign rsa-pkcs1", "cosign untrusted", "cosign untrusted", "cosign untrusted", "cosign untrusted"}},
+		"RSA key in PKCS 1":         {"new", []signed.Trusted{publicKey("rsa-pkcs1")}, 2030, []string{"cosign rsa", "cosign untrusted", "cosign untrusted", "cosign untrusted", "cosign untrusted"}},
 		"another key":               {"another", all, 2030, []string{"cosign untrusted", "cosign untrusted"}},
 		"the other key":             {"another", []signed.Trusted{publicKey("another")}, 2030, []string{"cosign another", "cosign another"}},
 		"a key that was removed":    {"both", without(0), 2030, []string{"cosign untrusted", "notation " + builder}},

@@ -85,7 +85,7 @@ func checkContent(content []byte) error {
 		return errors.New("it is empty")
 	case len(content) > maxContent:
 		return fmt.Errorf("it has %d bytes, more than %d", len(content), maxContent)
-	case bytes.Contains(content, []byte("PRIVATE KEY")), isPrivate(content):
+	case bytes.Contains(content, []byte("PRIVATE KEY")), bytes.Contains(content, []byte("Private-Key:")), isPrivate(content): // openssl -text has the latter
 		return errors.New("it has a private key: give the public key or the certificate alone, and sign with another key from now on if others may have seen this one")
 	}
 	return nil
@@ -110,16 +110,17 @@ func parseKey(content []byte) (key, error) {
 	if err := checkContent(content); err != nil {
 		return key{}, err
 	}
-	block, rest := pem.Decode(content)
+	blocks, err := readPEM(content)
 	switch {
-	case block == nil:
+	case err != nil:
+		return key{}, err
+	case len(blocks) == 0:
 		return key{}, errors.New("it is not PEM: " + wantKey)
-	case len(bytes.TrimSpace(rest)) > 0 || blocks(content) > 1:
+	case len(blocks) > 1:
 		return key{}, errors.New("there is more after the key: give one public key at a time")
 	}
 	var public any
-	var err error
-	switch block.Type {
+	switch block := blocks[0]; block.Type {
 	case "PUBLIC KEY":
 		public, err = x509.ParsePKIXPublicKey(block.Bytes)
 	case "RSA PUBLIC KEY":
@@ -135,7 +136,11 @@ func parseKey(content []byte) (key, error) {
 	if err := checkKey(public); err != nil {
 		return key{}, err
 	}
-	return key{public: public, text: string(content)}, nil
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return key{}, err
+	}
+	return key{public: public, text: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))}, nil
 }
 
 // checkKey fails for a public key that cosign does not sign by, or that is too weak or too large.
@@ -186,8 +191,11 @@ func parseCertificates(store string, content []byte) ([]*x509.Certificate, error
 
 // readCertificates reads PEM with nothing else in it, or DER.
 func readCertificates(content []byte) ([]*x509.Certificate, error) {
-	block, rest := pem.Decode(content)
-	if block == nil {
+	blocks, err := readPEM(content)
+	if err != nil {
+		return nil, err
+	}
+	if len(blocks) == 0 {
 		certs, err := x509.ParseCertificates(content)
 		if err != nil || len(certs) == 0 {
 			return nil, errors.New("there is no certificate that can be read: " + wantCertificates)
@@ -195,24 +203,35 @@ func readCertificates(content []byte) ([]*x509.Certificate, error) {
 		return certs, nil
 	}
 	var certs []*x509.Certificate
-	for ; block != nil; block, rest = pem.Decode(rest) {
+	for i, block := range blocks {
 		if block.Type != "CERTIFICATE" {
 			return nil, errors.New("there is something else than certificates in it: " + wantCertificates)
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("certificate %d cannot be read: %s", len(certs)+1, wantCertificates)
+			return nil, fmt.Errorf("certificate %d cannot be read: %s", i+1, wantCertificates)
 		}
 		certs = append(certs, c)
-	}
-	if n := blocks(content); n != len(certs) {
-		return nil, fmt.Errorf("of %d certificates %d cannot be read: %s", n, n-len(certs), wantCertificates)
 	}
 	return certs, nil
 }
 
-// blocks returns how many blocks of PEM begin. pem.Decode overlooks those that are cut off.
-func blocks(content []byte) int { return bytes.Count(content, []byte("-----BEGIN ")) }
+// readPEM returns the blocks of PEM, none if there are none. It fails if anything else is in the content, or in their headers, but white space:
+// pem.Decode would pass over it, and it would be kept and shown. Tools write a private key there that is asked for as text.
+func readPEM(content []byte) (blocks []*pem.Block, err error) {
+	var alone []byte
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		blocks = append(blocks, block)
+		alone = append(alone, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+	}
+	if len(blocks) > 0 && !bytes.Equal(squeeze(content), squeeze(alone)) {
+		return nil, errors.New("there is something else in it, or a block is cut off: give the blocks alone, each from -----BEGIN to -----END and without headers")
+	}
+	return blocks, nil
+}
+
+// squeeze returns a text without its white space.
+func squeeze(text []byte) []byte { return bytes.Join(bytes.Fields(text), nil) }
 
 // isRoot reports whether a certificate is that of a root.
 func isRoot(c *x509.Certificate) bool {

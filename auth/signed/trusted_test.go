@@ -48,6 +48,9 @@ func TestCheck(t *testing.T) {
 	a := newAuthority(t, "Authority")
 	leaf := a.issue(t, "Leaf", nil)
 
+	ecPublic, _ := pem.Decode(file("p256.pub"))
+	headed := pem.EncodeToMemory(&pem.Block{Type: ecPublic.Type, Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: ecPublic.Bytes})
+
 	for name, test := range map[string]struct {
 		given signed.Trusted
 		want  string // what the message has in it; "": none
@@ -58,7 +61,12 @@ func TestCheck(t *testing.T) {
 		"RSA":                   {publicKey("rsa"), ""},
 		"RSA in PKCS 1":         {publicKey("rsa-pkcs1"), ""},
 		"Ed25519":               {publicKey("ed25519"), ""},
-		"a comment before":      {cosign([]byte("mine\n"), file("p256.pub")), ""},
+		"words before":          {cosign([]byte("mine\n"), file("p256.pub")), "give the blocks alone"},
+		"blanks before":         {cosign([]byte(" \r\n"), file("p256.pub")), ""},
+		"lines of Windows":      {cosign(bytes.ReplaceAll(file("p256.pub"), []byte("\n"), []byte("\r\n"))), ""},
+		"a header":              {cosign(headed), "without headers"},
+		"openssl ec -text":      {cosign([]byte("read EC key\nPrivate-Key: (256 bit)\npriv:\n    bc:b6\npub:\n    04:aa\n"), file("p256.pub")), "private key"},
+		"bytes in hex before":   {cosign([]byte("priv:\n    bc:b6\n"), file("p256.pub")), "give the blocks alone"},
 		"blanks after":          {cosign(file("p256.pub"), []byte("\n\n")), ""},
 		"nothing":               {cosign(), "it is empty"},
 		"blanks":                {cosign([]byte(" \n")), "it is empty"},
@@ -67,8 +75,8 @@ func TestCheck(t *testing.T) {
 		"cut off":               {cosign(file("p256.pub")[:100]), "give the public key in PEM"},
 		"bytes of nothing":      {cosign(block("PUBLIC KEY", []byte("x"))), "cannot be read: give the public key in PEM"},
 		"two keys":              {cosign(file("p256.pub"), file("rsa.pub")), "one public key at a time"},
-		"words after":           {cosign(file("p256.pub"), []byte("x")), "one public key at a time"},
-		"one cut off before":    {cosign(file("rsa.pub")[:100], []byte("\n"), file("p256.pub")), "one public key at a time"},
+		"words after":           {cosign(file("p256.pub"), []byte("x")), "give the blocks alone"},
+		"one cut off before":    {cosign(file("rsa.pub")[:100], []byte("\n"), file("p256.pub")), "give the blocks alone"},
 		"P-224":                 {cosign(public(&must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader)).PublicKey)), "another curve than P-256"},
 		"X25519":                {cosign(public(must(ecdh.X25519().GenerateKey(rand.Reader)).PublicKey())), "use ECDSA, RSA or Ed25519"},
 		"RSA of 1024 bits":      {cosign(block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&weak().PublicKey))), "RSA key of 1024 bits: use one of 2048 to 8192"},
@@ -96,11 +104,14 @@ func TestCheck(t *testing.T) {
 		"a leaf":                {notation("ca", leaf.pem()), "give the certificate of who has issued it"},
 		"a root and a leaf":     {notation("ca", root, leaf.pem()), "give the certificate of who has issued it"},
 		"a leaf of its own":     {notation("ca", newLeaf(t, "Alone").pem()), ""},
+		"as s_client has them":  {notation("ca", []byte(" 0 s:CN = Root\n"), root, []byte(" 1 s:CN = Other\n"), file("stranger.crt")), "give the blocks alone"},
+		"words after a root":    {notation("ca", root, []byte("---\n")), "give the blocks alone"},
+		"blanks around roots":   {notation("ca", []byte("\n"), root, []byte("\n\n"), file("stranger.crt"), []byte(" ")), ""},
 		"no certificate":        {notation("ca", []byte("x")), "give certificates in PEM, or in DER"},
 		"a public key":          {notation("ca", file("p256.pub")), "something else than certificates"},
 		"a broken certificate":  {notation("ca", root, block("CERTIFICATE", []byte("x"))), "certificate 2 cannot be read"},
-		"a certificate, cut":    {notation("ca", root, file("stranger.crt")[:200]), "of 2 certificates 1 cannot be read"},
-		"one that is cut first": {notation("ca", file("stranger.crt")[:200], []byte("\n"), root), "of 2 certificates 1 cannot be read"},
+		"a certificate, cut":    {notation("ca", root, file("stranger.crt")[:200]), "give the blocks alone"},
+		"one that is cut first": {notation("ca", file("stranger.crt")[:200], []byte("\n"), root), "give the blocks alone"},
 		"DER, cut":              {notation("ca", der.Bytes[:200]), "give certificates in PEM, or in DER"},
 		"a key with it":         {notation("ca", root, block("PRIVATE KEY", pkcs8)), "private key"},
 		"a key alone":           {notation("ca", pkcs8), "private key"},
@@ -117,5 +128,18 @@ func TestCheck(t *testing.T) {
 				t.Errorf("the message has what nobody may see: %v", err)
 			}
 		})
+	}
+}
+
+// What is said to everybody is the key, and nothing else of what was given.
+func TestAuthorIsTheKey(t *testing.T) {
+	t.Parallel()
+	r := recorded(t)
+	given := publicKey("p256")
+	given.Content = append([]byte("\n\n\t\n"), bytes.ReplaceAll(given.Content, []byte("\n"), []byte("\r\n"))...)
+	for _, s := range of(t, r, r.image("referrer"), given) {
+		if s.Author != string(file("p256.pub")) {
+			t.Errorf("the author is %q", s.Author)
+		}
 	}
 }
