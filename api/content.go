@@ -61,13 +61,17 @@ func (c Content) Referrers(_ context.Context, subject digest.Digest, artifactTyp
 	return all, err
 }
 
-// Manifest returns the bytes of a manifest, which belong to this package; ok false if there is none. It fails as a pull does.
-func (c Content) Manifest(ctx context.Context, d digest.Digest) (body []byte, ok bool, err error) {
+// Manifest returns the bytes of a manifest, which belong to this package; ok false if there is none, or if it has more than most: then it is
+// not read. It fails as a pull does.
+func (c Content) Manifest(ctx context.Context, d digest.Digest, most int64) (body []byte, ok bool, err error) {
 	var f found
 	err = c.registry.state.View(func(v fsm.View) (err error) {
 		f, err = find(v, request{repository: c.repository, reference: oci.Reference{Digest: d}})
 		return err
 	})
+	if err == nil && f.Size > most {
+		return nil, false, nil
+	}
 	if err == nil {
 		body, err = c.registry.bodyOfManifest(ctx, c.repository, f)
 	}

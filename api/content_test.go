@@ -55,12 +55,16 @@ func TestContent(t *testing.T) {
 	}
 
 	for _, d := range []digest.Digest{image, other} { // in the state, and in a blob
-		if body, ok, err := in.Manifest(ctx, d); !ok || err != nil || digest.FromBytes(body) != d {
+		if body, ok, err := in.Manifest(ctx, d, 4<<20); !ok || err != nil || digest.FromBytes(body) != d {
 			t.Errorf("manifest %s: %d bytes, %t, %v", d, len(body), ok, err)
+		} else if again, ok, err := in.Manifest(ctx, d, int64(len(body))); !ok || err != nil || len(again) != len(body) {
+			t.Errorf("manifest %s of as much as may be: %d bytes, %t, %v", d, len(again), ok, err)
+		} else if body, ok, err := in.Manifest(ctx, d, int64(len(body))-1); body != nil || ok || err != nil {
+			t.Errorf("manifest %s that is too large: %d bytes, %t, %v", d, len(body), ok, err)
 		}
 	}
 	for _, d := range []digest.Digest{digest.FromString("none"), "sha256:short", ""} {
-		if _, ok, err := in.Manifest(ctx, d); ok || err != nil {
+		if _, ok, err := in.Manifest(ctx, d, 4<<20); ok || err != nil {
 			t.Errorf("manifest %q: %t, %v", d, ok, err)
 		}
 		if _, ok, err := in.Blob(ctx, v1.Descriptor{Digest: d, Size: 1}, 100); ok || err != nil {
@@ -85,6 +89,7 @@ func TestContentThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.pushImage("v1", "")
+	other := digest.Digest(w.pushImage("", large(digest.FromString("image").String())))
 	config := v1.Descriptor{Digest: digest.FromString("config")}
 	for name, test := range map[string]struct {
 		open func() (blobstore.Reader, error)
@@ -98,6 +103,13 @@ func TestContentThatCannotBeRead(t *testing.T) {
 		if body, ok, err := w.Content("a/b").Blob(t.Context(), config, 100); ok || !errors.Is(err, test.want) {
 			t.Errorf("%s: %q, %t, %v", name, body, ok, err)
 		}
+	}
+	w.over(func(context.Context, blobstore.Blob) (blobstore.Reader, error) { return nil, blobstore.ErrUnreachable })
+	if _, ok, err := w.Content("a/b").Manifest(t.Context(), other, 4<<20); ok || !errors.Is(err, blobstore.ErrUnreachable) {
+		t.Errorf("a manifest without a holder: %t, %v", ok, err)
+	}
+	if _, ok, err := w.Content("a/b").Manifest(t.Context(), other, 1000); ok || err != nil {
+		t.Errorf("one that is too large has been read: %t, %v", ok, err)
 	}
 	w.over(func(context.Context, blobstore.Blob) (blobstore.Reader, error) {
 		return mistaken{bytes.NewReader([]byte("config"))}, nil

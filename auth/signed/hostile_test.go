@@ -432,6 +432,50 @@ func TestMuch(t *testing.T) {
 	}
 }
 
+// Manifests that are too large are not read, and take nothing from the others.
+func TestLargeManifests(t *testing.T) {
+	t.Parallel()
+	for _, from := range []struct{ image, kind string }{
+		{"referrer", "application/vnd.dev.cosign.artifact.sig.v1+json"}, {"new", bundle}, {"notation", "application/vnd.cncf.notary.signature"},
+	} {
+		r := recorded(t)
+		image := r.image(from.image)
+		in(t, 2030, func(t *testing.T) {
+			t.Helper()
+			want := sorted(of(t, r, image, everybody()...))
+			for i := range 20 {
+				r.attach(v1.Manifest{ArtifactType: from.kind, Annotations: map[string]string{"a": strings.Repeat(string(rune('a'+i)), 4<<20-2000)}}, image)
+				tool, _, _ := strings.Cut(want[0], " ")
+				want = append(want, tool+" untrusted")
+			}
+			slices.Sort(want)
+			if found := sorted(of(t, r, image, everybody()...)); !slices.Equal(found, want) || r.mostManifest != 1<<20 {
+				t.Errorf("found %q, want %q; manifests of %d bytes were asked for", found, want, r.mostManifest)
+			}
+		})
+	}
+}
+
+// What may not be read any more is found, and not trusted: else a signed image would be an unsigned one.
+func TestBeyondWhatIsRead(t *testing.T) {
+	t.Parallel()
+	r := recorded(t)
+	image := r.image("both")
+	for i := range 40 {
+		r.attach(v1.Manifest{ArtifactType: bundle, Annotations: map[string]string{
+			"dev.sigstore.bundle.predicateType": "https://slsa.dev/provenance/v1", "a": strings.Repeat(string(rune('A'+i)), 1<<20-2000),
+		}}, image)
+	}
+	found := of(t, r, image, everybody()...)
+	tools := map[signed.Tool]int{}
+	for _, s := range found {
+		tools[s.Tool]++
+	}
+	if tools[signed.Notation] != 1 || tools[signed.Cosign] < 40-16 {
+		t.Errorf("found %v", tools)
+	}
+}
+
 // What else an image has, as what is in it, hides no signature, however much there is.
 func TestAmongManyOthers(t *testing.T) {
 	t.Parallel()

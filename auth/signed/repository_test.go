@@ -28,9 +28,10 @@ type repository struct {
 	content map[digest.Digest][]byte
 	// about has what has a subject.
 	about map[digest.Digest][]v1.Descriptor
-	// reads counts the blobs that were read, and the most that was asked for.
-	reads int
-	most  int64
+	// reads counts the blobs that were read, and the most that was asked for, of a manifest too.
+	reads        int
+	most         int64
+	mostManifest int64
 }
 
 var _ signed.Repository = (*repository)(nil)
@@ -121,9 +122,10 @@ func (r *repository) Referrers(_ context.Context, subject digest.Digest, artifac
 	return all, nil
 }
 
-func (r *repository) Manifest(_ context.Context, d digest.Digest) (body []byte, ok bool, err error) {
+func (r *repository) Manifest(_ context.Context, d digest.Digest, most int64) (body []byte, ok bool, err error) {
+	r.mostManifest = max(r.mostManifest, most)
 	body, ok = r.content[d]
-	return body, ok, nil
+	return body, ok && int64(len(body)) <= most, nil
 }
 
 func (r *repository) Blob(_ context.Context, d v1.Descriptor, most int64) (body []byte, ok bool, err error) {

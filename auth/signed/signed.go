@@ -43,9 +43,9 @@ type Repository interface {
 	Tagged(ctx context.Context, tag string) (d digest.Digest, ok bool, err error)
 	// Referrers returns the manifests of an artifact type that have a subject, at most n of them.
 	Referrers(ctx context.Context, subject digest.Digest, artifactType string, n int) ([]digest.Digest, error)
-	// Manifest returns bytes that have been verified against the digest; ok false if there are none.
-	Manifest(ctx context.Context, d digest.Digest) (body []byte, ok bool, err error)
-	// Blob is Manifest for a blob; ok false also if it is larger than most, in bytes.
+	// Manifest returns bytes that have been verified against the digest; ok false if there are none, or more than most. Then none are read.
+	Manifest(ctx context.Context, d digest.Digest, most int64) (body []byte, ok bool, err error)
+	// Blob is Manifest for a blob.
 	Blob(ctx context.Context, d v1.Descriptor, most int64) (body []byte, ok bool, err error)
 }
 
@@ -54,8 +54,8 @@ type Signature struct {
 	Tool    Tool
 	Digest  digest.Digest // of the manifest that has it; an older one of cosign may have several
 	Trusted bool
-	// Author is, of cosign, the key that verifies it, as it was given, and "" if none does. Of notation it is the subject of the
-	// certificate whose key has made it, also if that is not trusted: then anybody can have written it.
+	// Author is, of cosign, the key that verifies it, in PEM, and "" if none does. Of notation it is the subject of the certificate whose
+	// key has made it, also if that is not trusted: then anybody can have written it.
 	Author string
 }
 
@@ -82,10 +82,10 @@ func Of(ctx context.Context, in Repository, image v1.Descriptor, trusted []Trust
 		return nil, fmt.Errorf("tag of signatures of %s: %w", image.Digest, err)
 	}
 	if ok {
-		seen[tagged] = true
 		if err := s.look(ctx, tagged, form{Cosign, (*search).payloads}); err != nil {
 			return nil, err
 		}
+		seen[tagged] = len(s.found) > 0 // else it may be of another form: anybody who may push may have moved the tag there
 	}
 	var referrers []referrer
 	for artifactType, f := range forms() { // each asked for by itself: what else an image has, as what is in it, hides none
@@ -139,7 +139,7 @@ type manifest struct {
 }
 
 func parseManifest(body []byte) (m manifest, ok bool) {
-	return m, len(body) <= maxManifest && json.Unmarshal(body, &m) == nil
+	return m, json.Unmarshal(body, &m) == nil
 }
 
 // search is a call of Of.
@@ -155,20 +155,16 @@ type search struct {
 	blobs map[digest.Digest][]byte // that have been: the signatures of one payload often share it
 }
 
-// look reads a manifest, and appends what it has, unless there is enough.
+// look reads a manifest, and appends what it has, unless there are enough signatures. Of what may not be read, or is no manifest, that is one
+// which is not trusted: to leave it out could make a signed image an unsigned one.
 func (s *search) look(ctx context.Context, d digest.Digest, f form) error {
-	if len(s.found) >= maxSignatures || s.left <= 0 {
+	if len(s.found) >= maxSignatures {
 		return nil
 	}
-	body, ok, err := s.in.Manifest(ctx, d)
+	m, ok, err := s.manifest(ctx, d)
 	if err != nil {
-		return fmt.Errorf("manifest %s: %w", d, err)
+		return err
 	}
-	if !ok { // removed meanwhile
-		return nil
-	}
-	s.left -= len(body)
-	m, ok := parseManifest(body)
 	if !ok {
 		s.found = append(s.found, Signature{Tool: f.tool, Digest: d})
 		return nil
@@ -177,6 +173,24 @@ func (s *search) look(ctx context.Context, d digest.Digest, f form) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// manifest reads one; ok false if it is not there, too large, or malformed, or if enough has been read.
+func (s *search) manifest(ctx context.Context, d digest.Digest) (m manifest, ok bool, err error) {
+	most := min(maxManifest, s.left)
+	if most <= 0 {
+		return manifest{}, false, nil
+	}
+	body, ok, err := s.in.Manifest(ctx, d, int64(most))
+	if err != nil {
+		return manifest{}, false, fmt.Errorf("manifest %s: %w", d, err)
+	}
+	if !ok || len(body) > most {
+		return manifest{}, false, nil
+	}
+	s.left -= len(body)
+	m, ok = parseManifest(body)
+	return m, ok, nil
 }
 
 // blob reads a blob of at most so many bytes; ok false if it is not there, or larger, or if enough has been read.

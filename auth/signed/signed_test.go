@@ -132,6 +132,25 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+// Whoever may push gives the tag to whatever they want: it hides nothing.
+func TestTagOfAnotherForm(t *testing.T) {
+	t.Parallel()
+	r := recorded(t)
+	in(t, 2030, func(t *testing.T) {
+		t.Helper()
+		for _, name := range []string{"notation", "new", "both", "referrer", "attested"} {
+			image := r.image(name)
+			want := sorted(of(t, r, image, everybody()...))
+			for _, d := range r.about[image.Digest] {
+				r.tags[sigTag(image)] = d.Digest
+				if found := sorted(of(t, r, image, everybody()...)); !slices.Equal(found, want) {
+					t.Errorf("%s, with the tag on %s: found %q, want %q", name, d.ArtifactType, found, want)
+				}
+			}
+		}
+	})
+}
+
 // One payload that several have signed is read once.
 func TestSharedPayload(t *testing.T) {
 	t.Parallel()
@@ -163,11 +182,11 @@ func (b broken) Referrers(ctx context.Context, d digest.Digest, artifactType str
 	return b.repository.Referrers(ctx, d, artifactType, n)
 }
 
-func (b broken) Manifest(ctx context.Context, d digest.Digest) ([]byte, bool, error) {
+func (b broken) Manifest(ctx context.Context, d digest.Digest, most int64) ([]byte, bool, error) {
 	if b.where == "manifest" {
 		return nil, false, b.err
 	}
-	return b.repository.Manifest(ctx, d)
+	return b.repository.Manifest(ctx, d, most)
 }
 
 func (b broken) Blob(ctx context.Context, d v1.Descriptor, most int64) ([]byte, bool, error) {
