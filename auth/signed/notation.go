@@ -3,6 +3,7 @@ package signed
 import (
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/notaryproject/notation-go/verifier"
 	"github.com/notaryproject/notation-go/verifier/trustpolicy"
 	"github.com/notaryproject/notation-go/verifier/truststore"
+	"github.com/notaryproject/tspclient-go"
 	"github.com/opencontainers/go-digest"
 	gocose "github.com/veraison/go-cose"
 )
@@ -20,8 +22,9 @@ import (
 const (
 	typeNotation = "application/vnd.cncf.notary.signature"
 
-	maxChain   = 10      // certificates
-	maxSubject = 1 << 10 // bytes of a certificate's subject: it is answered as the author
+	maxChain     = 10       // certificates
+	maxSubject   = 1 << 10  // bytes of a certificate's subject: it is answered as the author
+	maxTimestamp = 64 << 10 // bytes; they have about 6 KiB
 )
 
 // envelope reads a signature of notation: the one layer.
@@ -45,8 +48,14 @@ func (s *search) envelope(ctx context.Context, d digest.Digest, m manifest) erro
 
 // verify returns the subject of an envelope's signer, and whether they are trusted and have signed the image.
 func (s *search) verify(ctx context.Context, body []byte, mediaType string) (author string, trusted bool, err error) {
-	if !isModest(body, mediaType) {
+	e, ok := parseEnvelope(body, mediaType)
+	if !ok || !e.isModest() {
 		return "", false, nil
+	}
+	// What is genuine but of another image is not worth asking others: anybody could have them asked about many certificates until
+	// there is no time left for those of this image.
+	if !e.names(s.image.Digest) {
+		return e.chain[0].Subject.String(), false, nil
 	}
 	if s.verifier == nil {
 		if s.verifier, err = newVerifier(s.trust); err != nil {
@@ -70,44 +79,93 @@ func (s *search) verify(ctx context.Context, body []byte, mediaType string) (aut
 	return signer.CertificateChain[0].Subject.String(), failed == nil, nil
 }
 
-// isModest reports whether an envelope's certificates are few and small: verifying them costs, and anybody can make them.
-func isModest(body []byte, mediaType string) bool {
-	chain, ok := chainOf(body, mediaType)
-	if !ok || len(chain) == 0 || len(chain) > maxChain {
-		return false
-	}
-	return !slices.ContainsFunc(chain, func(der []byte) bool {
-		c, err := x509.ParseCertificate(der)
-		return err != nil || checkKey(c.PublicKey) != nil || len(c.RawSubject) > maxSubject
-	})
+// unverified is what an envelope has, as notation reads it. Only the payload is signed.
+type unverified struct {
+	payload   []byte
+	chain     []*x509.Certificate
+	timestamp []byte // a token of who says when it was signed; often none
 }
 
-// chainOf returns the certificates of an envelope, as notation reads them.
-func chainOf(body []byte, mediaType string) (chain [][]byte, ok bool) {
+// parseEnvelope reads an envelope; ok false if it has not a few certificates that can be read.
+func parseEnvelope(body []byte, mediaType string) (e unverified, ok bool) {
+	var chain [][]byte
 	switch mediaType {
 	case jws.MediaTypeEnvelope:
-		var envelope struct {
-			Header struct {
-				Chain [][]byte `json:"x5c"`
+		var text struct {
+			Payload string `json:"payload"`
+			Header  struct {
+				Chain     [][]byte `json:"x5c"`
+				Timestamp []byte   `json:"io.cncf.notary.timestampSignature"`
 			} `json:"header"`
 		}
-		return envelope.Header.Chain, json.Unmarshal(body, &envelope) == nil
-	case cose.MediaTypeEnvelope:
-		var envelope gocose.Sign1Message
-		if envelope.UnmarshalCBOR(body) != nil {
-			return nil, false
+		if json.Unmarshal(body, &text) != nil {
+			return unverified{}, false
 		}
-		certs, _ := envelope.Headers.Unprotected[gocose.HeaderLabelX5Chain].([]any)
+		chain, e.timestamp = text.Header.Chain, text.Header.Timestamp
+		var err error
+		if e.payload, err = base64.RawURLEncoding.DecodeString(text.Payload); err != nil {
+			return unverified{}, false
+		}
+	case cose.MediaTypeEnvelope:
+		var message gocose.Sign1Message
+		if message.UnmarshalCBOR(body) != nil {
+			return unverified{}, false
+		}
+		e.payload = message.Payload
+		e.timestamp, _ = message.Headers.Unprotected["io.cncf.notary.timestampSignature"].([]byte)
+		certs, _ := message.Headers.Unprotected[gocose.HeaderLabelX5Chain].([]any)
 		for _, c := range certs {
 			der, ok := c.([]byte)
 			if !ok {
-				return nil, false
+				return unverified{}, false
 			}
 			chain = append(chain, der)
 		}
-		return chain, true
 	}
-	return nil, false
+	if len(chain) == 0 || len(chain) > maxChain {
+		return unverified{}, false
+	}
+	for _, der := range chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return unverified{}, false
+		}
+		e.chain = append(e.chain, c)
+	}
+	return e, true
+}
+
+// names reports whether an envelope is about an image.
+func (e unverified) names(image digest.Digest) bool {
+	var payload struct {
+		Artifact struct {
+			Digest digest.Digest `json:"digest"`
+		} `json:"targetArtifact"`
+	}
+	return json.Unmarshal(e.payload, &payload) == nil && payload.Artifact.Digest == image
+}
+
+// isModest reports whether an envelope's certificates are few and small, and those of its time stamp: verifying them costs, and anybody
+// can make them.
+func (e unverified) isModest() bool {
+	if !areModest(e.chain) {
+		return false
+	}
+	if len(e.timestamp) == 0 {
+		return true
+	}
+	if len(e.timestamp) > maxTimestamp {
+		return false
+	}
+	token, err := tspclient.ParseSignedToken(e.timestamp)
+	// RFC 3161 has one signer: notation would try the certificates for each there is.
+	return err == nil && len(token.SignerInfos) == 1 && areModest(token.Certificates)
+}
+
+func areModest(chain []*x509.Certificate) bool {
+	return len(chain) <= maxChain && !slices.ContainsFunc(chain, func(c *x509.Certificate) bool {
+		return checkKey(c.PublicKey) != nil || len(c.RawSubject) > maxSubject
+	})
 }
 
 // newVerifier makes what verifies envelopes, by zot's policy: everything counts, and who signs is anybody whom one of the certificates
@@ -128,7 +186,7 @@ func newVerifier(t trust) (notation.Verifier, error) {
 	for _, kind := range truststore.Types {
 		policy.TrustPolicies[0].TrustStores = append(policy.TrustPolicies[0].TrustStores, string(kind)+":all")
 	}
-	signers, clocks, err := newRevocation()
+	signers, clocks, err := newRevocation(t.certificates)
 	if err != nil {
 		return nil, err
 	}

@@ -7,16 +7,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
-	"golang.org/x/crypto/ocsp"
 
 	"github.com/seed-16d79997/zot/auth/signed"
 )
@@ -90,105 +85,6 @@ func weakRoot() []byte {
 	key := weak()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Weak"}, IsCA: true, BasicConstraintsValid: true}
 	return block("CERTIFICATE", must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)))
-}
-
-// responder answers whether certificates have been revoked.
-type responder struct {
-	*httptest.Server
-
-	issuer  *holder
-	asked   atomic.Int32
-	revoked atomic.Bool
-	away    atomic.Bool // sends everybody elsewhere
-}
-
-func newResponder(t *testing.T) *responder {
-	t.Helper()
-	r := &responder{}
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		r.asked.Add(1)
-		if r.away.Load() && request.URL.Path != "/elsewhere" {
-			http.Redirect(w, request, "/elsewhere", http.StatusFound)
-			return
-		}
-		_, _ = w.Write(r.answer())
-	}))
-	t.Cleanup(r.Close)
-	return r
-}
-
-// answer is a list of what has been revoked: the certificate with number 7, or none.
-func (r *responder) answer() []byte {
-	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour)}
-	if r.revoked.Load() {
-		list.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: big.NewInt(7), RevocationTime: time.Now().Add(-time.Minute)}}
-	}
-	return must(x509.CreateRevocationList(rand.Reader, list, r.issuer.certificate, r.issuer.key))
-}
-
-func TestRevokedCertificates(t *testing.T) {
-	t.Parallel()
-	r := recorded(t)
-	image := r.image("unsigned")
-	list := newResponder(t)
-	root := newAuthority(t, "Root")
-	list.issuer = root
-	leaf := root.issue(t, "Leaf", func(c *x509.Certificate) {
-		c.SerialNumber, c.CRLDistributionPoints = big.NewInt(7), []string{list.URL}
-	})
-	// Several signatures by one certificate: it is asked about once.
-	for i, mediaType := range []string{jws, cose, jws} {
-		r.attachEnvelope(image, mediaType, leaf.sign(t, mediaType, image, func(s *signature.SignRequest) {
-			s.SigningTime = s.SigningTime.Add(time.Duration(i) * time.Hour)
-		}))
-	}
-	expect := func(what string, asked int32, want string, trusted ...signed.Trusted) {
-		t.Helper()
-		list.asked.Store(0)
-		if found := lines(of(t, r, image, trusted...)); !slices.Equal(found, []string{want, want, want}) {
-			t.Errorf("%s: found %q, want %q", what, found, want)
-		}
-		if n := list.asked.Load(); n != asked {
-			t.Errorf("%s: asked %d times, want %d", what, n, asked)
-		}
-	}
-	expect("not revoked", 1, "notation CN=Leaf", root.trusted("ca"))
-	expect("no root", 0, "notation untrusted CN=Leaf")
-	expect("another root", 0, "notation untrusted CN=Leaf", newAuthority(t, "Root").trusted("ca"))
-	list.revoked.Store(true)
-	expect("revoked", 1, "notation untrusted CN=Leaf", root.trusted("ca"))
-	list.revoked.Store(false)
-	list.away.Store(true)
-	expect("sent elsewhere", 1, "notation untrusted CN=Leaf", root.trusted("ca"))
-	list.away.Store(false)
-	list.issuer = newAuthority(t, "Root")
-	expect("another's list", 1, "notation untrusted CN=Leaf", root.trusted("ca"))
-	list.Close()
-	expect("no answer", 0, "notation untrusted CN=Leaf", root.trusted("ca"))
-}
-
-// Those who answer for one certificate at a time are asked, too.
-func TestStatusOfCertificates(t *testing.T) {
-	t.Parallel()
-	root := newAuthority(t, "Root")
-	status := ocsp.Good
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(must(ocsp.CreateResponse(root.certificate, root.certificate, ocsp.Response{
-			Status: status, SerialNumber: big.NewInt(7), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour), RevokedAt: time.Now().Add(-time.Hour),
-		}, root.key)))
-	}))
-	t.Cleanup(server.Close)
-	leaf := root.issue(t, "Leaf", func(c *x509.Certificate) { c.SerialNumber, c.OCSPServer = big.NewInt(7), []string{server.URL} })
-	r := recorded(t)
-	image := r.image("unsigned")
-	r.attachEnvelope(image, jws, leaf.sign(t, jws, image, nil))
-	if found := lines(of(t, r, image, root.trusted("ca"))); !slices.Equal(found, []string{"notation CN=Leaf"}) {
-		t.Errorf("good: %q", found)
-	}
-	status = ocsp.Revoked
-	if found := lines(of(t, r, image, root.trusted("ca"))); !slices.Equal(found, []string{"notation untrusted CN=Leaf"}) {
-		t.Errorf("revoked: %q", found)
-	}
 }
 
 // The kinds of keys that notation signs by.
