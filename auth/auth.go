@@ -85,8 +85,11 @@ type Gate struct {
 	tries  *tries
 	keys   *remember.Keys
 	asking singleflight.Group // of passwords that are being verified
-	hint   sync.Once
-	guard  *http.CrossOriginProtection
+	// rightUpstream are the passwords that the other token service has found right, askingUpstream those that it is asked about.
+	rightUpstream  *remember.Memory[struct{}]
+	askingUpstream singleflight.Group
+	hint           sync.Once
+	guard          *http.CrossOriginProtection
 
 	trying  atomic.Int64 // passwords
 	delayed atomic.Int64 // how many wait to be told no
@@ -103,7 +106,7 @@ func New(c Config) *Gate {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys(), guard: guardOf(c)}
+	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys(), guard: guardOf(c), rightUpstream: remember.New[struct{}]()}
 }
 
 // Next is a gate with another configuration. It goes on counting wrong passwords where this one is, and takes nobody else
@@ -322,7 +325,7 @@ func (g *Gate) Realm() string { return g.config.Realm }
 // Delay waits before a request with credentials is told no. It returns early when the request ends.
 func (g *Gate) Delay(r *http.Request) {
 	if r.Header.Get("Authorization") != "" {
-		g.DelayLogin(r)
+		g.delay(r)
 	}
 }
 
@@ -330,8 +333,14 @@ func (g *Gate) Delay(r *http.Request) {
 // slowed down by what they have guessed wrong (tries).
 const maxDelayed = 1000
 
-// DelayLogin is Delay for credentials that are in the body of a request.
+// DelayLogin is Delay for credentials that are in the body of a request. It does not wait where Delay does.
 func (g *Gate) DelayLogin(r *http.Request) {
+	if r.Header.Get("Authorization") == "" {
+		g.delay(r)
+	}
+}
+
+func (g *Gate) delay(r *http.Request) {
 	if g == nil || g.config.FailDelay <= 0 {
 		return
 	}

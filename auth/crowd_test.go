@@ -96,3 +96,19 @@ func TestCrowdIsHeldBack(t *testing.T) {
 		}
 	})
 }
+
+// Who gave credentials is held back once, wherever they were.
+func TestDelayIsOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := auth.New(auth.Config{Methods: []auth.Method{&method{}}, FailDelay: time.Minute})
+		for what, r := range map[string]*http.Request{"in a header": asking(t, "alice", "guess"), "in a form": nobody(t)} {
+			before := time.Now()
+			g.DelayLogin(r)
+			g.Delay(r)
+			if took := time.Since(before); took != time.Minute {
+				t.Errorf("%s: %s", what, took)
+			}
+		}
+	})
+}

@@ -44,14 +44,14 @@ func (g *Gate) HasWorkloads() bool {
 }
 
 // Workload verifies the token of an issuer that a client has for a password, since it knows no other place for it. It returns
-// when the token ends. It fails with ErrCredentials, or another error if it cannot be told now.
-func (g *Gate) Workload(ctx context.Context, text string) (ends time.Time, err error) {
+// who that is, and when the token ends. It fails with ErrCredentials, or another error if it cannot be told now.
+func (g *Gate) Workload(ctx context.Context, text string) (name string, ends time.Time, err error) {
 	c, err := g.config.Bearer.Verify(ctx, text, time.Now())
 	switch {
 	case errors.Is(err, bearer.ErrInvalid), err == nil && !c.Workload:
-		return time.Time{}, ErrCredentials
+		return "", time.Time{}, ErrCredentials
 	case err != nil:
-		return time.Time{}, fmt.Errorf("find out whose token it is: %w", err)
+		return "", time.Time{}, fmt.Errorf("find out whose token it is: %w", err)
 	}
-	return c.Expires, nil
+	return c.Subject, c.Expires, nil
 }

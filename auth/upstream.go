@@ -3,17 +3,23 @@ package auth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/seed-16d79997/zot/auth/bearer"
 )
 
-// ErrSeveral is the answer to who gives several names or passwords at once: this registry and the token service behind it could
-// each take another for the one that is meant.
-var ErrSeveral = errors.New("the request has several names, passwords or kinds of credentials: give one")
+// The answers to a request for a token that another token service is not asked.
+var (
+	// ErrTokenRequest is that to one which this registry and the token service could read each in its own way. What is to be
+	// done stands behind it.
+	ErrTokenRequest = errors.New("the token service is not asked")
+	// ErrOwnUpstream is that to one which this registry has sent itself.
+	ErrOwnUpstream = errors.New("this registry asks itself for tokens")
+)
 
 // HandsOn reports whether a request for a token is for another token service to answer: there is one, and nothing in the
 // request says that it is a token of an issuer, which is nobody else's to see. Form is that of a POST, else nil.
@@ -31,34 +37,106 @@ func (g *Gate) HandsOn(r *http.Request, form url.Values) bool {
 	return !slices.ContainsFunc(texts, g.config.Bearer.Issued)
 }
 
-// AskUpstream has the other token service answer a request for a token. A password that it refuses is one that was wrong here.
+// AskUpstream has the other token service answer a request for a token, which is written anew. A password that it refuses is one that was wrong here. Name is
+// whose password it has found right, or "".
 //   - ErrCredentials for credentials of a kind that nobody here understands
-//   - ErrSeveral
+//   - ErrTokenRequest, ErrOwnUpstream
 //   - a TooMany
 //   - another error if it does not answer
-func (g *Gate) AskUpstream(r *http.Request, form url.Values) (answer bearer.TokenAnswer, err error) {
-	login, err := loginIn(r, form)
-	if err != nil {
-		return answer, err
+func (g *Gate) AskUpstream(r *http.Request, form url.Values) (answer bearer.TokenAnswer, name string, err error) {
+	if strings.Contains(strings.Join(r.Header["Via"], ","), bearer.Via) {
+		return answer, "", ErrOwnUpstream
 	}
-	q := bearer.TokenRequest{Query: r.URL.Query(), Form: form, Authorization: login.header, Accept: r.Header.Get("Accept"), UserAgent: r.UserAgent()}
-	if login.password == "" { // nobody in particular, or who has a secret that nobody guesses
-		return g.askUpstream(r.Context(), q)
+	var asked tokenRequest
+	if form == nil {
+		asked, err = getOf(r)
+	} else {
+		asked, err = postOf(r, form)
 	}
-	who, ended := pairOf(login.name, g.client(r)), undecided
+	switch {
+	case err != nil:
+		return answer, "", err
+	case !asked.guessed:
+		answer, err = g.askUpstream(r.Context(), asked.TokenRequest)
+		return answer, "", err
+	}
+	answer, err = g.askByPassword(r.Context(), g.client(r), asked)
+	if err == nil && judged(answer) == correct {
+		name = asked.name
+	}
+	return answer, name, err
+}
+
+// askByPassword asks with a password, which may be a guess. Of several requests with the same at once one is judged first.
+// What is right is remembered, so that many at once are no more than one try.
+func (g *Gate) askByPassword(ctx context.Context, from netip.Addr, q tokenRequest) (bearer.TokenAnswer, error) {
+	account := q.name
+	if q.Post {
+		// A token service that looks into headers alone says yes to any form. That must not count as a right password where
+		// it does look. No name in a header has a colon.
+		account = "form:" + account
+	}
+	who, key := pairOf(account, from), g.rightUpstream.Of(account, q.password)
+	if err := g.tries.may(who); err != nil { // first: else a guess that is right would show at once
+		return bearer.TokenAnswer{}, err
+	}
+	if _, known := g.rightUpstream.Find(key); !known {
+		own := false
+		done := g.askingUpstream.DoChan(string(key[:]), func() (any, error) {
+			if _, known := g.rightUpstream.Find(key); known { // another has ended since who asks has looked
+				return bearer.TokenAnswer{Status: http.StatusOK}, nil
+			}
+			own = true
+			answer, err := g.tryUpstream(context.WithoutCancel(ctx), who, q) // of use to those who wait also when the first has gone
+			if err == nil && judged(answer) == correct {
+				g.rightUpstream.Keep(key, struct{}{})
+			}
+			return answer, err
+		})
+		select {
+		case result := <-done:
+			answer, _ := result.Val.(bearer.TokenAnswer)
+			if own || result.Err != nil || judged(answer) != correct {
+				return answer, result.Err
+			}
+		case <-ctx.Done():
+			return bearer.TokenAnswer{}, ctx.Err()
+		}
+	}
+	answer, err := g.askUpstream(ctx, q.TokenRequest)
+	switch {
+	case err != nil:
+	case judged(answer) == correct:
+		g.tries.was(who)
+	case answer.Status == http.StatusUnauthorized: // it was another's a moment ago
+		g.rightUpstream.Forget(key)
+	}
+	return answer, err
+}
+
+// tryUpstream asks, and keeps count.
+func (g *Gate) tryUpstream(ctx context.Context, who pair, q tokenRequest) (answer bearer.TokenAnswer, err error) {
 	if err := g.tries.begin(who); err != nil {
 		return answer, err
 	}
+	ended := undecided
 	defer func() { g.tries.end(who, ended) }()
-	answer, err = g.askUpstream(r.Context(), q)
-	switch {
-	case err != nil:
-	case answer.Status == http.StatusUnauthorized:
-		ended = wrong
-	case answer.Status < http.StatusMultipleChoices:
-		ended = correct
+	if answer, err = g.askUpstream(ctx, q.TokenRequest); err == nil {
+		ended = judged(answer)
 	}
 	return answer, err
+}
+
+// judged is what an answer says of the password.
+func judged(a bearer.TokenAnswer) outcome {
+	switch a.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden: // RFC 6749, 5.2, has 400
+		return wrong
+	}
+	if a.Status < http.StatusMultipleChoices {
+		return correct
+	}
+	return undecided
 }
 
 func (g *Gate) askUpstream(ctx context.Context, q bearer.TokenRequest) (bearer.TokenAnswer, error) {
@@ -67,46 +145,4 @@ func (g *Gate) askUpstream(ctx context.Context, q bearer.TokenRequest) (bearer.T
 		return bearer.TokenAnswer{}, errBusy
 	}
 	return g.config.Bearer.AskUpstream(ctx, q)
-}
-
-// login is who a request for a token says that it is from.
-type login struct {
-	name, password string
-	header         string // Authorization as it is handed on, or ""
-}
-
-// loginIn finds the one name and password in a request for a token, wherever a token service could look for them. What is
-// handed on is written anew: it must not be read as another's elsewhere. It fails as AskUpstream.
-func loginIn(r *http.Request, form url.Values) (l login, err error) {
-	query := r.URL.Query()
-	var names, passwords []string
-	for _, values := range []url.Values{query, form} {
-		names, passwords = append(names, values["username"]...), append(passwords, values["password"]...)
-	}
-	name, password, basic := r.BasicAuth()
-	given := r.Header["Authorization"]
-	switch text := bearerOf(r); {
-	case len(given) == 0:
-	case len(given) > 1:
-		return l, ErrCredentials
-	case basic:
-		names, passwords = append(names, name), append(passwords, password)
-		anew := http.Request{Header: http.Header{}}
-		anew.SetBasicAuth(name, password)
-		l.header = anew.Header.Get("Authorization")
-	case text != "":
-		l.header = bearerScheme + text
-	default:
-		return l, ErrCredentials
-	}
-	if len(names) > 1 || len(passwords) > 1 {
-		return l, fmt.Errorf("%w, in Authorization or in the form", ErrSeveral)
-	}
-	if len(names) == 1 {
-		l.name = names[0]
-	}
-	if len(passwords) == 1 {
-		l.password = passwords[0]
-	}
-	return l, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -14,27 +15,56 @@ import (
 	"github.com/seed-16d79997/zot/auth/bearer"
 )
 
-// behind is a gate before another token service, at which ann has the password "p", and nobody can tell of "?".
+// before is a gate before another token service.
+func before(t *testing.T, answer http.HandlerFunc, issuers ...bearer.Issuer) *auth.Gate {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	tokens := must(bearer.Open(bearer.Config{Issuers: issuers, Upstream: &bearer.Upstream{URL: server.URL + "/?tenant=a", Service: "theirs"}}))
+	t.Cleanup(tokens.Close)
+	return auth.New(auth.Config{Bearer: tokens})
+}
+
+// given are the name and password of a request, as a token service reads it that looks in each place.
+func given(r *http.Request) (name, password string, are bool) {
+	if r.Method == http.MethodPost {
+		return r.PostFormValue("username"), r.PostFormValue("password"), r.PostFormValue("grant_type") == "password"
+	}
+	return r.BasicAuth()
+}
+
+// behind is a gate before a token service at which ann has the password "p", and nobody can tell of "?".
 func behind(t *testing.T, more ...bearer.Issuer) (g *auth.Gate, asked *atomic.Int32) {
 	t.Helper()
 	asked = &atomic.Int32{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return before(t, func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
-		name, password, given := r.BasicAuth()
-		if r.Method == http.MethodPost {
-			name, password, given = r.FormValue("username"), r.FormValue("password"), true
-		}
-		switch {
+		switch name, password, are := given(r); {
 		case password == "?":
 			w.WriteHeader(http.StatusBadGateway)
-		case given && (name != "ann" || password != "p"):
+		case are && (name != "ann" || password != "p"):
 			w.WriteHeader(http.StatusUnauthorized)
 		}
-	}))
-	t.Cleanup(server.Close)
-	tokens := must(bearer.Open(bearer.Config{Issuers: more, Upstream: &bearer.Upstream{URL: server.URL, Service: "theirs"}}))
-	t.Cleanup(tokens.Close)
-	return auth.New(auth.Config{Bearer: tokens}), asked
+	}, more...), asked
+}
+
+// posting is the form of a POST with a password.
+func posting(name, password string) url.Values {
+	return url.Values{"grant_type": {"password"}, "username": {name}, "password": {password}}
+}
+
+// from is a request by somebody's address.
+func from(address string, r *http.Request) *http.Request {
+	r.RemoteAddr = address + ":1"
+	return r
+}
+
+// hears fails if a request is not answered with a status, or not with an error where that is 0.
+func hears(t *testing.T, g *auth.Gate, r *http.Request, form url.Values, status int, want error) {
+	t.Helper()
+	if answer, _, err := g.AskUpstream(r, form); answer.Status != status || !errors.Is(err, want) {
+		t.Errorf("%d, %v; want %d, %v", answer.Status, err, status, want)
+	}
 }
 
 func TestHandsOn(t *testing.T) {
@@ -77,60 +107,204 @@ func TestHandsOn(t *testing.T) {
 // Passwords that another token service refuses count here, by whatever way they come.
 func TestGuessesAtUpstream(t *testing.T) {
 	t.Parallel()
-	byForm := func(name, password string) (*http.Request, url.Values) {
-		return nobody(t), url.Values{"grant_type": {"password"}, "username": {name}, "password": {password}}
-	}
-	g, asked := behind(t)
-	for n := range 5 {
-		r, form := asking(t, "ann", "x"), url.Values(nil)
-		if n%2 == 1 {
-			r, form = byForm("Ann", "x")
-		}
-		if answer, err := g.AskUpstream(r, form); err != nil || answer.Status != http.StatusUnauthorized {
-			t.Fatalf("try %d: %d, %v", n, answer.Status, err)
-		}
-	}
-	for range 3 {
-		if _, err := g.AskUpstream(asking(t, "ann", "p"), nil); !errors.Is(err, auth.ErrTooMany) {
-			t.Errorf("the right one, after five wrong ones: %v", err)
-		}
-		if _, err := g.AskUpstream(byForm("ann", "p")); !errors.Is(err, auth.ErrTooMany) {
-			t.Errorf("the same in a form: %v", err)
-		}
-	}
-	if n := asked.Load(); n != 5 {
-		t.Errorf("asked %d times", n)
-	}
-	if answer, err := g.AskUpstream(nobody(t), nil); err != nil || answer.Status != http.StatusOK {
-		t.Errorf("who is nobody waits: %d, %v", answer.Status, err)
-	}
+	for way, by := range map[string]func(name, password string) (*http.Request, url.Values){
+		"GET":  func(name, password string) (*http.Request, url.Values) { return asking(t, name, password), nil },
+		"POST": func(name, password string) (*http.Request, url.Values) { return nobody(t), posting(name, password) },
+	} {
+		t.Run(way, func(t *testing.T) {
+			tries := func(g *auth.Gate, at, name, password string, status int, want error) {
+				t.Helper()
+				r, form := by(name, password)
+				hears(t, g, from(at, r), form, status, want)
+			}
+			g, asked := behind(t)
+			for n := range 5 {
+				tries(g, "10.0.0.1", []string{"ann", "Ann"}[n%2], fmt.Sprint("guess", n), 401, nil)
+			}
+			for range 3 {
+				tries(g, "10.0.0.1", "ann", "p", 0, auth.ErrTooMany)
+			}
+			if n := asked.Load(); n != 5 {
+				t.Errorf("asked %d times", n)
+			}
+			hears(t, g, from("10.0.0.1", nobody(t)), nil, 200, nil)
 
-	g, _ = behind(t)
-	for n := range 22 { // a little of one is forgotten meanwhile
-		r := asking(t, "ann", "x")
-		r.RemoteAddr = fmt.Sprintf("10.0.0.%d:1", n)
-		if _, err := g.AskUpstream(r, nil); errors.Is(err, auth.ErrTooMany) != (n == 21) {
-			t.Errorf("from the address %d: %v", n, err)
-		}
-	}
+			g, _ = behind(t)
+			tries(g, "10.0.1.1", "ann", "p", 200, nil)
+			for n := range 22 { // a little of one is forgotten meanwhile
+				status, want := 401, error(nil)
+				if n == 21 {
+					status, want = 0, auth.ErrTooMany
+				}
+				tries(g, fmt.Sprintf("10.0.0.%d", n), "ann", "x", status, want)
+			}
+			tries(g, "10.0.1.1", "ann", "p", 200, nil) // who was right is not locked out by them
+			tries(g, "10.0.1.2", "ann", "p", 0, auth.ErrTooMany)
 
-	g, _ = behind(t)
-	for range 4 {
-		if answer, err := g.AskUpstream(asking(t, "ann", "?"), nil); err != nil || answer.Status != http.StatusBadGateway {
-			t.Fatalf("nobody can tell: %d, %v", answer.Status, err)
-		}
+			g, _ = behind(t)
+			for range 4 {
+				tries(g, "10.0.0.1", "ann", "?", 502, nil)
+			}
+			for range 20 {
+				tries(g, "10.0.0.1", "ann", "p", 200, nil)
+			}
+			for n := range 5 {
+				tries(g, "10.0.0.1", "ann", fmt.Sprint("guess", n), 401, nil)
+			}
+			tries(g, "10.0.0.1", "ann", "p", 0, auth.ErrTooMany) // else a guess that is right would show, as it is remembered
+		})
 	}
-	for range 20 {
-		if answer, err := g.AskUpstream(asking(t, "ann", "p"), nil); err != nil || answer.Status != http.StatusOK {
-			t.Fatalf("the right one: %d, %v", answer.Status, err)
+}
+
+// What a token service says of a password by its status.
+func TestStatusOfUpstream(t *testing.T) {
+	t.Parallel()
+	for status, guesses := range map[int]int{200: 20, 400: 5, 401: 5, 403: 5} {
+		g := before(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		asked, want := 0, error(nil)
+		for range 20 {
+			_, name, err := g.AskUpstream(nobody(t), posting("ann", fmt.Sprint("guess", asked)))
+			if want = err; err != nil {
+				break
+			}
+			if (name == "ann") != (status == 200) {
+				t.Errorf("%d: it is %q", status, name)
+			}
+			asked++
+		}
+		if asked != guesses || (want != nil) != (status != 200) || want != nil && !errors.Is(want, auth.ErrTooMany) {
+			t.Errorf("%d: %d guesses, %v", status, asked, want)
 		}
 	}
 }
 
-// What one reads otherwise than another is handed on to nobody.
-func TestSeveralCredentials(t *testing.T) {
+// Nobody makes a token service say yes where it does not look, and so has wrong passwords forgotten.
+func TestGuessesAreNotForgotten(t *testing.T) {
 	t.Parallel()
-	g, asked := behind(t)
+	var guesses atomic.Int32
+	g := before(t, func(w http.ResponseWriter, r *http.Request) { // looks into Authorization alone
+		if name, _, are := r.BasicAuth(); are {
+			guesses.Add(1)
+			if name != "bob" {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+		}
+	})
+	query := nobody(t)
+	query.URL.RawQuery = "username=ann&password=z"
+	refresh := posting("ann", "x")
+	refresh.Set("grant_type", "refresh_token")
+	refresh.Set("refresh_token", "of mallory")
+	for n := range 50 {
+		_, _, _ = g.AskUpstream(asking(t, "ann", fmt.Sprint("guess", n)), nil)
+		hears(t, g, query, nil, 0, auth.ErrTokenRequest)
+		hears(t, g, nobody(t), refresh, 0, auth.ErrTokenRequest)
+		hears(t, g, nobody(t), posting("ann", "z"), 200, nil)
+		hears(t, g, asking(t, "bob", "his"), nil, 200, nil)
+	}
+	if n := guesses.Load() - 50; n != 5 {
+		t.Errorf("%d guesses reach it", n)
+	}
+}
+
+// A program that sends many requests at once with its password is no guesser. One is judged first, and then all others are asked
+// for what is theirs.
+func TestManyAtOnceAreRight(t *testing.T) {
+	t.Parallel()
+	const most = 12
+	var asked atomic.Int32
+	var scopes sync.Map
+	together := make(chan struct{})
+	g := before(t, func(_ http.ResponseWriter, r *http.Request) {
+		scopes.Store(r.FormValue("scope"), true)
+		switch asked.Add(1) {
+		case 1: // is judged
+			return
+		case most:
+			close(together)
+		}
+		select { // the others are here at once
+		case <-together:
+		case <-r.Context().Done():
+		}
+	})
+	var all sync.WaitGroup
+	for n := range most {
+		r := asking(t, "ann", "p")
+		r.URL.RawQuery = fmt.Sprint("scope=", n)
+		all.Go(func() { hears(t, g, r, nil, 200, nil) })
+	}
+	all.Wait()
+	for n := range most {
+		if _, is := scopes.Load(fmt.Sprint(n)); !is {
+			t.Errorf("nobody has asked for %d", n)
+		}
+	}
+	if n := asked.Load(); n != most {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// What was right is forgotten when the token service says that it is not any more.
+func TestRightPasswordIsForgotten(t *testing.T) {
+	t.Parallel()
+	var changed atomic.Bool
+	g := before(t, func(w http.ResponseWriter, _ *http.Request) {
+		if changed.Load() {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+	hears(t, g, asking(t, "ann", "p"), nil, 200, nil)
+	changed.Store(true)
+	for range 1 + 5 { // the first was right a moment ago
+		hears(t, g, asking(t, "ann", "p"), nil, 401, nil)
+	}
+	hears(t, g, asking(t, "ann", "p"), nil, 0, auth.ErrTooMany)
+}
+
+// TestTokenRequest has what is handed on of a request: what is known, and credentials in one place.
+func TestTokenRequest(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 1)
+	g := before(t, func(_ http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		got <- fmt.Sprintf("%s %s body %s as %q", r.Method, r.URL.Query().Encode(), r.PostForm.Encode(), r.Header["Authorization"])
+	})
+	with := func(r *http.Request, query string) *http.Request {
+		r.URL.RawQuery = query
+		r.Header.Set("Accept", "application/json")
+		r.Header.Set("X-Secret", "x")
+		return r
+	}
+	anns := asking(t, "ann", "p").Header["Authorization"]
+	grant := func(pairs ...string) url.Values {
+		form := url.Values{}
+		for n := 0; n < len(pairs); n += 2 {
+			form.Add(pairs[n], pairs[n+1])
+		}
+		return form
+	}
+	const post = "POST service=theirs&tenant=a body "
+	for name, test := range map[string]struct {
+		r    *http.Request
+		form url.Values
+		want string
+	}{
+		"nobody":             {nobody(t), nil, `GET service=theirs&tenant=a body  as []`},
+		"nothing for a name": {asking(t, "", ""), nil, `GET service=theirs&tenant=a body  as []`},
+		"a password": {
+			with(asking(t, "ann", "p"), "service=ours&service=more&scope=a&scope=b&account=ann&client_id=docker&offline_token=true&more=x&Scope=c&tenant=b&a;b"), nil,
+			fmt.Sprintf("GET account=ann&client_id=docker&offline_token=true&scope=a&scope=b&service=theirs&tenant=a body  as %q", anns),
+		},
+		"a token":          {bearing(t, "x"), nil, `GET service=theirs&tenant=a body  as ["Bearer x"]`},
+		"a password there": {with(nobody(t), "scope=c"), grant("grant_type", "password", "username", "ann", "password", "p", "scope", "a", "scope", "b", "service", "ours", "client_id", "docker", "access_type", "offline", "account", "ann", "tenant", "b"), post + `access_type=offline&client_id=docker&grant_type=password&password=p&scope=a&scope=b&service=theirs&username=ann as []`},
+		"a refresh token":  {nobody(t), grant("grant_type", "refresh_token", "refresh_token", "x", "scope", "a"), post + `grant_type=refresh_token&refresh_token=x&scope=a&service=theirs as []`},
+	} {
+		hears(t, g, test.r, test.form, 200, nil)
+		if got := <-got; got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
 	changed := func(change func(r *http.Request)) *http.Request {
 		r := asking(t, "ann", "p")
 		change(r)
@@ -139,27 +313,49 @@ func TestSeveralCredentials(t *testing.T) {
 	header := func(lines ...string) *http.Request {
 		return changed(func(r *http.Request) { r.Header["Authorization"] = lines })
 	}
-	basic := asking(t, "ann", "p").Header.Get("Authorization")
+	and := func(pairs ...string) url.Values {
+		return grant(append([]string{"grant_type", "password", "username", "ann", "password", "p"}, pairs...)...)
+	}
 	for name, test := range map[string]struct {
 		r    *http.Request
 		form url.Values
 		want error
 	}{
-		"two headers":             {header(basic, basic), nil, auth.ErrCredentials},
+		"two headers":             {header(anns[0], anns[0]), nil, auth.ErrCredentials},
 		"what is no Base64":       {header("Basic YW5uOn_="), nil, auth.ErrCredentials},
 		"another kind":            {header("Digest username=ann"), nil, auth.ErrCredentials},
 		"an empty header":         {header(""), nil, auth.ErrCredentials},
-		"a header and a form":     {asking(t, "ann", "p"), url.Values{"username": {"bob"}, "password": {"x"}}, auth.ErrSeveral},
-		"a header and a name":     {asking(t, "ann", "p"), url.Values{"username": {"ann"}}, auth.ErrSeveral},
-		"a header and a query":    {changed(func(r *http.Request) { r.URL.RawQuery = "password=x" }), nil, auth.ErrSeveral},
-		"two names in a form":     {nobody(t), url.Values{"username": {"bob", "ann"}, "password": {"p"}}, auth.ErrSeveral},
-		"two passwords in a form": {nobody(t), url.Values{"username": {"ann"}, "password": {"p", "p"}}, auth.ErrSeveral},
+		"a header and a query":    {with(asking(t, "ann", "p"), "password=x"), nil, auth.ErrTokenRequest},
+		"a query":                 {with(nobody(t), "username=ann"), nil, auth.ErrTokenRequest},
+		"a query in capitals":     {with(nobody(t), "PASSWORD=x"), nil, auth.ErrTokenRequest},
+		"a long s":                {with(nobody(t), "pa%C5%BFsword=x"), nil, auth.ErrTokenRequest},
+		"a secret":                {with(nobody(t), "client_secret=x"), nil, auth.ErrTokenRequest},
+		"two accounts":            {with(asking(t, "ann", "p"), "account=ann&account=bob"), nil, auth.ErrTokenRequest},
+		"a header and a form":     {asking(t, "ann", "p"), and(), auth.ErrTokenRequest},
+		"a header and no form":    {asking(t, "ann", "p"), url.Values{}, auth.ErrTokenRequest},
+		"a token and a form":      {bearing(t, "x"), and(), auth.ErrTokenRequest},
+		"a query and a form":      {with(nobody(t), "password=x"), and(), auth.ErrTokenRequest},
+		"two names in a form":     {nobody(t), and("username", "bob"), auth.ErrTokenRequest},
+		"two passwords in a form": {nobody(t), and("password", "p"), auth.ErrTokenRequest},
+		"two grants":              {nobody(t), and("grant_type", "refresh_token"), auth.ErrTokenRequest},
+		"both credentials":        {nobody(t), and("refresh_token", "x"), auth.ErrTokenRequest},
+		"a secret, too":           {nobody(t), and("Client_Secret", "x"), auth.ErrTokenRequest},
+		"Password":                {nobody(t), and("Password", "x"), auth.ErrTokenRequest},
+		"no password":             {nobody(t), grant("grant_type", "password", "username", "ann"), auth.ErrTokenRequest},
+		"no name":                 {nobody(t), grant("grant_type", "password", "password", "p"), auth.ErrTokenRequest},
+		"no refresh token":        {nobody(t), grant("grant_type", "refresh_token"), auth.ErrTokenRequest},
+		"a name and no password":  {nobody(t), grant("grant_type", "refresh_token", "refresh_token", "x", "username", "ann"), auth.ErrTokenRequest},
+		"another grant":           {nobody(t), grant("grant_type", "client_credentials"), auth.ErrTokenRequest},
+		"no grant":                {nobody(t), grant("username", "ann", "password", "p"), auth.ErrTokenRequest},
+		"our own":                 {changed(func(r *http.Request) { r.Header["Via"] = []string{"1.1 proxy", "1.1 other, " + bearer.Via} }), nil, auth.ErrOwnUpstream},
 	} {
-		if _, err := g.AskUpstream(test.r, test.form); !errors.Is(err, test.want) {
+		if _, _, err := g.AskUpstream(test.r, test.form); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
-	}
-	if n := asked.Load(); n != 0 {
-		t.Errorf("asked %d times", n)
+		select {
+		case got := <-got:
+			t.Errorf("%s: it is asked %s", name, got)
+		default:
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/auth"
 )
 
@@ -25,13 +26,14 @@ func exchange(gate *auth.Gate, w http.ResponseWriter, r *http.Request) error {
 		return handOn(gate, w, r, form)
 	}
 	text := passwordOf(r, form)
-	ends, err := gate.Workload(r.Context(), text)
+	name, ends, err := gate.Workload(r.Context(), text)
 	if err != nil {
 		if r.Method == http.MethodPost {
 			gate.DelayLogin(r)
 		}
 		return challenged(gate, w, toldNow(err))
 	}
+	record.Of(r).By(name)
 	now := time.Now()
 	left := max(1, int(ends.Sub(now).Seconds()))
 	return answer(w, http.StatusOK, granted{Token: text, AccessToken: text, ExpiresIn: left, IssuedAt: now.UTC().Truncate(time.Second)})

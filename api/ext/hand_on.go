@@ -6,9 +6,11 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/seed-16d79997/zot/api"
+	"github.com/seed-16d79997/zot/api/record"
 	"github.com/seed-16d79997/zot/auth"
 )
 
@@ -19,23 +21,30 @@ func handOn(gate *auth.Gate, w http.ResponseWriter, r *http.Request, form url.Va
 			return api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is no form")
 		}
 	}
-	answer, err := gate.AskUpstream(r, form)
+	answer, name, err := gate.AskUpstream(r, form)
 	switch {
-	case errors.Is(err, auth.ErrSeveral):
+	case errors.Is(err, auth.ErrTokenRequest):
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "%v", err)
+	case errors.Is(err, auth.ErrOwnUpstream):
+		return api.Refuse(http.StatusLoopDetected, codeUnsupported, "%v: name another token service in upstreamTokenEndpoint", err)
 	case err != nil:
 		return challenged(gate, w, toldNow(err))
 	}
+	record.Of(r).By(name)
 	h := w.Header()
-	for _, name := range []string{"WWW-Authenticate", "Retry-After"} {
-		if all := answer.Header[http.CanonicalHeaderKey(name)]; len(all) > 0 {
-			h[http.CanonicalHeaderKey(name)] = all
+	for _, name := range []string{"Www-Authenticate", "Retry-After"} {
+		if all := answer.Header[name]; len(all) > 0 {
+			h[name] = slices.Clone(all) // others may have the same answer
 		}
 	}
-	if answer.Status == http.StatusUnauthorized {
-		gate.DelayLogin(r)
-		if h.Get("WWW-Authenticate") == "" {
-			h.Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", gate.Realm()))
+	if answer.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
+		h.Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", gate.Realm()))
+	}
+	switch answer.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		gate.Delay(r)
+		if form != nil {
+			gate.DelayLogin(r)
 		}
 	}
 	h.Set("Content-Type", "text/plain; charset=utf-8") // a browser takes no page of its for one of ours

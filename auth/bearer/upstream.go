@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
@@ -23,8 +22,9 @@ type Upstream struct {
 
 // TokenRequest is what a client asks a token service.
 type TokenRequest struct {
-	Query, Form                      url.Values // Form is nil for a GET
-	Authorization, Accept, UserAgent string     // "" where there is none
+	Post          bool
+	Fields        url.Values // of the form of a POST, or of the query of a GET
+	Authorization string     // "" where there is none
 }
 
 // TokenAnswer is what a token service says.
@@ -38,6 +38,9 @@ const (
 	upstreamTimeout     = 10 * time.Second
 	upstreamConnections = 64 // at once
 )
+
+// Via is in the header of this name of all requests to another token service. A request that comes with it has been here before.
+const Via = "1.1 zot-token-upstream"
 
 // ErrNoUpstream is returned by AskUpstream where there is none.
 var ErrNoUpstream = errors.New("there is no other token service")
@@ -67,18 +70,6 @@ func (u *upstream) close() { u.http.CloseIdleConnections() }
 // HasUpstream reports whether there is a token service to ask in the name of clients.
 func (v *Verifier) HasUpstream() bool { return v.upstream != nil }
 
-// Issued reports whether a text says that it is a token of an issuer, or could be one of those that take any. Whether it holds does not matter: it
-// is nothing to show to others.
-func (v *Verifier) Issued(text string) bool {
-	said, is := issuerIn(text)
-	if !is {
-		return false
-	}
-	same := func(other string) bool { return strings.TrimSuffix(other, "/") == strings.TrimSuffix(said, "/") }
-	return slices.ContainsFunc(v.issuers, func(i *issuer) bool { return i.config.AnyIssuer || same(i.config.URL) }) ||
-		v.upstream != nil && slices.ContainsFunc(v.upstream.config.Withheld, same)
-}
-
 // AskUpstream has the other token service answer. It fails with ErrNoUpstream, or another error if there is no answer now, which never quotes the request.
 func (v *Verifier) AskUpstream(ctx context.Context, q TokenRequest) (TokenAnswer, error) {
 	if v.upstream == nil {
@@ -104,44 +95,47 @@ func (u *upstream) ask(ctx context.Context, q TokenRequest) (TokenAnswer, error)
 		return TokenAnswer{}, err
 	}
 	defer answer.Body.Close() //nolint:errcheck // it is only read
+	switch answer.StatusCode / 100 {
+	case 1: // another protocol begins, which has no end
+		return TokenAnswer{}, fmt.Errorf("it does not answer, but %s", answer.Status)
+	case 3: // a client that followed would give its password to whoever is there
+		return TokenAnswer{}, fmt.Errorf("it sends elsewhere, with %s", answer.Status)
+	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return TokenAnswer{}, err
 	case len(body) > maxAnswer:
 		return TokenAnswer{}, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
-	case answer.StatusCode/100 == 3: // a client that followed would give its password to whoever is there
-		return TokenAnswer{}, fmt.Errorf("it sends elsewhere, with %s", answer.Status)
 	}
 	return TokenAnswer{Status: answer.StatusCode, Header: answer.Header, Body: body}, nil
 }
 
 // request is q for this token service. What its address asks for by itself a client cannot change.
 func (u *upstream) request(ctx context.Context, q TokenRequest) (*http.Request, error) {
-	at, query := *u.at, maps.Clone(q.Query)
-	if query == nil {
-		query = url.Values{}
-	}
-	maps.Copy(query, u.at.Query())
-	query.Set("service", u.config.Service)
-	at.RawQuery = query.Encode()
+	at, fixed, fields := *u.at, u.at.Query(), url.Values{}
+	maps.Copy(fields, q.Fields)
+	fixed.Set("service", u.config.Service)
 	method, body := http.MethodGet, io.Reader(http.NoBody)
-	if q.Form != nil {
-		form := maps.Clone(q.Form)
-		form.Set("service", u.config.Service)
-		method, body = http.MethodPost, strings.NewReader(form.Encode())
+	if q.Post {
+		maps.DeleteFunc(fields, func(name string, _ []string) bool { return fixed.Has(name) })
+		fields.Set("service", u.config.Service)
+		method, body = http.MethodPost, strings.NewReader(fields.Encode())
+	} else {
+		maps.Copy(fields, fixed)
+		fixed = fields
 	}
+	at.RawQuery = fixed.Encode()
 	r, err := http.NewRequestWithContext(ctx, method, at.String(), body)
 	if err != nil {
 		return nil, err
 	}
-	if q.Form != nil {
+	r.Header.Set("Via", Via)
+	if q.Post {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	for name, value := range map[string]string{"Authorization": q.Authorization, "Accept": q.Accept, "User-Agent": q.UserAgent} {
-		if value != "" {
-			r.Header.Set(name, value)
-		}
+	if q.Authorization != "" {
+		r.Header.Set("Authorization", q.Authorization)
 	}
 	return r, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -24,7 +25,7 @@ func forwarding(t *testing.T, at string, answer http.HandlerFunc, more ...bearer
 	return v
 }
 
-// TestUpstreamIsAsked has the request of a client go on as what it is, but for the service.
+// TestUpstreamIsAsked has the request of a client go on as what it is, but for the service and what the address says.
 func TestUpstreamIsAsked(t *testing.T) {
 	t.Parallel()
 	requests := make(chan *http.Request, 1)
@@ -37,28 +38,29 @@ func TestUpstreamIsAsked(t *testing.T) {
 	})
 	said := func() string {
 		got := <-requests
-		return fmt.Sprintf("%s %s?%s body %s; %s, %s, %s, %s", got.Method, got.URL.Path, got.URL.Query().Encode(), got.PostForm.Encode(),
-			got.Header.Get("Authorization"), got.Header.Get("Accept"), got.Header.Get("User-Agent"), got.Header.Get("Content-Type"))
+		return fmt.Sprintf("%s %s?%s body %s; %s, %s, %s", got.Method, got.URL.Path, got.URL.Query().Encode(), got.PostForm.Encode(),
+			got.Header.Get("Authorization"), got.Header.Get("Via"), got.Header.Get("Content-Type"))
 	}
 	q := bearer.TokenRequest{
-		Query:         url.Values{"service": {"ours"}, "scope": {"repository:a:pull", "repository:b:pull"}, "tenant": {"b"}},
-		Authorization: "Basic x", Accept: "application/json", UserAgent: "docker/1",
+		Fields:        url.Values{"service": {"ours", "more"}, "scope": {"repository:a:pull", "repository:b:pull"}, "tenant": {"b"}},
+		Authorization: "Basic x",
 	}
 	a, err := v.AskUpstream(t.Context(), q)
 	if err != nil || a.Status != http.StatusTeapot || string(a.Body) != `{}` || a.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%+v, %v", a, err)
 	}
-	const query = "scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull&service=theirs&tenant=a"
-	if got, want := said(), "GET /token?"+query+" body ; Basic x, application/json, docker/1, "; got != want {
+	const scopes = "scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull&service=theirs"
+	if got, want := said(), "GET /token?"+scopes+"&tenant=a body ; Basic x, 1.1 zot-token-upstream, "; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if _, err = v.AskUpstream(t.Context(), bearer.TokenRequest{Form: url.Values{"grant_type": {"password"}, "service": {"ours", "more"}}}); err != nil {
+	q.Post, q.Authorization = true, ""
+	if _, err = v.AskUpstream(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := said(), "POST /token?service=theirs&tenant=a body grant_type=password&service=theirs; , , Go-http-client/1.1, application/x-www-form-urlencoded"; got != want {
+	if got, want := said(), "POST /token?service=theirs&tenant=a body "+scopes+"; , 1.1 zot-token-upstream, application/x-www-form-urlencoded"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if q.Query.Get("service") != "ours" || q.Query.Get("tenant") != "b" {
+	if q.Fields.Get("service") != "ours" || q.Fields.Get("tenant") != "b" {
 		t.Error("what was asked is changed")
 	}
 }
@@ -76,11 +78,20 @@ func TestUpstreamDoesNotAnswer(t *testing.T) {
 			_, _ = w.Write(make([]byte, 1<<20+1))
 		case "hang up":
 			panic(http.ErrAbortHandler)
+		case "another protocol":
+			c, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"))
+			_, _ = io.Copy(io.Discard, c) // until the other side ends it
+			_ = c.Close()
 		}
 	})
-	for what, want := range map[string]string{"redirect": "it sends elsewhere", "flood": "more than 1048576 bytes", "hang up": "EOF"} {
+	for what, want := range map[string]string{"another protocol": "it does not answer, but 101", "redirect": "it sends elsewhere", "flood": "more than 1048576 bytes", "hang up": "EOF"} {
 		asked.Store(0)
-		_, err := v.AskUpstream(t.Context(), bearer.TokenRequest{Query: url.Values{"do": {what}, "password": {"hunter2"}}, Form: url.Values{}})
+		_, err := v.AskUpstream(t.Context(), bearer.TokenRequest{Fields: url.Values{"do": {what}, "password": {"hunter2"}}})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "ask the token service at 127.0.0.1:") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -110,6 +121,15 @@ func TestIssued(t *testing.T) {
 		"with space around":     {" " + of(`{"iss":"https://issuer.example"}`) + "\n", true, true},
 		"padded":                {"e30=." + base64.URLEncoding.EncodeToString([]byte(`{"iss":"https://issuer.example"}`)) + ".c2ln", true, true},
 		"of who vouches":        {of(`{"iss":"https://people.example"}`), true, true},
+		"of its host":           {of(`{"iss":"issuer.example"}`), true, true},
+		"with capitals":         {of(`{"iss":"HTTPS://Issuer.Example"}`), true, true},
+		"with space within":     {strings.Replace(of(`{"iss":"https://issuer.example"}`), "c3", "c\n\t 3", 1), true, true},
+		"with a dot behind":     {of(`{"iss":"https://issuer.example"}`) + ".", true, true},
+		"with a dot before":     {"." + of(`{"iss":"https://issuer.example"}`), true, true},
+		"in quotes":             {`"` + of(`{"iss":"https://issuer.example"}`) + `"`, true, true},
+		"with its scheme":       {"Bearer " + of(`{"iss":"https://issuer.example"}`), true, true},
+		"in the other alphabet": {"e30." + base64.StdEncoding.EncodeToString([]byte(`{"iss":"https://issuer.example","??>":"??>"}`)) + ".c2ln", true, true},
+		"without a signature":   {"e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://issuer.example"}`)), true, true},
 		"another's":             {of(`{"iss":"https://other.example"}`), false, true},
 		"of nobody's":           {of(`{}`), false, true},
 		"claims that are none":  {of(`[]`), false, false},

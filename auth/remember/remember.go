@@ -79,3 +79,10 @@ func (m *Memory[V]) Keep(key Key, value V) {
 	}
 	m.right[key] = entry[V]{value, time.Now().Add(kept)}
 }
+
+// Forget has nothing kept any more.
+func (m *Memory[V]) Forget(key Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.right, key)
+}

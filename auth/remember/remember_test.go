@@ -40,6 +40,16 @@ func TestMemory(t *testing.T) {
 		if v, ok := m.Find(m.Of("a")); ok || v != 0 {
 			t.Errorf("after a minute: %d, %v", v, ok)
 		}
+		m.Keep(m.Of("a"), 1)
+		m.Keep(m.Of("b"), 2)
+		m.Forget(m.Of("a"))
+		m.Forget(m.Of("c"))
+		if v, ok := m.Find(m.Of("a")); ok || v != 0 {
+			t.Errorf("what is forgotten: %d, %v", v, ok)
+		}
+		if v, ok := m.Find(m.Of("b")); !ok || v != 2 {
+			t.Errorf("beside what is forgotten: %d, %v", v, ok)
+		}
 		for n := range 10_001 {
 			m.Keep(m.Of(strconv.Itoa(n)), n)
 		}

@@ -51,7 +51,7 @@ func (s *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	for name := range r.Header {
 		switch name {
-		case "Authorization", "Accept", "Accept-Encoding", "User-Agent", "Content-Type", "Content-Length":
+		case "Authorization", "Accept-Encoding", "User-Agent", "Content-Type", "Content-Length", "Via":
 		default:
 			s.t.Errorf("it is told %s: %s", name, r.Header.Get(name))
 		}
@@ -127,10 +127,11 @@ func TestTokenServiceBehindThreeNodes(t *testing.T) {
 	defer issuer.Close()
 	url = issuer.URL
 	service, realm := newTokenService(t, key)
-	at, _, _, _ := threeWith(t, fmt.Sprintf(`, "auth": {"bearer": {"realm": "https://registry.example/zot/auth/token", "service": "ours", "cert": %q,
+	all := threeLike(t, fmt.Sprintf(`, "auth": {"bearer": {"realm": "https://registry.example/zot/auth/token", "service": "ours", "cert": %q,
 		"upstreamTokenEndpoint": {"realm": %q, "service": "theirs", "allowInsecureHttp": true},
 		"oidc": [{"issuer": %q, "audiences": ["zot"], "claimMapping": {"username": "claims.sub"}}]}},
-		"accessControl": {"repositories": {"**": {"policies": [{"users": ["build"], "actions": ["read"]}]}}}`, file, realm, url))
+		"accessControl": {"repositories": {"**": {"policies": [{"users": ["build"], "actions": ["read"]}]}}}`, file, realm, url), "", "")
+	at := all.at
 	workload := strings.TrimPrefix(bearing(t, issuers, map[string]any{"iss": url, "aud": "zot", "sub": "build"})[0], bearingScheme)
 	forged := strings.TrimPrefix(bearing(t, key, map[string]any{"iss": url, "aud": "zot", "sub": "build"})[0], bearingScheme)
 	const query = "/zot/auth/token?service=ours&account=alice&scope=repository:team/app:pull,push"
@@ -171,9 +172,18 @@ func TestTokenServiceBehindThreeNodes(t *testing.T) {
 			}
 		}
 		service.spared(t, func() {
-			if got := tokenIn(t, wish{method: "GET", url: at[n] + query, name: "any", password: workload}.must(t, 200)); got[0] != bearingScheme+workload {
+			if got := tokenIn(t, wish{method: "GET", url: at[n] + query, name: "any", password: workload, header: []string{"X-Request-Id: of-a-workload"}}.must(t, 200)); got[0] != bearingScheme+workload {
 				t.Error("a workload gets another token")
 			}
+			eventually(t, "a line of the workload", func() bool {
+				text, err := os.ReadFile(all.files[n] + ".log")
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, line, _ := strings.Cut(string(text), "request_id=of-a-workload ")
+				line, _, _ = strings.Cut(line, "\n")
+				return strings.Contains(line, " username=build")
+			})
 			wish{method: "GET", url: at[n] + query, name: "any", password: forged}.must(t, 401)
 			wish{method: "POST", url: at[n] + query, body: "grant_type=refresh_token&refresh_token=" + forged}.must(t, 401)
 			wish{method: "GET", url: at[n] + query + "&token=" + forged}.must(t, 401)

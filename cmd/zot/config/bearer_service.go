@@ -1,6 +1,8 @@
 package config
 
 import (
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +72,7 @@ func (b *Bearer) judgeUpstream(s *section) {
 	case len(b.OIDC) == 0:
 		s.note(key, "says nothing without oidc: clients ask the token service at realm by themselves")
 		b.Upstream = nil
-	case b.Upstream.URL != "" && b.Upstream.URL == b.Realm && strings.HasSuffix(b.Realm, auth.TokenPath):
+	case isOwnService(b.Realm, b.Upstream.URL):
 		s.problem(key+".realm", "name the token service that is asked for who has no token of an issuer", "is realm, where this registry is: it would ask itself")
 	case !b.hasKeys():
 		s.note(key, "gets tokens that are not believed: say by which key they are signed, by cert or awsSecretsManager, with realm and service")
@@ -78,4 +80,26 @@ func (b *Bearer) judgeUpstream(s *section) {
 	if at := slices.IndexFunc(b.OIDC, func(i bearer.Issuer) bool { return i.AnyIssuer }); at >= 0 && b.Upstream != nil {
 		s.note(key, "is asked for nobody who has a JWT for a password: with skipIssuerVerification any may be the issuer's")
 	}
+}
+
+// isOwnService reports whether realm is this registry's own token service, and so is another address, however it is written.
+func isOwnService(realm, other string) bool {
+	ours, err := parseWeb(realm)
+	if err != nil || !strings.HasSuffix(ours.Path, auth.TokenPath) {
+		return false
+	}
+	at, err := parseWeb(other)
+	return err == nil && at.Path == ours.Path && hostOf(at) == hostOf(ours)
+}
+
+// hostOf is the host of an address and its port, also where that goes without saying.
+func hostOf(u *url.URL) string {
+	port := u.Port()
+	switch {
+	case port == "" && u.Scheme == "http":
+		port = "80"
+	case port == "":
+		port = "443"
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
