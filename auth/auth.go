@@ -84,12 +84,10 @@ type Gate struct {
 	config Config
 	tries  *tries
 	keys   *remember.Keys
-	asking singleflight.Group // of passwords that are being verified
-	// rightUpstream are the passwords that the other token service has found right, askingUpstream those that it is asked about.
-	rightUpstream  *remember.Memory[struct{}]
-	askingUpstream singleflight.Group
-	hint           sync.Once
-	guard          *http.CrossOriginProtection
+	asking singleflight.Group         // of passwords that are being verified
+	right  *remember.Memory[struct{}] // passwords that another token service has just found right
+	hint   sync.Once
+	guard  *http.CrossOriginProtection
 
 	trying  atomic.Int64 // passwords
 	delayed atomic.Int64 // how many wait to be told no
@@ -106,7 +104,7 @@ func New(c Config) *Gate {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
-	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys(), guard: guardOf(c), rightUpstream: remember.New[struct{}]()}
+	return &Gate{config: c, tries: newTries(), keys: remember.NewKeys(), guard: guardOf(c), right: remember.New[struct{}]()}
 }
 
 // Next is a gate with another configuration. It goes on counting wrong passwords where this one is, and takes nobody else

@@ -37,8 +37,8 @@ func (g *Gate) HandsOn(r *http.Request, form url.Values) bool {
 	return !slices.ContainsFunc(texts, g.config.Bearer.Issued)
 }
 
-// AskUpstream has the other token service answer a request for a token, which is written anew. A password that it refuses is one that was wrong here. Name is
-// whose password it has found right, or "".
+// AskUpstream has the other token service answer a request for a token, which is written anew. A password that it
+// refuses is one that was wrong here. Name is of whom it is convinced, or "".
 //   - ErrCredentials for credentials of a kind that nobody here understands
 //   - ErrTokenRequest, ErrOwnUpstream
 //   - a TooMany
@@ -53,18 +53,21 @@ func (g *Gate) AskUpstream(r *http.Request, form url.Values) (answer bearer.Toke
 	} else {
 		asked, err = postOf(r, form)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return answer, "", err
-	case !asked.guessed:
+	}
+	if asked.guessed {
+		answer, err = g.askByPassword(r.Context(), g.client(r), asked)
+	} else {
 		answer, err = g.askUpstream(r.Context(), asked.TokenRequest)
+	}
+	if err != nil || judged(answer) != correct {
 		return answer, "", err
 	}
-	answer, err = g.askByPassword(r.Context(), g.client(r), asked)
-	if err == nil && judged(answer) == correct {
-		name = asked.name
+	if name, is := answer.Subject(); is {
+		return answer, name, nil
 	}
-	return answer, name, err
+	return answer, asked.name, nil
 }
 
 // askByPassword asks with a password, which may be a guess. Of several requests with the same at once one is judged first.
@@ -76,20 +79,20 @@ func (g *Gate) askByPassword(ctx context.Context, from netip.Addr, q tokenReques
 		// it does look. No name in a header has a colon.
 		account = "form:" + account
 	}
-	who, key := pairOf(account, from), g.rightUpstream.Of(account, q.password)
+	who, key := pairOf(account, from), g.right.Of(account, q.password)
 	if err := g.tries.may(who); err != nil { // first: else a guess that is right would show at once
 		return bearer.TokenAnswer{}, err
 	}
-	if _, known := g.rightUpstream.Find(key); !known {
+	if _, known := g.right.Find(key); !known {
 		own := false
-		done := g.askingUpstream.DoChan(string(key[:]), func() (any, error) {
-			if _, known := g.rightUpstream.Find(key); known { // another has ended since who asks has looked
+		done := g.asking.DoChan(string(key[:]), func() (any, error) {
+			if _, known := g.right.Find(key); known { // another has ended since who asks has looked
 				return bearer.TokenAnswer{Status: http.StatusOK}, nil
 			}
 			own = true
 			answer, err := g.tryUpstream(context.WithoutCancel(ctx), who, q) // of use to those who wait also when the first has gone
 			if err == nil && judged(answer) == correct {
-				g.rightUpstream.Keep(key, struct{}{})
+				g.right.Keep(key, struct{}{})
 			}
 			return answer, err
 		})
@@ -109,7 +112,7 @@ func (g *Gate) askByPassword(ctx context.Context, from netip.Addr, q tokenReques
 	case judged(answer) == correct:
 		g.tries.was(who)
 	case answer.Status == http.StatusUnauthorized: // it was another's a moment ago
-		g.rightUpstream.Forget(key)
+		g.right.Forget(key)
 	}
 	return answer, err
 }

@@ -21,8 +21,8 @@ func TestWrongPasswordIsAskedAboutOnce(t *testing.T) {
 		}
 		g := New(Config{Bearer: tokens})
 		answered := make(chan struct{})
-		key := g.rightUpstream.Of("ann", "x")
-		first := g.askingUpstream.DoChan(string(key[:]), func() (any, error) {
+		key := g.right.Of("ann", "x")
+		first := g.asking.DoChan(string(key[:]), func() (any, error) {
 			<-answered
 			return bearer.TokenAnswer{Status: http.StatusForbidden}, nil
 		})

@@ -2,6 +2,7 @@ package ext_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -17,8 +18,8 @@ import (
 	"github.com/seed-16d79997/zot/auth/bearer"
 )
 
-// newWorldBehind is a world before another token service, at which ann has the password "of ann". Another is refused with its
-// number.
+// newWorldBehind is a world before another token service, at which ann has the password "of ann". Its tokens are of whom the
+// scope says.
 func newWorldBehind(t *testing.T, more func(c *auth.Config)) (w *world, asked *atomic.Int32) {
 	t.Helper()
 	asked = &atomic.Int32{}
@@ -32,10 +33,11 @@ func newWorldBehind(t *testing.T, more func(c *auth.Config)) (w *world, asked *a
 		switch {
 		case r.FormValue("scope") == "nobody's":
 			w.WriteHeader(http.StatusUnauthorized)
-		case given && password == "403":
-			w.WriteHeader(http.StatusForbidden)
 		case given && password != "of ann":
 			w.WriteHeader(http.StatusUnauthorized)
+		}
+		if name, is := strings.CutPrefix(r.FormValue("scope"), "as "); is {
+			_ = json.NewEncoder(w).Encode(map[string]string{"access_token": "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"`+name+`"}`)) + ".c2ln"})
 		}
 	}))
 	t.Cleanup(server.Close)
@@ -63,12 +65,15 @@ func TestNameOfWhoIsHandedOn(t *testing.T) {
 		status int
 		want   string
 	}{
-		"GET":             {call{method: "GET", path: service, name: "ann"}, 200, "ann"},
-		"POST":            {form("grant_type", "password", "username", "ann", "password", "of ann"), 200, "ann"},
-		"nobody":          {call{method: "GET", path: service + "?account=ann"}, 200, ""},
-		"a refresh token": {form("grant_type", "refresh_token", "refresh_token", "x"), 200, ""},
-		"a wrong one":     {call{method: "GET", path: service, name: "ann", password: "x"}, 401, ""},
-		"two places":      {call{method: "GET", path: service + "?username=bob", name: "ann"}, 400, ""},
+		"GET":              {call{method: "GET", path: service, name: "ann"}, 200, "ann"},
+		"as a token says":  {call{method: "GET", path: service + "?scope=as+bob", name: "ann"}, 200, "bob"},
+		"nobody's token":   {form("grant_type", "password", "username", "ann", "password", "of ann", "scope", "as "), 200, ""},
+		"POST":             {form("grant_type", "password", "username", "ann", "password", "of ann"), 200, "ann"},
+		"nobody":           {call{method: "GET", path: service + "?account=ann"}, 200, ""},
+		"a refresh token":  {form("grant_type", "refresh_token", "refresh_token", "x", "scope", "as bob"), 200, "bob"},
+		"one that is none": {form("grant_type", "refresh_token", "refresh_token", "x"), 200, ""},
+		"a wrong one":      {call{method: "GET", path: service, name: "ann", password: "x"}, 401, ""},
+		"two places":       {call{method: "GET", path: service + "?username=bob", name: "ann"}, 400, ""},
 	} {
 		log.Reset()
 		got, line := w.do(test.call), struct{ Username string }{}

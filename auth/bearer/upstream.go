@@ -1,8 +1,11 @@
 package bearer
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +35,29 @@ type TokenAnswer struct {
 	Status int // 200 to 299, or 400 or more
 	Header http.Header
 	Body   []byte
+}
+
+// Subject is whose token it is, as that says itself: "" if a token service has not looked at the credentials that it got. It
+// reports whether there is such a token.
+func (a TokenAnswer) Subject() (name string, is bool) {
+	said, claims := struct {
+		Token  string `json:"token"`
+		Access string `json:"access_token"`
+	}{}, struct {
+		Subject string `json:"sub"`
+	}{}
+	if json.Unmarshal(a.Body, &said) != nil {
+		return "", false
+	}
+	parts := strings.Split(cmp.Or(said.Token, said.Access), ".")
+	if len(parts) != 3 {
+		return "", false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return "", false
+	}
+	return claims.Subject, true
 }
 
 const (
