@@ -24,7 +24,6 @@ func trusted(r *replica) (all []string) {
 
 func TestTrustKey(t *testing.T) {
 	golden(t, fsm.TrustKey{Tool: fsm.Notation, Store: "ca", Name: "default", Content: []byte("certificate"), By: "ann"})
-	golden(t, fsm.DistrustKey{Tool: fsm.Notation, Digest: dig("certificate")})
 	r := newReplica(t)
 	for _, c := range []fsm.TrustKey{
 		{Tool: fsm.Cosign, Content: []byte("one"), By: "ann"},
@@ -43,13 +42,6 @@ func TestTrustKey(t *testing.T) {
 	}
 	if all := trusted(r); !slices.Equal(all, want) {
 		t.Fatalf("trusted is\n%q, want\n%q", all, want)
-	}
-
-	do(r, fsm.DistrustKey{Tool: fsm.Notation, Digest: dig("one")})
-	refused(r, fsm.ErrTrustedKeyUnknown, fsm.DistrustKey{Tool: fsm.Notation, Digest: dig("one")})
-	refused(r, fsm.ErrTrustedKeyUnknown, fsm.DistrustKey{Tool: fsm.Cosign, Digest: dig("none")})
-	if all := trusted(r); !slices.Equal(all, slices.Concat(want[:2], want[3:4])) {
-		t.Fatalf("what is left is %q", all)
 	}
 	r.sound()
 }
@@ -70,17 +62,15 @@ func TestTrustedKeysAreBounded(t *testing.T) {
 }
 
 func TestTrustKeyChecks(t *testing.T) {
-	for name, bad := range map[string]fsm.Command{
-		"no tool":           fsm.TrustKey{Content: []byte("k")},
-		"unknown tool":      fsm.TrustKey{Tool: 3, Content: []byte("k")},
-		"nothing":           fsm.TrustKey{Tool: fsm.Cosign},
-		"large":             fsm.TrustKey{Tool: fsm.Cosign, Content: make([]byte, 64<<10+1)},
-		"store of two":      fsm.TrustKey{Tool: fsm.Notation, Content: []byte("k"), Store: "a\x00b"},
-		"name of two":       fsm.TrustKey{Tool: fsm.Notation, Content: []byte("k"), Name: "a\x00b"},
-		"long name":         fsm.TrustKey{Tool: fsm.Notation, Content: []byte("k"), Name: strings.Repeat("n", 129)},
-		"long giver":        fsm.TrustKey{Tool: fsm.Cosign, Content: []byte("k"), By: strings.Repeat("n", 513)},
-		"no digest":         fsm.DistrustKey{Tool: fsm.Cosign},
-		"digest of nothing": fsm.DistrustKey{Digest: dig("k")},
+	for name, bad := range map[string]fsm.TrustKey{
+		"no tool":      {Content: []byte("k")},
+		"unknown tool": {Tool: 3, Content: []byte("k")},
+		"nothing":      {Tool: fsm.Cosign},
+		"large":        {Tool: fsm.Cosign, Content: make([]byte, 64<<10+1)},
+		"store of two": {Tool: fsm.Notation, Content: []byte("k"), Store: "a\x00b"},
+		"name of two":  {Tool: fsm.Notation, Content: []byte("k"), Name: "a\x00b"},
+		"long name":    {Tool: fsm.Notation, Content: []byte("k"), Name: strings.Repeat("n", 129)},
+		"long giver":   {Tool: fsm.Cosign, Content: []byte("k"), By: strings.Repeat("n", 513)},
 	} {
 		if _, err := fsm.Encode(bad); err == nil {
 			t.Errorf("%s was encoded", name)
