@@ -1,6 +1,7 @@
 package signed_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"os"
@@ -12,10 +13,13 @@ import (
 const far = ".far.example"
 
 func TestMain(m *testing.M) {
-	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		port, _ := strings.CutSuffix(r.In.URL.Host, far)
-		r.Out.URL.Host = "127.0.0.1:" + port
-	}})
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			port, _ := strings.CutSuffix(r.In.URL.Host, far)
+			r.Out.URL.Host = "127.0.0.1:" + port
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	})
 	defer proxy.Close()
 	for _, name := range []string{"NO_PROXY", "no_proxy"} {
 		if err := os.Unsetenv(name); err != nil {

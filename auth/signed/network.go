@@ -25,7 +25,7 @@ func newNetwork() *network {
 			DialContext:       (&net.Dialer{Control: refuseNear}).DialContext,
 			DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader,
 		},
-		// A proxy may be on this machine. Where it may go, it knows itself; the addresses of this machine are never asked of one.
+		// A proxy may be on this machine, and decides itself where it goes.
 		proxied: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader},
 	}
 	n.left.Store(maxAnswers)
@@ -39,7 +39,7 @@ func refuseNear(_, address string, _ syscall.RawConn) error {
 	if err != nil {
 		return err
 	}
-	if !to.Addr().Unmap().IsGlobalUnicast() {
+	if !to.Addr().IsGlobalUnicast() {
 		return fmt.Errorf("%s is an address of this machine or its link, and not asked for a certificate", to.Addr())
 	}
 	return nil

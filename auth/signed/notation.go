@@ -86,7 +86,7 @@ type unverified struct {
 	timestamp []byte // a token of who says when it was signed; often none
 }
 
-// parseEnvelope reads an envelope; ok false if it has not a few certificates that can be read.
+// parseEnvelope reads an envelope; ok false if it has no certificates that can be read.
 func parseEnvelope(body []byte, mediaType string) (e unverified, ok bool) {
 	var chain [][]byte
 	switch mediaType {
@@ -122,7 +122,7 @@ func parseEnvelope(body []byte, mediaType string) (e unverified, ok bool) {
 			chain = append(chain, der)
 		}
 	}
-	if len(chain) == 0 || len(chain) > maxChain {
+	if len(chain) == 0 {
 		return unverified{}, false
 	}
 	for _, der := range chain {

@@ -128,7 +128,7 @@ func TestAddressesOfStrangers(t *testing.T) {
 	t.Parallel()
 	list, strange := newResponder(t), newResponder(t)
 	root := newAuthority(t, "Root")
-	list.issuer = root.below(t, "Between")
+	list.issuer, strange.issuer = root.below(t, "Between"), root
 	leaf := list.issuer.issue(t, "Leaf", func(c *x509.Certificate) { c.CRLDistributionPoints = []string{farURL(list.Server)} })
 	r := recorded(t)
 	image := r.image("unsigned")

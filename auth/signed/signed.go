@@ -5,7 +5,8 @@
 // malformed, too large or by nobody who is trusted is found all the same, as not trusted.
 //
 // The package knows nothing of HTTP, of how keys are kept, or of configuration. It keeps nothing between calls. Only one thing may leave
-// this machine: whether a certificate has been revoked is asked of the addresses that it names (revocation.go).
+// this machine: whether a certificate that somebody trusted has issued has been revoked is asked of the addresses that it names
+// (revocation.go, network.go).
 package signed
 
 import (
@@ -68,7 +69,7 @@ type Signature struct {
 // trusts nobody.
 //
 // An error says that something could not be read now, or that the context has ended. Of asks other servers only about certificates that
-// somebody trusted has issued and that name such servers, and waits for them five seconds at most. A signature whose certificate they
+// somebody trusted has issued and that name such servers, and for five seconds and 4 MiB at most. A signature whose certificate they
 // say nothing of is not trusted.
 func Of(ctx context.Context, in Repository, image v1.Descriptor, trusted []Trusted) ([]Signature, error) {
 	if err := image.Digest.Validate(); err != nil {
@@ -178,9 +179,6 @@ func (s *search) look(ctx context.Context, d digest.Digest, f form) error {
 // manifest reads one; ok false if it is not there, too large, or malformed, or if enough has been read.
 func (s *search) manifest(ctx context.Context, d digest.Digest) (m manifest, ok bool, err error) {
 	most := min(maxManifest, s.left)
-	if most <= 0 {
-		return manifest{}, false, nil
-	}
 	body, ok, err := s.in.Manifest(ctx, d, int64(most))
 	if err != nil {
 		return manifest{}, false, fmt.Errorf("manifest %s: %w", d, err)

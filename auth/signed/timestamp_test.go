@@ -11,6 +11,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	gocose "github.com/veraison/go-cose"
 )
 
 // token is a time stamp: RFC 5652, "Signed-data Content Type", in its ContentInfo.
@@ -64,26 +66,34 @@ func TestTimestampsOfStrangers(t *testing.T) {
 		}, false},
 		"no signer": {func(one *token) { one.Content.Signers = nil }, false},
 		"too large": {func(one *token) {
-			one.Content.Encapsulated = asn1.RawValue{Tag: asn1.TagOctetString, Bytes: make([]byte, 64<<10)}
+			one.Content.Digests.Bytes = slices.Repeat(one.Content.Digests.Bytes, 64<<10/len(one.Content.Digests.Bytes))
+			one.Content.Digests.FullBytes = nil
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			const stamp = "io.cncf.notary.timestampSignature"
 			r := recorded(t)
 			image := r.image("timestamped")
-			envelope := r.content[r.besideOf(image, jws).Layers[0].Digest]
+			one := r.content[r.besideOf(image, jws).Layers[0].Digest]
+			var other gocose.Sign1Message
+			if err := other.UnmarshalCBOR(r.content[r.besideOf(image, cose).Layers[0].Digest]); err != nil {
+				t.Fatal(err)
+			}
 			r.about[image.Digest] = nil
-			r.attachEnvelope(image, jws, reheaded(t, envelope, func(header map[string]any) {
-				const stamp = "io.cncf.notary.timestampSignature"
+			r.attachEnvelope(image, jws, reheaded(t, one, func(header map[string]any) {
 				header[stamp] = restamped(t, must(base64.StdEncoding.DecodeString(fmt.Sprint(header[stamp]))), test.change)
 			}))
+			other.Headers.RawUnprotected = nil
+			other.Headers.Unprotected[stamp] = restamped(t, other.Headers.Unprotected[stamp].([]byte), test.change)
+			r.attachEnvelope(image, cose, must(other.MarshalCBOR()))
 			want := "notation " + brief
 			if !test.trusted {
 				want = "notation untrusted"
 			}
 			in(t, 2030, func(t *testing.T) {
 				t.Helper()
-				if found := lines(of(t, r, image, certificate("ca", "root"), certificate("tsa", "clock"))); !slices.Equal(found, []string{want}) {
+				if found := lines(of(t, r, image, certificate("ca", "root"), certificate("tsa", "clock"))); !slices.Equal(found, []string{want, want}) {
 					t.Errorf("found %q, want %q", found, want)
 				}
 			})
