@@ -71,7 +71,7 @@ func (e quorumError) Error() string { return errQuorumLost.Error() + ": " + e.er
 
 // Is and As look through it, but for that a context was canceled.
 func (e quorumError) Is(target error) bool {
-	return target == errQuorumLost || target == context.DeadlineExceeded || target != context.Canceled && errors.Is(e.error, target) //nolint:errorlint // it is asked about these very ones
+	return target == errQuorumLost || target == context.DeadlineExceeded || target != context.Canceled && errors.Is(e.error, target)
 }
 
 func (e quorumError) As(target any) bool { return errors.As(e.error, target) }
