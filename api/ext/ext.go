@@ -7,6 +7,7 @@
 package ext
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -175,18 +176,26 @@ func readBody(r *http.Request, most int64) ([]byte, error) {
 	return b, err
 }
 
-// bodyOf reads a body of JSON, and shows an example to who has sent something else.
+// bodyOf reads a body of JSON, and shows an example to who has sent something else: also another field, for a misspelt one would
+// leave something out that was meant, as what a key is not for.
 func bodyOf(r *http.Request, into any, example string) error {
 	b, err := readBody(r, maxBody)
 	if err != nil {
 		return err
 	}
-	err = json.Unmarshal(b, into)
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	switch err = d.Decode(into); {
+	case errors.Is(err, io.EOF):
+		err = errors.New("it is empty")
+	case err == nil && d.More():
+		err = errors.New("there is more behind it")
+	}
 	if kind, is := errors.AsType[*json.UnmarshalTypeError](err); is { // whose text speaks of our types
 		err = fmt.Errorf("%s is of the wrong kind, %s", cmp.Or(kind.Field, "all of it"), kind.Value)
 	}
 	if err != nil {
-		return api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is not as it should be: %v; send something like %s", err, example)
+		return api.Refuse(http.StatusBadRequest, codeUnsupported, "the body is not as it should be: %s; send something like %s", strings.TrimPrefix(err.Error(), "json: "), example)
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func TestAPIKeyIsMade(t *testing.T) {
 	expires := before.Add(time.Hour).UTC()
 	made := w.do(call{
 		method: "POST", path: "/v2/_zot/ext/apikey", name: "ann", header: []string{"User-Agent: tests"},
-		body: fmt.Sprintf(`{"label": "ci", "scopes": ["team/**"], "expirationDate": %q, "more": 1}`, expires.Format(time.RFC3339Nano)),
+		body: fmt.Sprintf(`{"label": "ci", "scopes": ["team/**"], "expirationDate": %q}`, expires.Format(time.RFC3339Nano)),
 	})
 	var k map[string]any
 	if err := json.Unmarshal(made.Body.Bytes(), &k); err != nil || made.Code != http.StatusCreated {
@@ -263,10 +263,12 @@ func TestAPIKeyRefusals(t *testing.T) {
 		"a key lists":           {call{method: "GET", path: ours, name: "ann", password: secret}, 403, "password"},
 		"a key revokes":         {call{method: "DELETE", path: ours + "?id=x", name: "ann", password: secret}, 403, "password"},
 		"method":                {call{method: "PUT", path: ours, name: "ann"}, 405, "PUT"},
-		"no body":               {post(""), 400, "body"},
+		"no body":               {post(""), 400, "it is empty"},
 		"no JSON":               {post("label"), 400, "body"},
 		"large":                 {post(`{"label": "` + strings.Repeat("x", 8<<10) + `"}`), 413, "8192"},
 		"label of digits":       {post(`{"label": 5}`), 400, "label is of the wrong kind, number; send something like {"},
+		"another field":         {post(`{"label": "ci", "scope": ["team/**"]}`), 400, `should be: unknown field \"scope\"; send something like {`},
+		"more than one":         {post(`{} {"scopes": ["team/**"]}`), 400, "there is more behind it"},
 		"a list":                {post(`[]`), 400, "all of it is of the wrong kind, array; send"},
 		"long label":            {post(`{"label": "` + strings.Repeat("x", 1025) + `"}`), 400, "label"},
 		"date":                  {post(`{"expirationDate": "tomorrow"}`), 400, "2030"},
