@@ -1,6 +1,7 @@
 package signed_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -76,6 +77,27 @@ func FuzzJWS(f *testing.F) {
 
 func FuzzCOSE(f *testing.F) {
 	fuzz(f, "notation", cose, func(*testing.T, []byte, []byte) bool { return true })
+}
+
+// A time stamp is believed where the clock has signed it.
+func FuzzTimestamp(f *testing.F) {
+	r := recorded(f)
+	image := r.image("timestamped")
+	envelope := r.content[r.besideOf(image, jws).Layers[0].Digest]
+	whole := timestampOf(f, envelope)
+	f.Add(whole)
+	f.Add([]byte{0x30, 0})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r := &repository{content: map[digest.Digest][]byte{}, about: map[digest.Digest][]v1.Descriptor{}}
+		r.attachEnvelope(image, jws, reheaded(t, envelope, func(header map[string]any) { header[timestamp] = body }))
+		in(t, 2030, func(t *testing.T) {
+			t.Helper()
+			found := of(t, r, image, certificate("ca", "root"), certificate("tsa", "clock"))
+			if len(found) != 1 || found[0].Trusted && !bytes.Contains(body, whole[len(whole)-64:]) { // its signature comes last
+				t.Fatalf("found %v", found)
+			}
+		})
+	})
 }
 
 func FuzzManifest(f *testing.F) {
