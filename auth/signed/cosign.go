@@ -38,7 +38,7 @@ func (s *search) payloads(ctx context.Context, d digest.Digest, m manifest) erro
 		if layer.MediaType != typePayload {
 			continue
 		}
-		if len(s.found) >= maxSignatures {
+		if len(s.found) >= s.most {
 			return nil
 		}
 		author, err := s.payload(ctx, layer)

@@ -411,11 +411,34 @@ func TestMany(t *testing.T) {
 				one.Annotations = map[string]string{"n": fmt.Sprint(i)}
 				r.attach(one, image)
 			}
-			if found := of(t, r, image, everybody()...); len(found) != 100 {
+			if found := of(t, r, image, everybody()...); len(found) != min(test.layers, 100)+min(test.referrers, 100) {
 				t.Errorf("found %d signatures, with %d layers and %d manifests of %s", len(found), test.layers, test.referrers, kind.layer)
 			}
 		}
 	}
+}
+
+// One manifest of many signatures hides none that are of another form.
+func TestManyOfOneForm(t *testing.T) {
+	t.Parallel()
+	r := recorded(t)
+	image := r.image("both")
+	junk := r.blob(payload, []byte("{}"))
+	junk.Annotations = map[string]string{annotation: "AAAA"}
+	many := v1.Manifest{ArtifactType: "application/vnd.dev.cosign.artifact.sig.v1+json", Layers: slices.Repeat([]v1.Descriptor{junk}, 200)}
+	r.payloads(many, image)
+	for i := range 20 { // some of them come before what is there
+		many.Annotations, many.Layers = map[string]string{"n": fmt.Sprint(i)}, many.Layers[:60]
+		r.attach(many, image)
+	}
+	want := append([]string{"cosign p256"}, slices.Repeat([]string{"cosign untrusted"}, 200)...)
+	want = append(want, "notation "+builder)
+	in(t, 2030, func(t *testing.T) {
+		t.Helper()
+		if found := sorted(of(t, r, image, everybody()...)); !slices.Equal(found, want) {
+			t.Errorf("found %d, want %d: %q", len(found), len(want), found)
+		}
+	})
 }
 
 // A call reads no more than 16 MiB, and of each signature no more than a mebibyte.

@@ -32,7 +32,7 @@ const (
 
 // The bounds of a call.
 const (
-	maxSignatures = 100
+	maxSignatures = 100      // of each form: else one manifest of many hid those of all others
 	maxReferrers  = 1000     // of each type: most bundles of an image may attest something
 	maxRead       = 16 << 20 // bytes, of all manifests and blobs together
 	maxManifest   = 1 << 20  // bytes of a manifest that has signatures; it may have many, each with certificates
@@ -60,10 +60,9 @@ type Signature struct {
 	Author string
 }
 
-// Of returns the signatures of an image: at most 100 of them, those of cosign's tag first and the others in the order of their
-// manifests' digests. It reads 16 MiB of them and of what they sign; what is beyond is
-// not trusted, or not found. It verifies by keys for about a second, which a hundred signatures by a hundred keys on P-256 take; what is
-// beyond is not trusted.
+// Of returns the signatures of an image: at most 100 of cosign's tag, which come first, and 100 of each artifact type, in the order of their
+// manifests' digests. It reads 16 MiB of them and of what they sign; what is beyond is not trusted, or not found. It verifies by keys
+// for about a second, which a hundred signatures by a hundred keys on P-256 take; what is beyond is not trusted.
 //
 // Image is the descriptor of a manifest or index, complete: notation signs media type and size, too. Of trusted, what Check refuses
 // trusts nobody.
@@ -83,7 +82,7 @@ func Of(ctx context.Context, in Repository, image v1.Descriptor, trusted []Trust
 		return nil, fmt.Errorf("tag of signatures of %s: %w", image.Digest, err)
 	}
 	if ok {
-		if err := s.look(ctx, tagged, form{Cosign, (*search).payloads}); err != nil {
+		if err := s.look(ctx, tagged, &form{tool: Cosign, read: (*search).payloads}); err != nil {
 			return nil, err
 		}
 		seen[tagged] = len(s.found) > 0 // else it may be of another form: anybody who may push may have moved the tag there
@@ -114,22 +113,23 @@ func Of(ctx context.Context, in Repository, image v1.Descriptor, trusted []Trust
 // referrer is a manifest that may have signatures of an image.
 type referrer struct {
 	digest digest.Digest
-	form   form
+	form   *form
 }
 
 // form is one of the forms that signatures have.
 type form struct {
 	tool Tool
 	// read appends what signatures a manifest has.
-	read func(s *search, ctx context.Context, d digest.Digest, m manifest) error
+	read  func(s *search, ctx context.Context, d digest.Digest, m manifest) error
+	found int // how many signatures have it
 }
 
 // forms are those that signatures have, by the artifact types that stand for them. What is of any other is no signature.
-func forms() map[string]form {
-	return map[string]form{
-		typePayloads: {Cosign, (*search).payloads},
-		typeBundle:   {Cosign, (*search).bundle},
-		typeNotation: {Notation, (*search).envelope},
+func forms() map[string]*form {
+	return map[string]*form{
+		typePayloads: {tool: Cosign, read: (*search).payloads},
+		typeBundle:   {tool: Cosign, read: (*search).bundle},
+		typeNotation: {tool: Notation, read: (*search).envelope},
 	}
 }
 
@@ -149,6 +149,7 @@ type search struct {
 	image v1.Descriptor
 	trust trust
 	found []Signature
+	most  int // that found may have after the manifest that is read
 
 	verifier notation.Verifier // made when it is needed
 
@@ -156,12 +157,15 @@ type search struct {
 	blobs map[digest.Digest][]byte // that have been: the signatures of one payload often share it
 }
 
-// look reads a manifest, and appends what it has, unless there are enough signatures. Of what may not be read, or is no manifest, that is one
-// which is not trusted: to leave it out could make a signed image an unsigned one.
-func (s *search) look(ctx context.Context, d digest.Digest, f form) error {
-	if len(s.found) >= maxSignatures {
+// look reads a manifest, and appends what it has, unless there are enough signatures of the form. Of what may not be read, or is no
+// manifest, that is one which is not trusted: to leave it out could make a signed image an unsigned one.
+func (s *search) look(ctx context.Context, d digest.Digest, f *form) error {
+	if f.found >= maxSignatures {
 		return nil
 	}
+	before := len(s.found)
+	s.most = before + maxSignatures - f.found
+	defer func() { f.found += len(s.found) - before }()
 	m, ok, err := s.manifest(ctx, d)
 	if err != nil {
 		return err
