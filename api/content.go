@@ -34,7 +34,7 @@ func (c Content) Resolve(ref oci.Reference) (v1.Descriptor, error) {
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	return v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest.Unpack(), Size: m.Size, ArtifactType: m.ArtifactType}, nil
+	return v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest.Unpack(), Size: m.Size}, nil
 }
 
 // Tagged returns the digest of the manifest that a tag names; ok false if there is none.

@@ -18,7 +18,7 @@ func (DistrustKey) wire() kind { return kind{"distrust-key", 1} }
 func (c DistrustKey) check() error {
 	switch {
 	case !c.Tool.known():
-		return fmt.Errorf("tool %d is not known", c.Tool)
+		return fmt.Errorf("signing tool %d is not known", c.Tool)
 	case c.Digest == "":
 		return errNoDigest
 	}

@@ -20,7 +20,7 @@ func TestDistrustKey(t *testing.T) {
 	do(r, fsm.DistrustKey{Tool: fsm.Notation, Digest: dig("one")})
 	refused(r, fsm.ErrTrustedKeyUnknown, fsm.DistrustKey{Tool: fsm.Notation, Digest: dig("one")})
 	refused(r, fsm.ErrTrustedKeyUnknown, fsm.DistrustKey{Tool: fsm.Cosign, Digest: dig("none")})
-	if all := trusted(r); !slices.Equal(all, []string{"1/ one by ", "2ca/y another by "}) {
+	if all := trusted(r); !slices.Equal(all, []string{"cosign/ one by ", "notationca/y another by "}) {
 		t.Fatalf("what is left is %q", all)
 	}
 	r.sound()

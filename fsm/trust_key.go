@@ -31,7 +31,7 @@ func (TrustKey) wire() kind { return kind{"trust-key", 1} }
 func (c TrustKey) check() error {
 	switch {
 	case !c.Tool.known():
-		return fmt.Errorf("tool %d is not known", c.Tool)
+		return fmt.Errorf("signing tool %d is not known", c.Tool)
 	case len(c.Content) == 0 || len(c.Content) > maxTrustedContent:
 		return fmt.Errorf("content of %d bytes is empty or longer than %d", len(c.Content), maxTrustedContent)
 	case !isTrustStore(c.Store) || !isTrustStore(c.Name):
@@ -61,6 +61,6 @@ func (c TrustKey) apply(t *tx) (None, error) {
 	return None{}, nil
 }
 
-func (s SigningTool) known() bool { return s == Cosign || s == Notation }
+func (s SigningTool) known() bool { return s.String() != "" }
 
 func isTrustStore(s string) bool { return len(s) <= maxTrustStore && !strings.Contains(s, "\x00") }

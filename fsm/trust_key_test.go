@@ -37,8 +37,8 @@ func TestTrustKey(t *testing.T) {
 		do(r, c)
 	}
 	want := []string{
-		"1/ another by ann", "1/ one by ann",
-		"2ca/x one by ann", "2ca/y another by ", "2ca/y one by ann", "2tsa/x one by ann",
+		"cosign/ another by ann", "cosign/ one by ann",
+		"notationca/x one by ann", "notationca/y another by ", "notationca/y one by ann", "notationtsa/x one by ann",
 	}
 	if all := trusted(r); !slices.Equal(all, want) {
 		t.Fatalf("trusted is\n%q, want\n%q", all, want)
@@ -74,6 +74,15 @@ func TestTrustKeyChecks(t *testing.T) {
 	} {
 		if _, err := fsm.Encode(bad); err == nil {
 			t.Errorf("%s was encoded", name)
+		}
+	}
+}
+
+func TestSigningTools(t *testing.T) {
+	for name, want := range map[string]fsm.SigningTool{"cosign": fsm.Cosign, "notation": fsm.Notation, "gpg": 0, "": 0, "Cosign": 0} {
+		tool, ok := fsm.ParseSigningTool(name)
+		if tool != want || ok != (want != 0) || ok && tool.String() != name {
+			t.Errorf("%q is %d (%s), %t", name, tool, tool, ok)
 		}
 	}
 }

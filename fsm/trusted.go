@@ -9,6 +9,24 @@ const (
 	Notation
 )
 
+// signingTools are their names, as the tools themselves have them.
+func signingTools() map[SigningTool]string {
+	return map[SigningTool]string{Cosign: "cosign", Notation: "notation"}
+}
+
+// String is the tool's name; "" of none.
+func (s SigningTool) String() string { return signingTools()[s] }
+
+// ParseSigningTool is the inverse of String; ok false for any other text.
+func ParseSigningTool(name string) (tool SigningTool, ok bool) {
+	for s, is := range signingTools() {
+		if is == name {
+			return s, true
+		}
+	}
+	return 0, false
+}
+
 // TrustedKey is a public key, or certificates, by which signatures of images are believed. It is not secret.
 type TrustedKey struct {
 	Tool    SigningTool `cbor:"1,keyasint"`

@@ -1,5 +1,5 @@
 // Package ext is what zot serves beside the distribution specification: the API keys and preferences of a
-// caller, a login with a provider, the end of a login, the token service that Docker logs in at, the keys that signatures of images are believed by,
+// caller, a login with a provider, the end of logins, the token service that Docker logs in at, the keys that signatures of images are believed by,
 // what pages must know, and the list of all this.
 //
 // It may not know how a caller has proved who they are; what package api does for each request, it does for these too.
@@ -23,7 +23,6 @@ import (
 
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/auth"
-	"github.com/seed-16d79997/zot/auth/signed"
 	"github.com/seed-16d79997/zot/fsm"
 )
 
@@ -45,9 +44,9 @@ const headerConsistency = "X-Zot-Consistency"
 // Config says what is served.
 type Config struct {
 	APIKeys     bool
-	Preferences bool          // marks of users on repositories
-	Mgmt        *Mgmt         // nil: nothing of the configuration is shown
-	Signatures  []signed.Tool // whose signatures are checked
+	Preferences bool              // marks of users on repositories
+	Mgmt        *Mgmt             // nil: nothing of the configuration is shown
+	Signatures  []fsm.SigningTool // whose signatures are checked
 }
 
 // Deps is what the extensions work with.
@@ -82,13 +81,13 @@ func New(c Config, d Deps) (*Extensions, error) {
 		e.paths["/v2/_zot/ext/userprefs"] = e.resource(map[string]api.Extension{http.MethodPut: e.setPreference})
 	}
 	if c.Mgmt != nil {
-		e.paths["/v2/_zot/ext/mgmt"] = e.mgmtOrKeys()
+		e.paths["/v2/_zot/ext/mgmt"] = e.mgmt()
 	}
-	if slices.Contains(c.Signatures, signed.Cosign) {
-		e.paths["/v2/_zot/ext/cosign"] = e.keysOf(signed.Cosign)
+	if slices.Contains(c.Signatures, fsm.Cosign) {
+		e.paths["/v2/_zot/ext/cosign"] = e.keysOf(fsm.Cosign)
 	}
-	if slices.Contains(c.Signatures, signed.Notation) {
-		e.paths["/v2/_zot/ext/notation"] = e.keysOf(signed.Notation)
+	if slices.Contains(c.Signatures, fsm.Notation) {
+		e.paths["/v2/_zot/ext/notation"] = e.keysOf(fsm.Notation)
 	}
 	if len(c.Signatures) > 0 {
 		e.paths["/v2/_zot/ext/signatures"] = e.resource(map[string]api.Extension{http.MethodGet: e.signatures})

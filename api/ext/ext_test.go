@@ -17,7 +17,6 @@ import (
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/api/ext"
 	"github.com/seed-16d79997/zot/auth"
-	"github.com/seed-16d79997/zot/auth/signed"
 	"github.com/seed-16d79997/zot/auth/token"
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
@@ -139,7 +138,7 @@ func newWorldWith(t *testing.T, more func(c *auth.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := ext.New(ext.Config{APIKeys: true, Preferences: true, Signatures: []signed.Tool{signed.Cosign, signed.Notation}, Mgmt: &ext.Mgmt{DistSpecVersion: "1.1.1", BinaryType: "zot", HTTP: ext.MgmtHTTP{Auth: &ext.MgmtAuth{Htpasswd: &struct{}{}, APIKey: true}}}}, ext.Deps{Registry: registry, Gate: func() *auth.Gate { return gate }, Proposer: w, Consistency: w, State: state})
+	e, err := ext.New(ext.Config{APIKeys: true, Preferences: true, Signatures: []fsm.SigningTool{fsm.Cosign, fsm.Notation}, Mgmt: &ext.Mgmt{DistSpecVersion: "1.1.1", BinaryType: "zot", HTTP: ext.MgmtHTTP{Auth: &ext.MgmtAuth{Htpasswd: &struct{}{}, APIKey: true}}}}, ext.Deps{Registry: registry, Gate: func() *auth.Gate { return gate }, Proposer: w, Consistency: w, State: state})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,19 +47,25 @@ type MgmtProvider struct {
 	Name string `json:"name,omitempty"` // for people
 }
 
-// mgmtOrKeys shows it, also to who has not logged in. A POST is for the keys by which signatures are believed, where these are
-// checked.
-func (e *Extensions) mgmtOrKeys() http.Handler {
-	shown := e.deps.Registry.ExtendToAll(func(w http.ResponseWriter, r *http.Request) error {
-		if err := admit(w, r, http.MethodGet); err != nil {
-			return err
-		}
-		return answer(w, http.StatusOK, e.config.Mgmt)
-	})
+// showMgmt shows it.
+func (e *Extensions) showMgmt(w http.ResponseWriter, r *http.Request) error {
+	if err := admit(w, r, http.MethodGet); err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, e.config.Mgmt)
+}
+
+// mgmt shows it also to who has not logged in. What else is asked there is about the keys by which signatures are believed, where
+// these are checked.
+func (e *Extensions) mgmt() http.Handler {
+	shown := e.deps.Registry.ExtendToAll(e.showMgmt)
 	if len(e.config.Signatures) == 0 {
 		return shown
 	}
-	keys := e.resource(map[string]api.Extension{http.MethodGet: nil, http.MethodPost: e.trustByResource})
+	keys := e.resource(map[string]api.Extension{
+		http.MethodGet:  func(w http.ResponseWriter, r *http.Request, _ auth.Caller) error { return e.showMgmt(w, r) },
+		http.MethodPost: e.trustByResource,
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			shown.ServeHTTP(w, r)

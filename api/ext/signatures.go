@@ -47,11 +47,7 @@ func (e *Extensions) signatures(w http.ResponseWriter, r *http.Request, caller a
 	var trusted []signed.Trusted
 	err = e.read(w, r, func(v fsm.View) error {
 		for _, k := range v.TrustedKeys() {
-			t := signed.Trusted{Tool: signed.Cosign, Store: k.Store, Content: k.Content}
-			if k.Tool == fsm.Notation {
-				t.Tool = signed.Notation
-			}
-			trusted = append(trusted, t)
+			trusted = append(trusted, signed.Trusted{Tool: signed.Tool(k.Tool.String()), Store: k.Store, Content: k.Content})
 		}
 		return nil
 	})
@@ -63,7 +59,7 @@ func (e *Extensions) signatures(w http.ResponseWriter, r *http.Request, caller a
 	if err != nil {
 		return err
 	}
-	found, err := e.check(r.Context(), content, v1.Descriptor{MediaType: image.MediaType, Digest: image.Digest, Size: image.Size}, trusted)
+	found, err := e.check(r.Context(), content, image, trusted)
 	if err != nil {
 		return fmt.Errorf("look for signatures of %s@%s: %w", repository, image.Digest, err)
 	}
@@ -76,7 +72,7 @@ func (e *Extensions) signatures(w http.ResponseWriter, r *http.Request, caller a
 		SignatureInfo []signature   `json:"SignatureInfo"`
 	}{image.Digest, false, []signature{}}
 	for _, s := range found {
-		if slices.Contains(e.config.Signatures, s.Tool) {
+		if tool, _ := fsm.ParseSigningTool(string(s.Tool)); slices.Contains(e.config.Signatures, tool) {
 			shown.SignatureInfo = append(shown.SignatureInfo, signature{s.Tool, s.Trusted, s.Author, s.Digest})
 		}
 	}

@@ -39,7 +39,7 @@ type trusted struct {
 }
 
 // keysOf is what signatures of a tool are believed by.
-func (e *Extensions) keysOf(tool signed.Tool) http.Handler {
+func (e *Extensions) keysOf(tool fsm.SigningTool) http.Handler {
 	return e.resource(map[string]api.Extension{
 		http.MethodGet: func(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
 			return e.listTrusted(w, r, caller, tool)
@@ -59,13 +59,13 @@ func (e *Extensions) trustByResource(w http.ResponseWriter, r *http.Request, cal
 		return err
 	}
 	query := r.URL.Query()
-	tool := signed.Tool(query.Get("tool"))
+	tool, _ := fsm.ParseSigningTool(query.Get("tool"))
 	switch {
 	case query.Get("resource") != "signatures":
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "resource is signatures")
 	case !slices.Contains(e.config.Signatures, tool):
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "tool is one of those whose signatures are checked here: %s", e.tools())
-	case tool == signed.Notation && query.Get("truststoreName") == "":
+	case tool == fsm.Notation && query.Get("truststoreName") == "":
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "say what the trust store is called, as &truststoreName=default")
 	}
 	return e.trust(w, r, caller, tool)
@@ -74,18 +74,18 @@ func (e *Extensions) trustByResource(w http.ResponseWriter, r *http.Request, cal
 func (e *Extensions) tools() string {
 	var all []string
 	for _, tool := range e.config.Signatures {
-		all = append(all, string(tool))
+		all = append(all, tool.String())
 	}
 	return strings.Join(all, ", ")
 }
 
 // trust has signatures believed by a key, or by certificates.
-func (e *Extensions) trust(w http.ResponseWriter, r *http.Request, caller auth.Caller, tool signed.Tool) error {
+func (e *Extensions) trust(w http.ResponseWriter, r *http.Request, caller auth.Caller, tool fsm.SigningTool) error {
 	if err := caller.MustAdminister(access.Create); err != nil {
 		return err
 	}
-	cmd := fsm.TrustKey{Tool: signingTool(tool), By: caller.Name()}
-	if tool == signed.Notation {
+	cmd := fsm.TrustKey{Tool: tool, By: caller.Name()}
+	if tool == fsm.Notation {
 		query := r.URL.Query()
 		cmd.Store, cmd.Name = defaultStore, defaultName
 		if query.Has(truststoreType) {
@@ -102,7 +102,7 @@ func (e *Extensions) trust(w http.ResponseWriter, r *http.Request, caller auth.C
 	if cmd.Content, err = readBody(r, maxTrusted); err != nil {
 		return err
 	}
-	if err := (signed.Trusted{Tool: tool, Store: cmd.Store, Content: cmd.Content}).Check(); err != nil {
+	if err := (signed.Trusted{Tool: signed.Tool(tool.String()), Store: cmd.Store, Content: cmd.Content}).Check(); err != nil {
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "%v", err)
 	}
 	_, err = do(r.Context(), e.deps.Proposer, cmd)
@@ -125,7 +125,7 @@ func isTrustName(name string) bool {
 }
 
 // distrust has no signature believed any more by a key, or by certificates.
-func (e *Extensions) distrust(w http.ResponseWriter, r *http.Request, caller auth.Caller, tool signed.Tool) error {
+func (e *Extensions) distrust(w http.ResponseWriter, r *http.Request, caller auth.Caller, tool fsm.SigningTool) error {
 	if err := caller.MustAdminister(access.Delete); err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (e *Extensions) distrust(w http.ResponseWriter, r *http.Request, caller aut
 	if err != nil {
 		return api.Refuse(http.StatusBadRequest, codeUnsupported, "say which, as ?digest=sha256:..., the digest that the list has")
 	}
-	_, err = do(r.Context(), e.deps.Proposer, fsm.DistrustKey{Tool: signingTool(tool), Digest: d})
+	_, err = do(r.Context(), e.deps.Proposer, fsm.DistrustKey{Tool: tool, Digest: d})
 	switch {
 	case errors.Is(err, fsm.ErrTrustedKeyUnknown):
 		return api.Refuse(http.StatusNotFound, codeUnsupported, "nothing with this digest is trusted")
@@ -145,7 +145,7 @@ func (e *Extensions) distrust(w http.ResponseWriter, r *http.Request, caller aut
 }
 
 // listTrusted lists by what signatures of a tool are believed.
-func (e *Extensions) listTrusted(w http.ResponseWriter, r *http.Request, caller auth.Caller, tool signed.Tool) error {
+func (e *Extensions) listTrusted(w http.ResponseWriter, r *http.Request, caller auth.Caller, tool fsm.SigningTool) error {
 	if err := caller.MustAdminister(access.Read); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (e *Extensions) listTrusted(w http.ResponseWriter, r *http.Request, caller 
 	}{[]trusted{}}
 	err := e.read(w, r, func(v fsm.View) error {
 		for _, k := range v.TrustedKeys() {
-			if k.Tool == signingTool(tool) {
+			if k.Tool == tool {
 				list.Keys = append(list.Keys, trusted{
 					Digest: k.Digest.Unpack(), Store: k.Store, Name: k.Name, Content: shownContent(k.Content), AddedBy: k.By, AddedAt: time.UnixMilli(k.Given).UTC(),
 				})
@@ -182,12 +182,4 @@ func shownContent(content []byte) string {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	return string(text)
-}
-
-// signingTool is a tool in the words of the state.
-func signingTool(tool signed.Tool) fsm.SigningTool {
-	if tool == signed.Notation {
-		return fsm.Notation
-	}
-	return fsm.Cosign
 }

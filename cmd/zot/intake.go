@@ -325,14 +325,11 @@ func (i intake) mark(ctx context.Context, m importedMark) (there bool, err error
 }
 
 func (i intake) trusted(ctx context.Context, t importedTrust) (there bool, err error) {
-	cmd := fsm.TrustKey{Tool: fsm.Cosign, Store: t.Store, Name: t.Name, Content: t.Content}
-	switch signed.Tool(t.Tool) {
-	case signed.Cosign:
-	case signed.Notation:
-		cmd.Tool = fsm.Notation
-	default:
+	tool, ok := fsm.ParseSigningTool(t.Tool)
+	if !ok {
 		return false, errBadRequest
 	}
+	cmd := fsm.TrustKey{Tool: tool, Store: t.Store, Name: t.Name, Content: t.Content}
 	if err := (signed.Trusted{Tool: signed.Tool(t.Tool), Store: t.Store, Content: t.Content}).Check(); err != nil {
 		return false, refusal(err.Error())
 	}

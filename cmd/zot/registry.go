@@ -11,7 +11,6 @@ import (
 
 	"github.com/seed-16d79997/zot/api"
 	"github.com/seed-16d79997/zot/api/ext"
-	"github.com/seed-16d79997/zot/auth/signed"
 	"github.com/seed-16d79997/zot/blobstore/replicated"
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
@@ -104,10 +103,10 @@ func extensions(of config.Config, s setting, r *registry, node *cluster.Node, st
 		}
 	}
 	if on.Trust.Cosign {
-		c.Signatures = append(c.Signatures, signed.Cosign)
+		c.Signatures = append(c.Signatures, fsm.Cosign)
 	}
 	if on.Trust.Notation {
-		c.Signatures = append(c.Signatures, signed.Notation)
+		c.Signatures = append(c.Signatures, fsm.Notation)
 	}
 	return ext.New(c, ext.Deps{Registry: r.Registry, Gate: s.gate.Gate, Proposer: proposals{node}, Consistency: node, State: state})
 }

@@ -131,6 +131,17 @@ func (i *issuer) wasAsked(t *testing.T, what, name string) {
 	}
 }
 
+// throughSkopeo has alice push the image of a layout, and pull it again, by tokens of the service.
+func (i *issuer) throughSkopeo(t *testing.T, name, layout string) {
+	t.Helper()
+	skopeo(t, "copy", "--preserve-digests", "--dest-tls-verify=false", "--dest-creds", "alice:of alice", "oci:"+layout+":one", name)
+	i.wasAsked(t, "skopeo copy to", "alice")
+	pulled := t.TempDir()
+	skopeo(t, "copy", "--preserve-digests", "--src-tls-verify=false", "--src-creds", "alice:of alice", name, "oci:"+pulled+":pulled")
+	same(t, "pulled", in(t, pulled), in(t, layout))
+	refused(t, "a wrong password", trySkopeo(t, "inspect", "--tls-verify=false", "--creds", "alice:wrong", name), "unauthorized", "401", "authentication required", "invalid username")
+}
+
 // TestForeignTokens has programs log in at another token service, whose tokens each node believes, whichever gets a request.
 func TestForeignTokens(t *testing.T) {
 	tokens := newIssuer(t)
@@ -145,17 +156,12 @@ func TestForeignTokens(t *testing.T) {
 
 	t.Run("skopeo", func(t *testing.T) {
 		name := "docker://" + at + "/team/skopeo:1"
-		skopeo(t, "copy", "--preserve-digests", "--dest-tls-verify=false", "--dest-creds", "alice:of alice", "oci:"+one.Dir+":one", name)
-		tokens.wasAsked(t, "skopeo copy to", "alice")
-		dir := t.TempDir()
-		skopeo(t, "copy", "--preserve-digests", "--src-tls-verify=false", "--src-creds", "alice:of alice", name, "oci:"+dir+":pulled")
-		same(t, "pulled", in(t, dir), want)
+		tokens.throughSkopeo(t, name, one.Dir)
 		skopeo(t, "copy", "--preserve-digests", "--dest-tls-verify=false", "--dest-creds", "alice:of alice", "oci:"+one.Dir+":one", "docker://"+at+"/public/skopeo:1")
 		tokens.take()
 		skopeo(t, "inspect", "--tls-verify=false", "--no-creds", "docker://"+at+"/public/skopeo:1")
 		tokens.wasAsked(t, "skopeo inspect without a name", "")
 		refused(t, "skopeo without a name", trySkopeo(t, "inspect", "--tls-verify=false", "--no-creds", name), "unauthorized", "401", "authentication required")
-		refused(t, "a wrong password", trySkopeo(t, "inspect", "--tls-verify=false", "--creds", "alice:wrong", name), "unauthorized", "401", "authentication required", "invalid username")
 		skopeo(t, "delete", "--tls-verify=false", "--creds", "alice:of alice", name)
 	})
 
