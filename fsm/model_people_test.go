@@ -108,6 +108,16 @@ func (m *model) removeKeys(is func(fsm.APIKey) bool) int {
 	return before - len(m.keys)
 }
 
+func (m *model) revokeAPIKeys(c fsm.RevokeAPIKeys) (done fsm.APIKeysRevoked, _ *fsm.Refusal) {
+	for _, k := range m.keys {
+		if k.Owner == c.Owner && (k.Expires == 0 || k.Expires > m.date) {
+			done.Keys++
+		}
+	}
+	m.removeKeys(func(k fsm.APIKey) bool { return k.Owner == c.Owner })
+	return done, nil
+}
+
 func (m *model) useAPIKeys(c fsm.UseAPIKeys) (fsm.None, *fsm.Refusal) {
 	for _, use := range c.Uses {
 		if k, known := m.keys[use.Hash]; known && use.Date > k.LastUsed {
@@ -188,15 +198,16 @@ func (m *model) spendToken(c fsm.SpendToken) (fsm.None, *fsm.Refusal) {
 
 // aboutPeople makes up a command about people or jobs.
 func (g *generator) aboutPeople() operation {
-	switch g.r.IntN(13) {
+	switch g.r.IntN(16) { // each command often: no run may be without any
+
 	case 0, 1:
 		c := fsm.PutSession{Cookie: pick(g.r, secrets()), Subject: pick(g.r, users()), Expires: g.soon(), Groups: []string{"dev"}}
 		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.putSession(c) }))
-	case 2:
+	case 2, 13:
 		return g.endOfSessions()
 	case 3, 4:
 		return g.newKey()
-	case 5:
+	case 5, 14:
 		return g.endOfKeys()
 	case 6:
 		c := fsm.UseAPIKeys{Uses: []fsm.KeyUse{{Hash: pick(g.r, secrets()), Date: g.soon()}, {Hash: pick(g.r, secrets()), Date: g.soon()}}}
@@ -215,6 +226,9 @@ func (g *generator) aboutPeople() operation {
 	case 11:
 		c := fsm.DistrustKey{Tool: pick(g.r, tools()), Digest: dig(pick(g.r, keyContents()))}
 		return g.must(operationOf(c, func(m *model) (fsm.None, *fsm.Refusal) { return m.distrustKey(c) }))
+	case 12:
+		c := fsm.RevokeAPIKeys{Owner: pick(g.r, users())}
+		return g.must(operationOf(c, func(m *model) (fsm.APIKeysRevoked, *fsm.Refusal) { return m.revokeAPIKeys(c) }))
 	default:
 		c := fsm.SetProgress{Job: pick(g.r, jobNames()), Term: g.term + uint64(g.r.IntN(3)) - 1, Value: []byte("x")[:g.r.IntN(2)]}
 		c.Term, c.Lifetime = max(1, c.Term), pick(g.r, []time.Duration{0, time.Millisecond, time.Hour})
@@ -279,18 +293,6 @@ func (g *generator) endOfKeys() operation {
 		return g.must(operationOf(fsm.ExpireAPIKeys{}, func(m *model) (fsm.ExpiredRemoved, *fsm.Refusal) {
 			over := func(k fsm.APIKey) bool { return k.Expires != 0 && k.Expires <= m.date-thirtyDays }
 			return fsm.ExpiredRemoved{Removed: m.removeKeys(over)}, nil
-		}))
-	}
-	if chance(g.r, 20) {
-		c := fsm.RevokeAPIKeys{Owner: pick(g.r, users())}
-		return g.must(operationOf(c, func(m *model) (done fsm.APIKeysRevoked, _ *fsm.Refusal) {
-			for _, k := range m.keys {
-				if k.Owner == c.Owner && (k.Expires == 0 || k.Expires > m.date) {
-					done.Keys++
-				}
-			}
-			m.removeKeys(func(k fsm.APIKey) bool { return k.Owner == c.Owner })
-			return done, nil
 		}))
 	}
 	c := fsm.RevokeAPIKey{Owner: pick(g.r, users()), ID: fsm.KeyID{byte(g.r.IntN(4))}}
