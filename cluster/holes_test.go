@@ -75,6 +75,14 @@ func isolate(c *sim.Cluster, n *sim.Node, hold bool) {
 	}
 }
 
+// cut waits until all that is in nodes' logs now is gone from them; trailing logs have to be none.
+func cut(c *sim.Cluster, nodes ...*sim.Node) {
+	for _, n := range nodes {
+		last := n.LastIndex()
+		c.Eventually("the log is cut", func() bool { return n.FirstIndex() == 0 || n.FirstIndex() > last })
+	}
+}
+
 // Rule: a directory's incarnation is the Raft server id. A member that returns with an empty disk is
 // another server, which neither votes nor bootstraps: with its old id it voted for a leader without
 // the acknowledged entries, and they were lost.
@@ -584,15 +592,12 @@ func TestHeartbeatDoesNotChangeTheTermBesideTheMainLoop(t *testing.T) {
 type slowStage struct {
 	cluster.StateMachine
 	by      time.Duration
-	started chan struct{}
+	started func()
 }
 
 // Stage says that it has begun, and takes long.
 func (s slowStage) Stage(r io.Reader) error {
-	select {
-	case s.started <- struct{}{}:
-	default:
-	}
+	s.started()
 	timer := time.NewTimer(s.by)
 	defer timer.Stop()
 	<-timer.C
@@ -605,28 +610,39 @@ func (s slowStage) Stage(r io.Reader) error {
 func TestBigSnapshotDoesNotCostTheLease(t *testing.T) {
 	timing := sim.FastTiming()
 	timing.TrailingLogs, timing.SnapshotThreshold, timing.SnapshotInterval = 0, 1, 50*time.Millisecond
+	var awaited atomic.Pointer[string]
 	started := make(chan struct{}, 1)
-	c := sim.Started(t, 3, sim.Options{Timing: timing, Machine: func(_ string, m cluster.StateMachine) cluster.StateMachine {
-		return slowStage{m, 3 * time.Second, started}
+	c := sim.Started(t, 3, sim.Options{Timing: timing, Machine: func(name string, m cluster.StateMachine) cluster.StateMachine {
+		return slowStage{m, 3 * time.Second, func() {
+			if who := awaited.Load(); who != nil && *who == name {
+				select {
+				case started <- struct{}{}:
+				default:
+				}
+			}
+		}}
 	}})
 	leader := c.Leader()
 	others := c.Others(leader)
 	isolate(c, others[0], true)
-	for i := range 50 {
+	for i := range 50 { // the last one alone, after a cut: whatever is held back on the way to the one behind, it lacks something that is cut
+		if i == 49 {
+			cut(c, leader)
+		}
 		if err := set(t.Context(), leader, i+1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	behind := others[0].LastIndex()
-	c.Eventually("the leader's log is cut", func() bool { return leader.FirstIndex() == 0 || leader.FirstIndex() > behind+1 })
-	term := leader.Term()
+	cut(c, leader)
+	behind, term := others[0].LastIndex(), leader.Term()
 	// The one away goes; the one behind comes, before the leader's lease has run out.
-	select { // an earlier, small one
-	case <-started:
-	default:
-	}
+	awaited.Store(&others[0].Name)
 	isolate(c, others[0], false)
-	<-started
+	select {
+	case <-started:
+	case <-soon(t, time.Minute).Done():
+		t.Fatal("no snapshot came")
+	}
 	others[1].Kill()
 	c.Eventually("the snapshot is installed", func() bool { return others[0].Applied() > behind })
 	if !leader.Leads() || leader.Term() != term {
