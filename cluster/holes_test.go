@@ -531,7 +531,8 @@ func TestHungLogDiskStopsTheNode(t *testing.T) {
 			}
 		}
 	}})
-	defer close(release)
+	comesTo := sync.OnceFunc(func() { close(release) })
+	defer comesTo()
 	leader := c.Leader()
 	others := c.Others(leader)
 	hung.Store(&leader.Name)
@@ -549,6 +550,10 @@ func TestHungLogDiskStopsTheNode(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatalf("a write that met the hung disk: %v", err)
 	}
+	comesTo() // and then its log is another process's to open
+	leader.Kill()
+	c.Start(leader.Name)
+	c.Settle(3)
 }
 
 // Rule: heartbeats have no fast path (raft #695). On it they change the term beside the main loop,

@@ -264,17 +264,21 @@ func (n *Node) drain() {
 }
 
 // abandon closes what it can of a node that must not go on. A write that hangs keeps the log open until
-// the process ends.
+// it ends, or the process.
 func (n *Node) abandon() error {
 	down := make(chan error, 1)
-	go func() { n.drain(); down <- n.raft.Shutdown().Error() }() // ends with Raft's main loop, at the latest with the process
+	go func() { // ends with Raft's main loop, at the latest with the process
+		n.drain()
+		err := n.raft.Shutdown().Error()
+		down <- errors.Join(err, n.Close())
+	}()
 	t := time.NewTimer(abandonAfter)
 	defer t.Stop()
 	select {
 	case err := <-down:
-		return errors.Join(err, n.Close())
+		return err
 	case <-t.C:
-		return errors.New("a write hangs; the log stays open")
+		return errors.New("a write hangs; the log stays open until it ends")
 	}
 }
 
