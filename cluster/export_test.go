@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -18,11 +19,39 @@ func (n *Node) AppendAs(ctx context.Context, e entry.Envelope, payload []byte) (
 	return result, err
 }
 
+// whenUp is Raft, once it is up.
+func (n *Node) whenUp() *raft.Raft {
+	select {
+	case <-n.started:
+	case <-time.After(time.Minute):
+		panic("raft does not come up")
+	}
+	return n.raft
+}
+
 // Term is Raft's current term.
-func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
+func (n *Node) Term() uint64 { return n.whenUp().CurrentTerm() }
+
+// LeadsTerm is the term that this node is the ready leader of, 0 if of none.
+func (n *Node) LeadsTerm() uint64 {
+	if t := n.tenures.ready(); t != nil {
+		return t.term
+	}
+	return 0
+}
+
+// TermOf is the term that a proposer of WhileLeader is bound to.
+func TermOf(p Proposer) uint64 { return p.(termProposer).tenure.term }
+
+// Heard is when this node, as a leader, had the last answer of another.
+func (n *Node) Heard(i entry.Incarnation) time.Time {
+	n.living.mu.Lock()
+	defer n.living.mu.Unlock()
+	return n.living.heard[i]
+}
 
 // LastIndex is the last index of the log.
-func (n *Node) LastIndex() uint64 { return n.raft.LastIndex() }
+func (n *Node) LastIndex() uint64 { return n.whenUp().LastIndex() }
 
 // FirstIndex is the first index of the log, 0 if it is empty.
 func (n *Node) FirstIndex() uint64 {
@@ -63,7 +92,10 @@ func VoteIn(t testing.TB, path string) (term uint64, candidate string) {
 }
 
 // Servers counts the servers of Raft's newest configuration.
-func (n *Node) Servers() int { return len(n.servers()) }
+func (n *Node) Servers() int {
+	n.whenUp()
+	return len(n.servers())
+}
 
 // PlanOf is a plan of two nodes, formed by one of a name and an incarnation, as it travels and is kept.
 func PlanOf(t testing.TB, former string, i entry.Incarnation) []byte {

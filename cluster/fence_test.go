@@ -31,8 +31,8 @@ func TestFencedLeaderServesNobody(t *testing.T) {
 	c := sim.Started(t, 3, sim.Options{Machine: func(name string, m cluster.StateMachine) cluster.StateMachine {
 		return fenceable{m, name, &who}
 	}})
-	leader := c.Leader()
-	term, other := leader.Term(), c.Others(leader)[0]
+	leader, term := leads(c)
+	other := c.Others(leader)[0]
 	still := func() bool { // what was answered before this was answered by the fenced one
 		for _, n := range c.Running() {
 			if n.Term() != term {
@@ -43,7 +43,7 @@ func TestFencedLeaderServesNobody(t *testing.T) {
 	}
 	who.Store(&leader.Name)
 	writes, rounds := 0, 0
-	ctx := soon(t, 15*time.Second)
+	ctx := soon(t, patience)
 	for ctx.Err() == nil && still() {
 		short := soon(t, 200*time.Millisecond)
 		if _, err := fsm.Do(short, other, register(1)); err == nil && still() {
@@ -59,7 +59,7 @@ func TestFencedLeaderServesNobody(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Fatal("it goes on leading")
 	}
-	if err := set(soon(t, 10*time.Second), other, 2); err != nil {
+	if err := set(t.Context(), other, 2); err != nil {
 		t.Errorf("the next leader: %v", err)
 	}
 }

@@ -24,8 +24,13 @@ import (
 // The tests of this file run whole nodes into the known holes of the Raft library. Each names the rule
 // that keeps its hole shut; without the rule it fails.
 
+// patience is for what must happen, on a machine that does other things; its only purpose is that a test ends.
+const patience = time.Minute
+
 // set writes a number through a node: a register is a store's gcDelay beyond a thousand hours.
 func set(ctx context.Context, n *sim.Node, value int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	_, err := fsm.Do(ctx, n, register(value))
 	return err
 }
@@ -52,10 +57,34 @@ func get(t testing.TB, n *sim.Node) int {
 
 // read is a linearizable read of the number.
 func read(ctx context.Context, t testing.TB, n *sim.Node) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if err := n.ReadIndex(ctx); err != nil {
 		return 0, err
 	}
 	return get(t, n), nil
+}
+
+// leads waits for a leader, and returns it with the term that it leads: as long as that is a node's term, nobody
+// else has led since.
+func leads(c *sim.Cluster) (leader *sim.Node, term uint64) {
+	c.Eventually("a leader of a term", func() bool {
+		leader = c.Leader()
+		term = leader.LeadsTerm()
+		return term != 0
+	})
+	return leader, term
+}
+
+// receive is what comes from a channel; it fails the test if nothing comes.
+func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(patience):
+		t.Fatalf("%s: nothing came", what)
+	}
+	return v
 }
 
 // soon is a context for what must not take long.
@@ -113,7 +142,7 @@ func TestEmptyDiskDoesNotVote(t *testing.T) {
 		t.Fatal("a node leads that the acknowledged entries are not on")
 	}
 	c.Start(leader.Name)
-	got, err := read(soon(t, 20*time.Second), t, behind)
+	got, err := read(t.Context(), t, behind)
 	if err != nil || got != 20 {
 		t.Fatalf("after the true disk came back the register is %d, %v; acknowledged was 20", got, err)
 	}
@@ -155,7 +184,7 @@ func TestReadOnIdleClusterAfterElection(t *testing.T) {
 	for range 3 {
 		c.Leader().Kill()
 		for _, n := range c.Running() {
-			if got, err := read(soon(t, 10*time.Second), t, n); err != nil || got != 7 {
+			if got, err := read(t.Context(), t, n); err != nil || got != 7 {
 				t.Fatalf("read at %s: %d, %v", n.Name, got, err)
 			}
 		}
@@ -203,7 +232,8 @@ func TestReadsNeverGoBack(t *testing.T) {
 	})
 	all := append(c.Others(leader), leader)
 	last, behind := 0, 0
-	for i := range 400 {
+	end := soon(t, patience)
+	for i := 0; i < 400 || (last < 10 || behind == 0) && end.Err() == nil; i++ {
 		n := all[i%len(all)]
 		got, err := read(t.Context(), t, n)
 		if err != nil {
@@ -300,9 +330,7 @@ func TestForwardedWriteOutlivesItsLeader(t *testing.T) {
 	var writing sync.WaitGroup
 	for i, o := range others {
 		writing.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // an election takes a fraction of it
-			defer cancel()
-			if err := set(ctx, o, 2+i); err != nil {
+			if err := set(t.Context(), o, 2+i); err != nil { // an election takes a fraction of its patience
 				t.Errorf("write at %s: %v", o.Name, err)
 			}
 		})
@@ -318,13 +346,19 @@ func pauseFor(t testing.TB, d time.Duration) { <-soon(t, d).Done() }
 // result: the same request is then wrapped anew and applied.
 func TestEntryOfDeposedLeaderIsRefused(t *testing.T) {
 	c := sim.Started(t, 3, sim.Options{})
-	leader := c.Leader()
 	payload, err := fsm.Encode(register(5))
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := leader.NewRequest()
-	result, err := leader.AppendAs(t.Context(), entry.Envelope{Request: id, Term: leader.Term() - 1}, payload)
+	var leader *sim.Node
+	var id entry.RequestID
+	var result entry.Result
+	c.Eventually("a leader appends it", func() bool { // one that has just been deposed does not
+		leader = c.Leader()
+		id = leader.NewRequest()
+		result, err = leader.AppendAs(soon(t, patience), entry.Envelope{Request: id, Term: leader.Term() - 1}, payload)
+		return result.Outcome != 0
+	})
 	if !errors.Is(err, cluster.ErrNotLeader) || result.Outcome != entry.WrongTerm {
 		t.Fatalf("an envelope of the term before: outcome %d, %v", result.Outcome, err)
 	}
@@ -341,9 +375,12 @@ func TestEntryOfDeposedLeaderIsRefused(t *testing.T) {
 func TestLateRetryIsRefused(t *testing.T) {
 	c := sim.Started(t, 3, sim.Options{})
 	leader := c.Leader()
-	if _, err := fsm.Do(t.Context(), leader, fsm.SetStore{Name: "default", GCDelay: 5 * time.Second, Replicas: 1, WriteAcks: 1}); err != nil {
-		t.Fatal(err)
+	delay := func(d time.Duration) {
+		if _, err := fsm.Do(soon(t, patience), leader, fsm.SetStore{Name: "default", GCDelay: d, Replicas: 1, WriteAcks: 1}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	delay(time.Hour)
 	sum, err := fsm.Pack(digest.FromString("a blob"))
 	if err != nil {
 		t.Fatal(err)
@@ -362,6 +399,7 @@ func TestLateRetryIsRefused(t *testing.T) {
 			t.Fatalf("outcome %d (%s), %v", result.Outcome, result.Bytes, err)
 		}
 	}
+	delay(5 * time.Second)
 	began := leader.State.Position().Time
 	c.Eventually("the window of 1.25 s of state time passes", func() bool {
 		return leader.State.Position().Time.Sub(began) > 2*time.Second
@@ -476,28 +514,31 @@ func TestStaleLongLogCatchesUp(t *testing.T) {
 	timing := sim.FastTiming()
 	timing.TrailingLogs, timing.SnapshotThreshold, timing.SnapshotInterval = 0, 1, 50*time.Millisecond
 	c := sim.Started(t, 3, sim.Options{Timing: timing})
-	old := c.Leader()
-	others := c.Others(old)
-	isolate(c, old, true)
-	var appending sync.WaitGroup
-	ctx, cancel := context.WithCancel(t.Context())
-	for i := range 300 { // entries that can never be committed
-		appending.Go(func() { _ = set(ctx, old, 5000+i) }) // their fate is to be overwritten
-	}
-	c.Eventually("the others elect", func() bool { return others[0].Leads() || others[1].Leads() })
-	next := c.Leader()
-	if next == old {
-		next = others[0]
-	}
-	c.Eventually("a stale log that is longer", func() bool { return old.LastIndex() > next.LastIndex()+20 || ctx.Err() != nil })
-	cancel()
-	appending.Wait()
+	var old *sim.Node
+	var others []*sim.Node
+	c.Eventually("a stale log that is longer", func() bool { // unless a leader notices that it is alone before it has appended much
+		old = c.Leader()
+		others = c.Others(old)
+		isolate(c, old, true)
+		var appending sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range 300 { // entries that can never be committed
+			appending.Go(func() { _ = set(ctx, old, 5000+i) }) // their fate is to be overwritten
+		}
+		c.Eventually("the others elect", func() bool { return others[0].Leads() || others[1].Leads() })
+		cancel()
+		appending.Wait()
+		longer := old.LastIndex() > max(others[0].LastIndex(), others[1].LastIndex())+50
+		isolate(c, old, longer)
+		return longer
+	})
+	next := others[0]
 	for i := range 5 {
 		if err := set(t.Context(), next, i+1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.Eventually("the new leader's log is cut", func() bool { return next.FirstIndex() == 0 || next.FirstIndex() > old.FirstIndex()+3 })
+	cut(c, others...) // with it what the one behind lacks: it needs a snapshot, whoever leads
 	if old.LastIndex() <= next.LastIndex() {
 		t.Fatalf("the test does not test: the stale log ends at %d, the cluster's at %d", old.LastIndex(), next.LastIndex())
 	}
@@ -506,10 +547,10 @@ func TestStaleLongLogCatchesUp(t *testing.T) {
 	case <-old.Ended():
 		old.Kill()
 		old = c.Start(old.Name)
-	case <-soon(t, 10*time.Second).Done():
+	case <-soon(t, patience).Done():
 		t.Fatal("the node goes on with a log that it believes in and no longer has")
 	}
-	if got, err := read(soon(t, 10*time.Second), t, old); err != nil || got != 5 {
+	if got, err := read(t.Context(), t, old); err != nil || got != 5 {
 		t.Fatalf("the old leader reads %d, %v", got, err)
 	}
 	if err := set(t.Context(), old, 6); err != nil {
@@ -520,11 +561,9 @@ func TestStaleLongLogCatchesUp(t *testing.T) {
 // Rule: a write of the log that does not end within its deadline stops the node (raft #503). A leader
 // with a hung disk goes on sending heartbeats, so nobody else is elected and nothing is committed.
 func TestHungLogDiskStopsTheNode(t *testing.T) {
-	timing := sim.FastTiming()
-	timing.WriteDeadline = 500 * time.Millisecond
 	var hung atomic.Pointer[string]
 	release := make(chan struct{})
-	c := sim.Started(t, 3, sim.Options{Timing: timing, Config: func(name string, config *cluster.Config) {
+	c := sim.Started(t, 3, sim.Options{Config: func(name string, config *cluster.Config) { // a short deadline would stop others too
 		config.BeforeWrite = func(string) {
 			if who := hung.Load(); who != nil && *who == name {
 				<-release
@@ -540,7 +579,7 @@ func TestHungLogDiskStopsTheNode(t *testing.T) {
 	go func() { done <- set(t.Context(), others[0], 3) }() // waited for below
 	select {
 	case <-leader.Ended():
-	case <-soon(t, 20*time.Second).Done():
+	case <-soon(t, patience).Done():
 		t.Fatal("the node with the hung disk goes on")
 	}
 	if leader.Err() == nil {
@@ -562,7 +601,9 @@ func TestHeartbeatDoesNotChangeTheTermBesideTheMainLoop(t *testing.T) {
 	var blocked atomic.Pointer[string]
 	release := make(chan struct{})
 	entered := make(chan struct{}, 64)
-	c := sim.Started(t, 3, sim.Options{Config: func(name string, config *cluster.Config) {
+	timing := sim.FastTiming()
+	timing.WriteDeadline = 10 * patience // an election may take longer than a write
+	c := sim.Started(t, 3, sim.Options{Timing: timing, Config: func(name string, config *cluster.Config) {
 		config.BeforeWrite = func(op string) {
 			if who := blocked.Load(); who != nil && *who == name && op == "store logs" {
 				entered <- struct{}{}
@@ -572,12 +613,12 @@ func TestHeartbeatDoesNotChangeTheTermBesideTheMainLoop(t *testing.T) {
 	}})
 	old := c.Leader()
 	others := c.Others(old)
-	term := old.Term()
 	blocked.Store(&old.Name)
 	done := make(chan error, 1)
 	go func() { done <- set(t.Context(), old, 9) }() // waited for below
-	<-entered                                        // the main loop is in the middle of dispatchLogs
-	c.Network.Hold(old.Name, others[0].Name, true)   // others no longer hear it, and elect
+	receive(t, "a write of the log", entered)        // the main loop is in the middle of dispatchLogs
+	term := old.Term()
+	c.Network.Hold(old.Name, others[0].Name, true) // others no longer hear it, and elect
 	c.Network.Hold(old.Name, others[1].Name, true)
 	c.Eventually("the others elect", func() bool { return others[0].Leads() || others[1].Leads() })
 	c.Network.Heal()
@@ -596,37 +637,37 @@ func TestHeartbeatDoesNotChangeTheTermBesideTheMainLoop(t *testing.T) {
 // slowStage takes its time to take a snapshot in.
 type slowStage struct {
 	cluster.StateMachine
-	by      time.Duration
-	started func()
+	wait func()
 }
 
-// Stage says that it has begun, and takes long.
+// Stage waits first.
 func (s slowStage) Stage(r io.Reader) error {
-	s.started()
-	timer := time.NewTimer(s.by)
-	defer timer.Stop()
-	<-timer.C
+	s.wait()
 	return s.StateMachine.Stage(r)
 }
 
 // Rule: a snapshot is taken in beside Raft, whose main goroutine goes on answering heartbeats. With one
 // of three nodes away, a second that was silent for as long as a big snapshot takes would cost the
-// leader its lease, and again at the next attempt.
+// leader its lease, and again at the next attempt. (That the lease is kept is not asked for: on a machine that stands
+// still for that long it is lost with any answers.)
 func TestBigSnapshotDoesNotCostTheLease(t *testing.T) {
 	timing := sim.FastTiming()
 	timing.TrailingLogs, timing.SnapshotThreshold, timing.SnapshotInterval = 0, 1, 50*time.Millisecond
 	var awaited atomic.Pointer[string]
-	started := make(chan struct{}, 1)
+	started, release := make(chan struct{}, 1), make(chan struct{})
 	c := sim.Started(t, 3, sim.Options{Timing: timing, Machine: func(name string, m cluster.StateMachine) cluster.StateMachine {
-		return slowStage{m, 3 * time.Second, func() {
+		return slowStage{m, func() {
 			if who := awaited.Load(); who != nil && *who == name {
 				select {
 				case started <- struct{}{}:
 				default:
 				}
+				<-release
 			}
 		}}
 	}})
+	end := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(end)
 	leader := c.Leader()
 	others := c.Others(leader)
 	isolate(c, others[0], true)
@@ -639,20 +680,18 @@ func TestBigSnapshotDoesNotCostTheLease(t *testing.T) {
 		}
 	}
 	cut(c, leader)
-	behind, term := others[0].LastIndex(), leader.Term()
+	behind := others[0].LastIndex()
 	// The one away goes; the one behind comes, before the leader's lease has run out.
 	awaited.Store(&others[0].Name)
 	isolate(c, others[0], false)
-	select {
-	case <-started:
-	case <-soon(t, time.Minute).Done():
-		t.Fatal("no snapshot came")
-	}
+	receive(t, "a snapshot", started)
 	others[1].Kill()
-	c.Eventually("the snapshot is installed", func() bool { return others[0].Applied() > behind })
-	if !leader.Leads() || leader.Term() != term {
-		t.Fatalf("leadership was lost: term %d, then %d", term, leader.Term())
+	for range 20 { // for several times the lease
+		last := leader.Heard(others[0].Incarnation())
+		c.Eventually("it answers its leader while it takes a snapshot in", func() bool { return leader.Heard(others[0].Incarnation()).After(last) })
 	}
+	end()
+	c.Eventually("the snapshot is installed", func() bool { return others[0].Applied() > behind })
 	if got, err := read(t.Context(), t, others[0]); err != nil || got != 50 {
 		t.Fatalf("read %d, %v", got, err)
 	}

@@ -35,6 +35,16 @@ func states(t testing.TB, n *sim.Node) string {
 	return strings.Join(all, " ")
 }
 
+// remove has a node taken out of the cluster, when enough of the others have answered in time to be a quorum.
+func remove(t testing.TB, c *sim.Cluster, at *sim.Node, name string) {
+	t.Helper()
+	var err error
+	c.Eventually(name+" is let go", func() bool {
+		err = at.Remove(t.Context(), name, false)
+		return err == nil || !strings.Contains(states(t, at), name+"=member")
+	})
+}
+
 func TestClusterOfOne(t *testing.T) {
 	c := sim.Started(t, 1, sim.Options{Config: func(_ string, config *cluster.Config) { config.Peer = nil }})
 	n := c.Leader()
@@ -58,9 +68,7 @@ func TestFourthNodeJoinsAndLeaves(t *testing.T) {
 	if got, err := read(t.Context(), t, fourth); err != nil || got != 4 {
 		t.Fatalf("the new node reads %d, %v", got, err)
 	}
-	if err := c.Node("n2").Remove(t.Context(), "n4", false); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, c.Node("n2"), "n4")
 	c.Eventually("it is gone", func() bool {
 		leader := c.Leader()
 		return states(t, leader) == "n1=member n2=member n3=member" && leader.Servers() == 3
@@ -82,9 +90,7 @@ func TestFourthNodeJoinsAndLeaves(t *testing.T) {
 func TestLeaderIsRemoved(t *testing.T) {
 	c := sim.Started(t, 3, sim.Options{})
 	leader := c.Leader()
-	if err := leader.Remove(t.Context(), leader.Name, false); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, leader, leader.Name)
 	c.Eventually("another leads, without it", func() bool {
 		for _, n := range c.Others(leader) {
 			if n.Leads() && !strings.Contains(states(t, n), leader.Name) {
@@ -96,7 +102,9 @@ func TestLeaderIsRemoved(t *testing.T) {
 }
 
 func TestRemoveRefuses(t *testing.T) {
-	c := sim.Started(t, 3, sim.Options{})
+	timing := sim.FastTiming()
+	timing.Live = patience // a node that stands still for a moment is alive
+	c := sim.Started(t, 3, sim.Options{Timing: timing})
 	leader := c.Leader()
 	others := c.Others(leader)
 	for name, remove := range map[string]func() error{
@@ -112,15 +120,7 @@ func TestRemoveRefuses(t *testing.T) {
 		t.Fatalf("the state changed: %s", got)
 	}
 	others[1].Kill()
-	waitRefused(t, leader, others[0].Name)
-}
-
-// waitRefused waits until the leader has noticed that a node is not there, and so will not let another
-// go. Until then it lets it go in good faith only once, so the name must be one that can be spared.
-func waitRefused(t testing.TB, leader *sim.Node, name string) {
-	t.Helper()
-	pauseFor(t, 1500*time.Millisecond) // more than Timing.Live
-	err := leader.Remove(t.Context(), name, false)
+	err := leader.Remove(t.Context(), others[0].Name, false)
 	refused := err != nil && (strings.Contains(err.Error(), "quorum") || errors.Is(err, cluster.ErrNoLeader))
 	if !refused {
 		t.Errorf("removed a node without which no quorum is left: %v", err)
@@ -136,7 +136,7 @@ func TestNodeWithAnotherAddress(t *testing.T) {
 	if err := set(t.Context(), c.Leader(), 8); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := read(soon(t, 20*time.Second), t, again); err != nil || got != 8 {
+	if got, err := read(t.Context(), t, again); err != nil || got != 8 {
 		t.Fatalf("at its new address it reads %d, %v", got, err)
 	}
 	if again.Incarnation() != moved.Incarnation() {
@@ -181,7 +181,9 @@ func nodeOf(t testing.TB, n *sim.Node, i entry.Incarnation) entry.Node {
 
 // While the old node lives, an impostor with its name is not taken in.
 func TestLivingNodeIsNotReplaced(t *testing.T) {
-	c := sim.Started(t, 3, sim.Options{})
+	timing := sim.FastTiming()
+	timing.Live = patience // a node that stands still for a moment is alive
+	c := sim.Started(t, 3, sim.Options{Timing: timing})
 	victim := c.Others(c.Leader())[0].Name
 	impostor := c.StartAs("n9", victim)
 	c.Eventually("it is told why", func() bool { return strings.Contains(impostor.Waiting(), "alive") })
@@ -222,7 +224,7 @@ func TestFirstStartSurvivesKills(t *testing.T) {
 	c.Settle(3)
 	id := fmt.Sprintf("%x", c.Leader().State.ClusterID())
 	for _, n := range c.Running() {
-		if err := n.ReadIndex(t.Context()); err != nil {
+		if err := n.ReadIndex(soon(t, patience)); err != nil {
 			t.Fatal(err)
 		}
 		c.Eventually("one cluster id", func() bool { return fmt.Sprintf("%x", n.State.ClusterID()) == id })
@@ -249,26 +251,28 @@ func TestPartOfADirectoryIsALostDisk(t *testing.T) {
 }
 
 func TestStopHandsLeadershipOver(t *testing.T) {
-	c := sim.Started(t, 3, sim.Options{})
-	leader := c.Leader()
-	term := leader.Term()
+	timing := sim.FastTiming()
+	timing.Heartbeat, timing.Election, timing.Lease = 5*time.Second, 5*time.Second, 5*time.Second // nobody is elected unasked
+	c := sim.Started(t, 3, sim.Options{Timing: timing})
+	leader, term := leads(c)
 	others := c.Others(leader)
 	leader.Stop()
-	next := c.Leader()
-	if next.Term() != term+1 {
-		t.Errorf("from term %d to %d: more than one election", term, next.Term())
+	if now := max(others[0].Term(), others[1].Term()); now != term+1 {
+		t.Errorf("from term %d to %d by the time that it has stopped: not one election", term, now)
 	}
 	if err := set(t.Context(), others[0], 1); err != nil {
 		t.Fatal(err)
+	}
+	for _, n := range others { // the last one would wait for somebody to take leadership
+		n.Kill()
 	}
 }
 
 // WhileLeader's work ends with the leadership, and what it proposes late is refused.
 func TestWorkEndsWithLeadership(t *testing.T) {
 	c := sim.Started(t, 3, sim.Options{})
-	leader := c.Leader()
 	type start struct {
-		node string
+		node *sim.Node
 		p    cluster.Proposer
 		ctx  context.Context //nolint:containedctx // what the test looks at
 	}
@@ -278,27 +282,41 @@ func TestWorkEndsWithLeadership(t *testing.T) {
 	for _, n := range c.Running() {
 		loops.Go(func() {
 			_ = n.WhileLeader(ctx, func(ctx context.Context, p cluster.Proposer) { // ends with the test
-				starts <- start{n.Name, p, ctx}
-				<-ctx.Done()
+				select {
+				case starts <- start{n, p, ctx}:
+					<-ctx.Done()
+				case <-ctx.Done():
+				}
 			})
 		})
 	}
-	first := <-starts
-	if first.node != leader.Name {
-		t.Fatalf("work runs on %s, %s leads", first.node, leader.Name)
+	terms := map[*sim.Node]uint64{}
+	// proposes is the next work that has proposed something before its term was over.
+	proposes := func(value int) (s start) {
+		c.Eventually("work proposes", func() bool {
+			s = receive(t, "a beginning of work", starts)
+			if term := cluster.TermOf(s.p); term <= terms[s.node] {
+				t.Fatalf("work began again on %s in term %d", s.node.Name, term)
+			}
+			terms[s.node] = cluster.TermOf(s.p)
+			_, err := fsm.Do(soon(t, patience), s.p, register(value))
+			if err == nil || errors.Is(err, cluster.ErrNotLeader) || errors.Is(err, cluster.ErrUnknownOutcome) {
+				return err == nil
+			}
+			t.Fatal(err)
+			return false
+		})
+		return s
 	}
-	if _, err := fsm.Do(t.Context(), first.p, register(1)); err != nil {
-		t.Fatal(err)
+	first := proposes(1)
+	c.Eventually("another leads", func() bool {
+		_ = first.node.Transfer(t.Context(), "") // one who is slow does not take it
+		return first.ctx.Err() != nil
+	})
+	if second := proposes(2); cluster.TermOf(second.p) <= cluster.TermOf(first.p) {
+		t.Fatal("the old term's work goes on")
 	}
-	if err := leader.Transfer(t.Context(), ""); err != nil {
-		t.Fatal(err)
-	}
-	second := <-starts
-	<-first.ctx.Done()
-	if second.node == leader.Name {
-		t.Fatal("the old leader's work began again")
-	}
-	if _, err := fsm.Do(t.Context(), first.p, register(2)); !errors.Is(err, cluster.ErrNotLeader) {
+	if _, err := fsm.Do(t.Context(), first.p, register(3)); !errors.Is(err, cluster.ErrNotLeader) {
 		t.Fatalf("a late proposal of the old term: %v", err)
 	}
 	stop()
@@ -318,7 +336,7 @@ func TestDifferingNodeIsFenced(t *testing.T) {
 	}
 	c.Settle(3)
 	// A short lease makes a short tick, so that hashes are compared often.
-	if _, err := fsm.Do(t.Context(), c.Leader(), fsm.SetStore{Name: "default", GCDelay: 5 * time.Second, Replicas: 1, WriteAcks: 1}); err != nil {
+	if _, err := fsm.Do(soon(t, patience), c.Leader(), fsm.SetStore{Name: "default", GCDelay: 5 * time.Second, Replicas: 1, WriteAcks: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := set(t.Context(), c.Node("n1"), 666); err != nil {
@@ -377,7 +395,7 @@ func TestNewNodeStartsFromSnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cut(c, leader)
+	cut(c, c.Running()...) // whoever leads then
 	fourth := c.Start("n4")
 	c.Settle(4)
 	if got, err := read(t.Context(), t, fourth); err != nil || got != 30 {

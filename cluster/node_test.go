@@ -10,7 +10,7 @@ func TestThreeNodesForm(t *testing.T) {
 	c := sim.Started(t, 3, sim.Options{})
 	leader := c.Leader()
 	for _, n := range c.Running() {
-		if err := n.ReadIndex(t.Context()); err != nil {
+		if err := n.ReadIndex(soon(t, patience)); err != nil {
 			t.Fatalf("%s: %v", n.Name, err)
 		}
 	}

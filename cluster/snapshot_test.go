@@ -2,6 +2,8 @@ package cluster_test
 
 import (
 	"io"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,12 +13,20 @@ import (
 	"github.com/seed-16d79997/zot/test/sim"
 )
 
-// hush silences one node in the middle of each snapshot that it sends, and tells what is staged.
+// hush silences one node in the middle of each snapshot that it sends, the first that sends one, and tells what is staged.
 type hush struct {
-	who     atomic.Pointer[string]
-	began   chan struct{} // a snapshot is on its way
-	release chan struct{} // closed to go on
-	staging chan string   // names of nodes that take a snapshot in
+	armed   atomic.Bool
+	who     atomic.Pointer[string] // who is silent; nil if nobody is yet
+	began   chan struct{}          // a snapshot is on its way
+	release chan struct{}          // closed by free
+	free    func()                 // has the silent one go on
+	staging chan string            // names of nodes that take a snapshot in
+}
+
+func newHush() *hush {
+	h := &hush{began: make(chan struct{}, 1), release: make(chan struct{}), staging: make(chan string, 1000)}
+	h.free = sync.OnceFunc(func() { close(h.release) })
+	return h
 }
 
 // hushed is a state machine that hush holds up.
@@ -38,39 +48,40 @@ func (h hushed) Stage(r io.Reader) error {
 // OpenSnapshot opens a stream that falls silent if the node is to.
 func (h hushed) OpenSnapshot() (entry.Position, int64, cluster.Stream, error) {
 	p, size, s, err := h.StateMachine.OpenSnapshot()
-	if who := h.hush.who.Load(); err == nil && who != nil && *who == h.name {
-		s = silent{s, h.hush}
+	if err == nil && h.hush.armed.Load() {
+		s = silent{s, h}
 	}
 	return p, size, s, err
 }
 
 type silent struct {
 	cluster.Stream
-	hush *hush
+	from hushed
 }
 
 // WriteTo sends its first bytes, so that they are on their way, and the others when it may.
 func (s silent) WriteTo(w io.Writer) (int64, error) {
-	return s.Stream.WriteTo(&quiet{w: w, hush: s.hush})
+	return s.Stream.WriteTo(&quiet{w: w, from: s.from})
 }
 
-// quiet writes once, and then when it may.
+// quiet writes once, and then, on the silent node, when it may.
 type quiet struct {
 	w    io.Writer
-	hush *hush
+	from hushed
 	once bool // something was written
 }
 
 // Write fails like what it writes to: a connection that never was makes nobody silent.
 func (q *quiet) Write(b []byte) (int, error) {
-	if q.once {
-		<-q.hush.release
+	if q.once && *q.from.hush.who.Load() == q.from.name {
+		<-q.from.hush.release
 	}
 	n, err := q.w.Write(b)
 	if err == nil && !q.once {
 		q.once = true
+		q.from.hush.who.CompareAndSwap(nil, &q.from.name)
 		select {
-		case q.hush.began <- struct{}{}:
+		case q.from.hush.began <- struct{}{}:
 		default:
 		}
 	}
@@ -82,12 +93,12 @@ func (q *quiet) Write(b []byte) (int, error) {
 func TestSilentSenderOfASnapshot(t *testing.T) {
 	for name, after := range map[string]func(c *sim.Cluster, h *hush, f *sim.Node){
 		"then the node stops": func(_ *sim.Cluster, h *hush, f *sim.Node) {
-			stopsWithin(t, f, 10*time.Second)
-			close(h.release)
+			stopsWithin(t, f, patience)
+			h.free()
 		},
 		"then the sender returns": func(c *sim.Cluster, h *hush, f *sim.Node) {
-			h.who.Store(nil)
-			close(h.release)
+			h.armed.Store(false)
+			h.free()
 			c.Network.Heal()
 			if err := set(t.Context(), c.Leader(), 77); err != nil {
 				t.Fatal(err)
@@ -100,11 +111,11 @@ func TestSilentSenderOfASnapshot(t *testing.T) {
 				}
 				return len(c.Running()) == 3
 			})
-			stopsWithin(t, f, 10*time.Second)
+			stopsWithin(t, f, patience)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &hush{began: make(chan struct{}, 1), release: make(chan struct{}), staging: make(chan string, 1000)}
+			h := newHush()
 			c, follower := overtaken(t, h)
 			after(c, h, follower)
 		})
@@ -120,9 +131,9 @@ func overtaken(t *testing.T, h *hush) (c *sim.Cluster, follower *sim.Node) {
 	c = sim.Started(t, 3, sim.Options{Timing: timing, Machine: func(name string, m cluster.StateMachine) cluster.StateMachine {
 		return hushed{m, name, h}
 	}})
+	t.Cleanup(h.free) // who is silent does not stop
 	leader := c.Leader()
-	others := c.Others(leader)
-	follower, second := others[0], others[1]
+	follower = c.Others(leader)[0]
 	c.Network.Down(follower.Name, true) // held back it would get later what was sent, and perhaps need no snapshot
 	for i := range 50 {
 		if err := set(t.Context(), leader, i+1); err != nil {
@@ -130,11 +141,11 @@ func overtaken(t *testing.T, h *hush) (c *sim.Cluster, follower *sim.Node) {
 		}
 	}
 	behind := follower.LastIndex()
-	cut(c, leader, second)
+	cut(c, c.Others(follower)...)
 	for len(h.staging) > 0 {
 		<-h.staging
 	}
-	h.who.Store(&leader.Name)
+	h.armed.Store(true)
 	c.Network.Down(follower.Name, false)
 	bound := soon(t, time.Minute) // the longer a node was gone, the longer Raft waits before it tries again: ten seconds, several times
 	select {
@@ -149,8 +160,11 @@ func overtaken(t *testing.T, h *hush) (c *sim.Cluster, follower *sim.Node) {
 			t.Fatal("no snapshot came")
 		}
 	}
-	isolate(c, leader, true)
-	c.Eventually("the second leads", second.Leads)
+	silent := c.Node(*h.who.Load()) // the leader, unless leadership has moved meanwhile
+	isolate(c, silent, true)
+	c.Eventually("the second leads", func() bool {
+		return slices.ContainsFunc(c.Others(silent), func(n *sim.Node) bool { return n.Leads() })
+	})
 	c.Eventually("its snapshot is installed", func() bool { return follower.Applied() > behind })
 	return c, follower
 }

@@ -87,7 +87,7 @@ func within[T any](t testing.TB, what string, c <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s: nothing came", what)
 	}
 	return v
@@ -173,7 +173,7 @@ func TestGivingUpAStageHoldsUpNoMessage(t *testing.T) {
 	messages <- next
 	select {
 	case messages <- heartbeat():
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the transport takes no message while a Stage ends")
 	}
 	rpc := within(t, "the heartbeat", tr.Consumer())

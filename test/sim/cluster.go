@@ -254,10 +254,10 @@ func (c *Cluster) Node(name string) *Node {
 	return c.nodes[name]
 }
 
-// Eventually waits until what holds is so, and fails the test after half a minute.
+// Eventually waits until what holds is so, and fails the test after a minute.
 func (c *Cluster) Eventually(what string, holds func() bool) {
 	c.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
