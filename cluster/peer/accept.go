@@ -79,7 +79,7 @@ func (p *Peer) receive(ctx context.Context, raw net.Conn) {
 // admit does the acceptor's part of TLS and hello, within handshakeTimeout, and says who takes the connection then.
 // It leaves closing raw to its caller when it fails.
 func (p *Peer) admit(ctx context.Context, raw net.Conn) (*conn, func(*conn), error) {
-	if err := raw.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+	if err := raw.SetDeadline(time.Now().Add(p.bounds.handshake)); err != nil {
 		return nil, nil, err
 	}
 	session := tls.Server(raw, p.serverTLS())
@@ -111,7 +111,7 @@ func (p *Peer) admit(ctx context.Context, raw net.Conn) (*conn, func(*conn), err
 
 // deliver hands a connection to Accept. If nobody takes it the dialer must see a closed connection, not a silent one.
 func (s *Stream) deliver(conn *conn) {
-	timer := time.NewTimer(handshakeTimeout)
+	timer := time.NewTimer(s.peer.bounds.handshake)
 	defer timer.Stop()
 	select {
 	case s.accepted <- conn:

@@ -228,7 +228,7 @@ func (a *api) call(ctx context.Context, to Target, path string, body []byte) ([]
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		ctx, cancel = context.WithTimeout(ctx, a.peer.bounds.call)
 		defer cancel()
 	}
 	var connected atomic.Bool

@@ -160,30 +160,31 @@ func TestCallIsCancelled(t *testing.T) {
 		_, err := client.Call(ctx, server.target(), "/wait", make([]byte, 4096))
 		result <- err
 	}()
-	<-w.begun
+	receive(t, "the call", w.begun)
 	cancel()
-	if err := <-result; !errors.Is(err, peer.ErrNoAnswer) || !errors.Is(err, context.Canceled) {
+	if err := receive(t, "the end of the call", result); !errors.Is(err, peer.ErrNoAnswer) || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want ErrNoAnswer and context.Canceled", err)
 	}
-	<-w.ended // the handler's context ends when the caller goes away
+	receive(t, "the end of the handler's context, when the caller has gone away", w.ended)
 }
 
 func TestCallLosesItsConnection(t *testing.T) {
-	noLeak(t)
-	w, m := newWaiter(), newMemory()
-	server, client := m.startIn(t, "zot-0", w.handle, handleEcho), m.startIn(t, "zot-1")
-	result := make(chan error, 1)
-	go func() {
-		_, err := client.Call(t.Context(), server.target(), "/wait", nil)
-		result <- err
-	}()
-	<-w.begun
-	m.breakConns("zot-1")
-	if err := <-result; !errors.Is(err, peer.ErrNoAnswer) || !errors.Is(err, peer.ErrUnreachable) || errors.Is(err, peer.ErrNotSent) {
-		t.Errorf("got %v, want ErrNoAnswer", err)
-	}
-	<-w.ended
-	mustEcho(t, client, server.target())
+	bubble(t, func(t *testing.T, m *memory) {
+		w := newWaiter()
+		server, client := m.startIn(t, "zot-0", w.handle, handleEcho), m.startIn(t, "zot-1")
+		result := make(chan error, 1)
+		go func() {
+			_, err := client.Call(t.Context(), server.target(), "/wait", nil)
+			result <- err
+		}()
+		<-w.begun
+		m.breakConns("zot-1")
+		if err := <-result; !errors.Is(err, peer.ErrNoAnswer) || !errors.Is(err, peer.ErrUnreachable) || errors.Is(err, peer.ErrNotSent) {
+			t.Errorf("got %v, want ErrNoAnswer", err)
+		}
+		<-w.ended
+		mustEcho(t, client, server.target())
+	})
 }
 
 func TestCallHasABound(t *testing.T) {
@@ -206,31 +207,31 @@ func TestCallHasABound(t *testing.T) {
 }
 
 func TestCallsShareConnectionsOfOneTarget(t *testing.T) {
-	noLeak(t)
-	m := newMemory()
-	server, client := m.startIn(t, "zot-0", handleEcho), m.startIn(t, "zot-1")
-	for range 10 {
-		mustEcho(t, client, server.target())
-	}
-	if n := m.dialed("zot-0:7373"); n != 1 {
-		t.Errorf("ten calls in turn dialed %d times", n)
-	}
-	wrong := server.target()
-	wrong.Incarnation = incarnation("another")
-	_, err := client.Call(t.Context(), wrong, "/echo", nil)
-	wantRefused(t, err, peer.Incarnation)
+	bubble(t, func(t *testing.T, m *memory) { // many handshakes at once, which take a slow machine seconds
+		server, client := m.startIn(t, "zot-0", handleEcho), m.startIn(t, "zot-1")
+		for range 10 {
+			mustEcho(t, client, server.target())
+		}
+		if n := m.dialed("zot-0:7373"); n != 1 {
+			t.Errorf("ten calls in turn dialed %d times", n)
+		}
+		wrong := server.target()
+		wrong.Incarnation = incarnation("another")
+		_, err := client.Call(t.Context(), wrong, "/echo", nil)
+		wantRefused(t, err, peer.Incarnation)
 
-	var calls sync.WaitGroup
-	for i := range 64 {
-		calls.Go(func() {
-			text := strings.Repeat("x", 1000*i)
-			answer, err := client.Call(t.Context(), server.target(), "/echo", []byte(text))
-			if err != nil || string(answer) != text {
-				t.Errorf("call %d: %d bytes, %v", i, len(answer), err)
-			}
-		})
-	}
-	calls.Wait()
+		var calls sync.WaitGroup
+		for i := range 64 {
+			calls.Go(func() {
+				text := strings.Repeat("x", 1000*i)
+				answer, err := client.Call(t.Context(), server.target(), "/echo", []byte(text))
+				if err != nil || string(answer) != text {
+					t.Errorf("call %d: %d bytes, %v", i, len(answer), err)
+				}
+			})
+		}
+		calls.Wait()
+	})
 }
 
 func TestHandlePanics(t *testing.T) {

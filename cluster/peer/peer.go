@@ -71,6 +71,7 @@ type Peer struct {
 	network  Network
 	logger   hclog.Logger
 	listener net.Listener
+	bounds   bounds
 
 	trust   atomic.Pointer[trust]
 	keyring *memberlist.Keyring
@@ -106,6 +107,7 @@ func New(config Config) (*Peer, error) {
 		cluster:  config.Cluster,
 		network:  config.Network,
 		logger:   config.Logger,
+		bounds:   usualBounds(),
 		streams:  make(map[string]*Stream),
 		spending: make(chan struct{}, 1),
 		conns:    newTracker(),

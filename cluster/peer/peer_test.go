@@ -48,7 +48,10 @@ func TestNewRefuses(t *testing.T) {
 
 func TestRunGivesThePortBackWhenItsContextHasEnded(t *testing.T) {
 	noLeak(t)
-	p, err := peer.New(config("zot-0"))
+	c := config("zot-0")
+	network := newMemory().host("zot-0") // of which nobody else takes a port
+	c.Listen, c.Network = "zot-0:7373", network
+	p, err := peer.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +60,7 @@ func TestRunGivesThePortBackWhenItsContextHasEnded(t *testing.T) {
 	if err := p.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	l, err := peer.SystemNetwork().Listen(p.Addr().String())
+	l, err := network.Listen(p.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,9 +95,9 @@ func TestRunClosesEverything(t *testing.T) {
 		_, err := b.Call(t.Context(), a.target(), "/wait", nil)
 		called <- err
 	}()
-	<-busy
+	receive(t, "the call", busy)
 	a.stop()
-	if err := <-called; !errors.Is(err, peer.ErrNoAnswer) || !errors.Is(err, peer.ErrUnreachable) {
+	if err := receive(t, "the end of the call", called); !errors.Is(err, peer.ErrNoAnswer) || !errors.Is(err, peer.ErrUnreachable) {
 		t.Errorf("a call cut by the other node's end: %v", err)
 	}
 	if _, err := accepted.Read(make([]byte, 1)); err == nil {
@@ -118,10 +121,14 @@ func TestRotation(t *testing.T) {
 	noLeak(t)
 	var nodes []*node
 	for i := range 3 {
-		nodes = append(nodes, start(t, config(fmt.Sprintf("zot-%d", i)), handleEcho))
+		nodes = append(nodes, start(t, config(fmt.Sprintf("zot-%d", i)), handleEcho, serves("own/1")))
 	}
 	old := start(t, config("old"), handleEcho)
-	standing, err := old.Stream(peer.APIProtocol).Dial(t.Context(), nodes[0].target())
+	standing, err := old.Stream("own/1").Dial(t.Context(), nodes[0].target()) // one of calls would be closed after a while
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := nodes[0].Stream("own/1").Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,11 +151,14 @@ func TestRotation(t *testing.T) {
 			}
 		}
 	}
-	if _, err := standing.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
-		t.Errorf("a standing connection after the rotation: %v", err)
-	}
-	if _, err := standing.Read(make([]byte, 1)); err != nil {
-		t.Errorf("a standing connection after the rotation: %v", err)
+	for _, pair := range [][2]net.Conn{{standing, accepted}, {accepted, standing}} {
+		if _, err := pair[0].Write([]byte("x")); err != nil {
+			t.Errorf("a standing connection after the rotation: %v", err)
+		}
+		_ = pair[1].SetReadDeadline(time.Now().Add(patience))
+		if _, err := pair[1].Read(make([]byte, 1)); err != nil {
+			t.Errorf("a standing connection after the rotation: %v", err)
+		}
 	}
 	for _, pair := range [][2]*node{{old, nodes[0]}, {nodes[1], old}} {
 		_, err := pair[0].Call(t.Context(), pair[1].target(), "/echo", nil)

@@ -15,6 +15,11 @@ const (
 	dialTimeout      = 10 * time.Second // for all of Dial, when its context allows more
 )
 
+// bounds are how long what others do is waited for; only tests have other ones than these.
+type bounds struct{ handshake, dial, call time.Duration }
+
+func usualBounds() bounds { return bounds{handshakeTimeout, dialTimeout, callTimeout} }
+
 // Target is a node to talk to.
 type Target struct {
 	Address     string // host:port
@@ -142,7 +147,7 @@ func (p *Peer) hold(raw net.Conn, session *tls.Conn, other Caller) (*conn, error
 }
 
 func (p *Peer) dial(ctx context.Context, protocol string, to Target) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.bounds.dial)
 	defer cancel()
 	end, ok := p.conns.begin(cancel)
 	if !ok {
@@ -164,7 +169,7 @@ func (p *Peer) dial(ctx context.Context, protocol string, to Target) (*conn, err
 
 // introduce does the dialer's part of TLS and hello. It leaves closing raw to its caller when it fails.
 func (p *Peer) introduce(ctx context.Context, raw net.Conn, protocol string, to Target) (*conn, error) {
-	if err := raw.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+	if err := raw.SetDeadline(time.Now().Add(p.bounds.handshake)); err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) }) // ends what blocks below

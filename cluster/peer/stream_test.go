@@ -89,7 +89,7 @@ func TestProtocolThatIsNotServed(t *testing.T) {
 	if err := raft.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-waiting; !errors.Is(err, net.ErrClosed) {
+	if err := receive(t, "the end of accept", waiting); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("accept on a closed stream: %v", err)
 	}
 	dial(peer.RaftProtocol, "does not serve this protocol")
