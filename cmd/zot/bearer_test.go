@@ -122,7 +122,7 @@ func TestTokensOfOthersOnThreeNodes(t *testing.T) {
 			begun := wish{method: "POST", url: at[n] + "/v2/" + repository + "/blobs/uploads/", header: header}.must(t, 202).header.Get("Location")
 			for m, step := range []wish{{method: "PATCH", body: "a"}, {method: "PATCH", body: "b"}, {method: "GET"}, {method: "DELETE"}} {
 				step.url, step.header = at[(n+m)%3]+begun, header
-				if heard := step.ask(t); heard.status/100 != 2 {
+				if heard := step.settled(t); heard.status/100 != 2 {
 					t.Errorf("%s of an upload to %s: %d %s", step.method, repository, heard.status, heard.body)
 				} else if next := heard.header.Get("Location"); next != "" {
 					begun = next

@@ -20,7 +20,7 @@ func asking(t *testing.T, method, url, name, password, body string) (status int,
 	if name != "" {
 		r.SetBasicAuth(name, password)
 	}
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	answer, err := once.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +50,11 @@ func TestAccessOnThreeNodes(t *testing.T) {
 		uploads = "/v2/team/app/blobs/uploads/"
 		empty   = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	)
+	settled := func(method, url, name, password, body string) (status int, challenge string) {
+		t.Helper()
+		answer := wish{method: method, url: url, name: name, password: password, body: body}.settled(t)
+		return answer.status, answer.header.Get("WWW-Authenticate")
+	}
 	for n, node := range at {
 		for _, test := range []struct {
 			method, path, name, password string
@@ -66,7 +71,7 @@ func TestAccessOnThreeNodes(t *testing.T) {
 			{"DELETE", "/v2/team/app/blobs/" + empty, "alice", "alice", 403},
 			{"GET", "/readyz", "", "", 200},
 		} {
-			status, challenge := asking(t, test.method, node+test.path, test.name, test.password, "")
+			status, challenge := settled(test.method, node+test.path, test.name, test.password, "")
 			want := ""
 			switch {
 			case status != 401 && status != 403:
@@ -85,10 +90,10 @@ func TestAccessOnThreeNodes(t *testing.T) {
 		if begun == "" {
 			begun = locationOf(t, at[0]+uploads)
 		}
-		if status, _ := asking(t, step.method, at[n%3]+begun, "bob", "bob", step.body); status != 403 {
+		if status, _ := settled(step.method, at[n%3]+begun, "bob", "bob", step.body); status != 403 {
 			t.Errorf("%s of the upload of another: %d", step.method, status)
 		}
-		if status, _ := asking(t, step.method, at[n%3]+begun, "alice", "alice", step.body); status/100 != 2 {
+		if status, _ := settled(step.method, at[n%3]+begun, "alice", "alice", step.body); status/100 != 2 {
 			t.Errorf("%s of an upload: %d", step.method, status)
 		}
 	}
@@ -105,15 +110,5 @@ func TestAccessOnThreeNodes(t *testing.T) {
 // locationOf begins an upload as alice.
 func locationOf(t *testing.T, url string) string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.SetBasicAuth("alice", "alice")
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close() //nolint:errcheck // it is empty
-	return answer.Header.Get("Location")
+	return wish{method: http.MethodPost, url: url, name: "alice", password: "alice"}.must(t, http.StatusAccepted).header.Get("Location")
 }

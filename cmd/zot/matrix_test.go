@@ -161,7 +161,7 @@ func (m *matrix) letIn() {
 	} else if !way.passwords {
 		return
 	}
-	m.expired = newAPIKey(t, m.at[0], `{"expirationDate": "`+time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano)+`"}`)
+	m.expired, _ = briefAPIKey(t, m.at[0], time.Second)
 	m.revoked = newAPIKey(t, m.at[1], "{}")
 	wish{method: "DELETE", url: m.at[2] + "/zot/auth/apikey?id=" + m.revoked.UUID, name: "alice", password: "alice"}.must(t, 200)
 	m.key = newAPIKey(t, m.at[2], "{}")

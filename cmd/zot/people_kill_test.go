@@ -61,7 +61,7 @@ func holds(t *testing.T, node string, all []credential, good bool) {
 		answer := pull.ask(t)
 		// A token of a key is judged by what the node has applied, which may be the round before; and a busy machine may have
 		// elections.
-		if old := c.what == "token of an API key" && !good && answer.status == http.StatusOK; old || answer.status == http.StatusServiceUnavailable {
+		if old := c.what == "token of an API key" && !good && answer.status == http.StatusOK; old || answer.status != want && answer.unsettled() {
 			eventually(t, c.what+" is known for what it is", func() bool { answer = pull.ask(t); return answer.status == want })
 		}
 		if answer.status != want {
@@ -148,8 +148,7 @@ func aloneInTheDark(t *testing.T, all []*process, good, revoked []credential) {
 	}
 	var keys []dated // one of them will do, however slow the machine is
 	for _, seconds := range []time.Duration{8, 20, 50} {
-		expires := time.Now().Add(seconds * time.Second)
-		k := newAPIKey(t, node, `{"expirationDate": "`+expires.UTC().Format(time.RFC3339Nano)+`"}`)
+		k, expires := briefAPIKey(t, node, seconds*time.Second)
 		keys = append(keys, dated{expires, []credential{
 			{what: "API key", name: "alice", password: k.APIKey},
 			{what: "token of an API key", header: []string{"Authorization: Bearer " + tokenAt(t, node, k.APIKey, "repository:team/app:pull")}},

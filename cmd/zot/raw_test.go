@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,20 +31,25 @@ type rawAnswer struct {
 
 // raw sends these bytes to a node ("http://host:port"), and returns what it answers until it closes the connection. So the
 // last request must say that it is, unless the node closes by itself.
+// While there is no quorum it is sent again.
 func raw(t *testing.T, node, text string) (all []rawAnswer) {
 	t.Helper()
-	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(node, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rawOver(t, c, text)
+	insist(t, func() bool {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(node, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = rawOver(t, c, text)
+		return !slices.ContainsFunc(all, func(a rawAnswer) bool { return a.status == http.StatusServiceUnavailable })
+	})
+	return all
 }
 
 // rawOver is raw over a connection, which it closes.
 func rawOver(t *testing.T, c net.Conn, text string) (all []rawAnswer) {
 	t.Helper()
 	defer c.Close() //nolint:errcheck // all was read
-	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	go func() { _, _ = io.WriteString(c, text) }() // it ends with the connection; a node need not read all
@@ -291,7 +297,7 @@ func (w *rawWorld) mounts(t *testing.T) {
 			if len(all) != 1 || all[0].status != want {
 				t.Errorf("node %d: %s: %v, want %d", n, query, all, want)
 			}
-			if got := (wish{method: "HEAD", url: node + "/v2/team/app/blobs/" + blob, name: "alice", password: "alice"}).ask(t); got.status != 404 {
+			if got := (wish{method: "HEAD", url: node + "/v2/team/app/blobs/" + blob, name: "alice", password: "alice"}).settled(t); got.status != 404 {
 				t.Fatalf("node %d: %s has mounted it", n, query)
 			}
 		}
@@ -392,11 +398,11 @@ func (w *rawWorld) smuggling(t *testing.T) {
 				t.Errorf("%v, want %v", all, want)
 			}
 			for range 3 { // connections to the owner are in order
-				if got := (wish{method: "GET", url: w.at[1] + at, name: "alice", password: "alice"}).ask(t); got.status != 204 {
+				if got := (wish{method: "GET", url: w.at[1] + at, name: "alice", password: "alice"}).settled(t); got.status != 204 {
 					t.Errorf("afterwards: %d %s", got.status, got.body)
 				}
 			}
-			if got := (wish{method: "GET", url: w.at[0] + "/v2/team/app/manifests/v1", name: "alice", password: "alice"}).ask(t); got.body != w.manifest {
+			if got := (wish{method: "GET", url: w.at[0] + "/v2/team/app/manifests/v1", name: "alice", password: "alice"}).settled(t); got.body != w.manifest {
 				t.Fatalf("the image: %d %s", got.status, got.body)
 			}
 		})
@@ -467,7 +473,7 @@ func (w *rawWorld) peerPort(t *testing.T) {
 					continue
 				}
 				// With TLS 1.3 a client learns only when it reads that its certificate was not taken.
-				_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+				_ = c.SetDeadline(time.Now().Add(patience))
 				_, _ = io.WriteString(c, request)
 				said, err := io.ReadAll(c)
 				_ = c.Close()
@@ -480,7 +486,7 @@ func (w *rawWorld) peerPort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(patience))
 		_, _ = io.WriteString(c, request)
 		said, err := io.ReadAll(c)
 		_ = c.Close()

@@ -131,30 +131,17 @@ func threeLike(t *testing.T, http, cluster, beside string) *trio {
 	return all
 }
 
-// got asks for a URL.
+// got asks for a URL, once there is a quorum.
 func got(t *testing.T, url string) (int, string) {
 	t.Helper()
-	port, path, _ := strings.Cut(strings.TrimPrefix(url, "http://127.0.0.1:"), "/")
-	return answers(t.Context(), port, "/"+path)
+	answer := wish{method: http.MethodGet, url: url}.settled(t)
+	return answer.status, answer.body
 }
 
-// sent sends a body and returns the Location of the answer, which must have this status.
+// sent sends a body and returns the Location of the answer, which must have this status, once there is a quorum.
 func sent(t *testing.T, method, url, body string, status int) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := once.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close() //nolint:errcheck // it is not read
-	if response.StatusCode != status {
-		t.Fatalf("%s %s: %s, want %d", method, url, response.Status, status)
-	}
-	return response.Header.Get("Location")
+	return wish{method: method, url: url, body: body}.must(t, status).header.Get("Location")
 }
 
 // A node that takes the place of one whose disk was lost gets copies of what was there.
@@ -171,7 +158,7 @@ func TestRepairAfterALostDisk(t *testing.T) {
 	eventually(t, "the blob has three copies again", func() bool { return len(copiesIn(t, roots[2])) == 1 })
 	stop(0)
 	stop(1)
-	if code, body := got(t, at[2]+"/v2/team/app/blobs/"+layer); code != http.StatusOK || body != "layer" {
-		t.Errorf("%d %q", code, body)
+	if body := (wish{method: http.MethodGet, url: at[2] + "/v2/team/app/blobs/" + layer}).must(t, http.StatusOK).body; body != "layer" {
+		t.Errorf("%q", body)
 	}
 }

@@ -7,12 +7,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +26,7 @@ import (
 )
 
 // patience bounds every wait of a test.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // eventually waits until what holds is so.
 func eventually(t testing.TB, what string, holds func() bool) {
@@ -38,23 +40,32 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// freePorts are numbers that nobody listens on, with TCP or UDP.
+// nextPort is the last port that a test was given.
+var nextPort atomic.Uint32 //nolint:gochecknoglobals // of all tests of this process
+
+// freePorts are numbers that nobody listens on, with TCP or UDP, and that no other test of this process is given. The kernel
+// gives them to nobody by itself, so a node that starts late, or again, finds its own free.
 func freePorts(t testing.TB, n int) []string {
 	t.Helper()
+	const first, count = 10_000, 10_000
+	nextPort.CompareAndSwap(0, rand.Uint32N(count)+1)
 	var ports []string
-	for len(ports) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding waits for nobody
-		if err != nil {
-			t.Fatal(err)
+	for tries := 0; len(ports) < n; tries++ {
+		if tries > count {
+			t.Fatal("no ports are free")
 		}
-		defer l.Close() //nolint:errcheck // all are held until all are known
-		_, port, err := net.SplitHostPort(l.Addr().String())
+		port := fmt.Sprint(first + nextPort.Add(1)%count)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)) //nolint:noctx // binding waits for nobody
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		if p, err := net.ListenPacket("udp", l.Addr().String()); err == nil { //nolint:noctx // as above
-			defer p.Close() //nolint:errcheck // as above
+		p, err := net.ListenPacket("udp", l.Addr().String()) //nolint:noctx // as above
+		if err == nil {
 			ports = append(ports, port)
+			err = p.Close()
+		}
+		if closed := l.Close(); closed != nil {
+			t.Fatal(closed)
 		}
 	}
 	return ports
@@ -86,7 +97,7 @@ func answersTo(ctx context.Context, url string, over *tls.Config) (int, string) 
 	return response.StatusCode, body.String()
 }
 
-// launched runs a node in this process, and sends what run returned.
+// launched runs a node in this process, and sends what run returned, once; who comes later finds the channel closed.
 func launched(t testing.TB, file string) (c config.Config, stop func() error, ended chan error) {
 	t.Helper()
 	return signalled(t, file, nil)
@@ -112,6 +123,7 @@ func signalled(t testing.TB, file string, signals <-chan os.Signal) (c config.Co
 	ended = make(chan error, 1)
 	go func() {
 		defer log.Close() //nolint:errcheck // nothing hangs on the rest of it
+		defer close(ended)
 		ended <- run(ctx, setting{
 			config: c, notes: notes, file: from, content: content, signals: signals, version: "test", log: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug}),
 			failStop: func(err error) { t.Errorf("the node must not go on: %v", err) },
@@ -119,10 +131,20 @@ func signalled(t testing.TB, file string, signals <-chan os.Signal) (c config.Co
 	}()
 	stop = sync.OnceValue(func() error {
 		cancel()
-		return <-ended
+		return endOf(ended)
 	})
 	t.Cleanup(func() { _ = stop() })
 	return c, stop, ended
+}
+
+// endOf is the end of a node that was told to stop.
+func endOf(ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(patience):
+		return errors.New("the node was told to stop, and goes on")
+	}
 }
 
 // begun runs a node in this process, which need not become ready. stop ends it and returns what run returned.
@@ -145,7 +167,7 @@ func ready(t testing.TB, file string, signals <-chan os.Signal) (stop func() err
 	eventually(t, "the node is ready", func() bool {
 		select {
 		case err := <-ended:
-			t.Fatalf("the node ended: %v", err)
+			t.Fatalf("the node ended before it was ready: %v", err)
 		default:
 		}
 		return takesPushes(t, c.HTTP)
@@ -186,8 +208,24 @@ func asked(t *testing.T, file string) clusterStatus {
 	return s
 }
 
+// leavesNothing returns what sees to it, in the end, that no goroutines are left which are not there now.
+func leavesNothing(t *testing.T) (check func()) {
+	t.Helper()
+	now := goleak.IgnoreCurrent()
+	return func() {
+		t.Helper()
+		var left error
+		defer func() {
+			if left != nil {
+				t.Log(left)
+			}
+		}()
+		eventually(t, "no goroutine is left", func() bool { left = goleak.Find(now); return left == nil })
+	}
+}
+
 func TestRunAlone(t *testing.T) { //nolint:paralleltest // it looks for goroutines that are left
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leavesNothing(t)()
 	root := shortDir(t)
 	ports := freePorts(t, 2)
 	file := configIn(t, root, fmt.Sprintf(`, "http": {"port": %q}`, ports[0]))
