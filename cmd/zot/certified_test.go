@@ -173,7 +173,7 @@ func TestHealthWithoutACertificate(t *testing.T) {
 	for who, shown := range map[string]tls.Certificate{
 		"another's alice":    theirs.client(t, "alice", nil),
 		"alice of yesterday": ours.client(t, "alice", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
-		"alice of tomorrow":  ours.client(t, "alice", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }),
+		"alice of tomorrow":  ours.client(t, "alice", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }),
 		"alice, a server":    ours.client(t, "alice", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }),
 	} {
 		for _, path := range []string{"/livez", "/v2/"} {

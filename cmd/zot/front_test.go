@@ -50,7 +50,7 @@ func startedRecorded(t *testing.T, file string) recorded {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := errors.Join(<-ended, logged.Close()); err != nil {
+		if err := errors.Join(endOf(ended), logged.Close()); err != nil {
 			t.Error(err)
 		}
 	})

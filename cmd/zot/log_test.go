@@ -15,7 +15,7 @@ import (
 	"github.com/seed-16d79997/zot/cmd/zot/config"
 )
 
-// linesIn are the lines of a file, as programs read them.
+// linesIn are the lines of a file, as programs read them. One that is being written is none yet.
 func linesIn(t *testing.T, name string) (all []map[string]any) {
 	t.Helper()
 	content, err := os.ReadFile(name)
@@ -23,6 +23,9 @@ func linesIn(t *testing.T, name string) (all []map[string]any) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(content)) {
+		if !strings.HasSuffix(line, "\n") {
+			break
+		}
 		var one map[string]any
 		if err := json.Unmarshal([]byte(line), &one); err != nil {
 			t.Fatalf("%q: %v", line, err)

@@ -154,7 +154,7 @@ func startedLogging(t *testing.T, file string, log hclog.Logger) {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := endOf(ended); err != nil {
 			t.Error(err)
 		}
 	})

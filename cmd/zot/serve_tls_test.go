@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -60,10 +59,9 @@ func TestServeOverTLS(t *testing.T) {
 		t.Errorf("%d, %d bytes", got.code, len(got.body))
 	}
 
-	asked := time.Now()
 	stop()
-	if err := <-ended; err != nil || time.Since(asked) > patience/2 {
-		t.Errorf("ended with %v after %s, with a client that keeps its connection", err, time.Since(asked))
+	if err := endOf(ended); err != nil { // that requests were cut off is an error
+		t.Errorf("ended with %v, with a client that keeps its connection", err)
 	}
 }
 
