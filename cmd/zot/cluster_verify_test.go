@@ -43,10 +43,21 @@ func (v verdict) findings() (all []string) {
 }
 
 // finds sees to it that nothing is found but this. Blobs may wait for repair.
+//
+// On a busy machine a node may be late, or there is an election: then all are asked again. What was found till then counts, for
+// it may be mended meanwhile.
 func (p *process) finds(want []string, args ...string) verdict {
 	p.t.Helper()
 	v, got := p.verify(args...)
 	have := v.findings()
+	insist(p.t, func() (done bool) {
+		if done = len(v.Unchecked) == 0; !done {
+			p.t.Logf("%s: %+v", p.name, v.Unchecked)
+			v, got = p.verify(args...)
+			have = slices.Compact(slices.Sorted(slices.Values(append(have, v.findings()...))))
+		}
+		return done
+	})
 	if len(want) > 1 && want[0] == "1" && slices.Equal(have, want[1:]) && p.status().Blobs.AtOneCopy == 0 {
 		want = want[1:] // repair was faster
 	}
@@ -145,7 +156,9 @@ func TestVerifyStatesOfThreeNodes(t *testing.T) {
 		var v verdict
 		eventually(t, "the node answers all that it is asked", func() bool {
 			v, _ = all[0].verify()
-			return v.Nodes[2].Answered && (len(v.Unchecked) == 0 || slices.Equal(v.findings(), test.find))
+			have := v.findings()
+			// One that is fenced between the questions is found by what it was, and by what it is.
+			return v.Nodes[2].Answered && (len(v.Unchecked) == 0 && len(have) <= len(test.find) || slices.Equal(have, test.find))
 		})
 		if have := v.findings(); !slices.Equal(have, test.find) {
 			t.Errorf("found %q, want %q; %+v", have, test.find, v)
@@ -205,10 +218,15 @@ func testVerifyAway(t *testing.T, all []*process) {
 	t.Helper()
 	all[2].end(syscall.SIGTERM)
 	eventually(t, "another leads", func() bool { s := all[0].status(); return s.Leader != "" && s.Leader != all[2].name })
-	v, got := all[0].verify()
-	if len(v.Broken) > 0 || len(v.Unchecked) != 1 || v.Unchecked[0].Node != "zot-2" || !strings.Contains(got.stderr, "zot-2 could not be asked") {
-		t.Errorf("without zot-2: %+v\n%s", v, got.stderr)
-	}
+	var v verdict
+	eventually(t, "only zot-2 is missed", func() bool {
+		var got called
+		v, got = all[0].verify()
+		if len(v.Broken) > 0 {
+			t.Fatalf("without zot-2: %+v\n%s", v, got.stderr)
+		}
+		return len(v.Unchecked) == 1 && v.Unchecked[0].Node == "zot-2" && strings.Contains(got.stderr, "zot-2 could not be asked")
+	})
 	if v.Nodes[2].Answered || !v.Nodes[1].Answered {
 		t.Errorf("%+v", v.Nodes)
 	}

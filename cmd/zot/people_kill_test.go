@@ -186,18 +186,25 @@ func aloneInTheDark(t *testing.T, all []*process, good, revoked []credential) {
 	wish{method: "GET", url: blob, name: "alice", password: "wrong"}.must(t, http.StatusUnauthorized)
 	wish{method: "GET", url: blob}.must(t, http.StatusUnauthorized)
 
+	seen := false
 	for _, k := range keys {
-		if time.Until(k.expires) < time.Second {
-			continue
-		}
 		for _, c := range k.made {
-			c.pull(blob).must(t, http.StatusOK)
+			if answer := c.pull(blob).ask(t); answer.status == http.StatusOK {
+				seen = true
+			} else if time.Now().Before(k.expires) {
+				t.Errorf("%s before its date: %d %s", c.what, answer.status, answer.body)
+			}
 		}
 		eventually(t, "its date has come", func() bool { return time.Now().After(k.expires) })
 		for _, c := range k.made {
 			c.pull(blob).must(t, http.StatusUnauthorized)
 		}
-		break
+		if seen {
+			break
+		}
+	}
+	if !seen {
+		t.Error("all dates had come before they were looked at")
 	}
 
 	writes := []wish{
@@ -211,19 +218,16 @@ func aloneInTheDark(t *testing.T, all []*process, good, revoked []credential) {
 	for n := range writes {
 		writes[n].name, writes[n].password = "alice", "alice"
 	}
-	var asked sync.WaitGroup // each waits for a leader, though not for as long as a proposal may take
-	began := time.Now()
+	var asked sync.WaitGroup // each waits for a leader, though not for as long as a proposal may take: for want of time it would say no more than that there is no leader
 	for _, w := range append(writes, good[0].revoke.on(node)) {
 		asked.Go(func() {
-			if answer := w.ask(t); answer.status != http.StatusServiceUnavailable || answer.header.Get("Retry-After") == "" {
+			answer := w.ask(t)
+			if answer.status != http.StatusServiceUnavailable || answer.header.Get("Retry-After") == "" || !strings.Contains(answer.body, "no quorum: ") {
 				t.Errorf("%s %s: %d %s", w.method, w.url, answer.status, answer.body)
 			}
 		})
 	}
 	asked.Wait()
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("without a quorum they waited for %s", took)
-	}
 
 	// A password is good, though no session comes of it.
 	answer := wish{method: "GET", url: blob, name: "alice", password: "alice", header: []string{"X-ZOT-API-CLIENT: zot-ui"}}.must(t, http.StatusOK)

@@ -12,14 +12,22 @@ import (
 	"testing"
 )
 
-// tries pushes a blob through a node, and returns the status and what was said.
+// tries pushes a blob through a node, once there is a quorum, and returns the status and what was said.
 func (p *process) tries(repository, text string) (status int, said string) {
+	insist(p.t, func() bool {
+		status, said = p.try(repository, text)
+		return status != http.StatusServiceUnavailable
+	})
+	return status, said
+}
+
+func (p *process) try(repository, text string) (status int, said string) {
 	url := fmt.Sprintf("http://127.0.0.1:%s/v2/%s/blobs/uploads/?digest=sha256:%x", p.port, repository, sha256.Sum256([]byte(text)))
 	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, url, strings.NewReader(text))
 	if err != nil {
 		return 0, err.Error()
 	}
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	response, err := once.Do(request)
 	if err != nil {
 		return 0, err.Error()
@@ -123,9 +131,7 @@ func TestServeLimits(t *testing.T) {
 	leader.start()
 	leader.ready("/readyz?for=write")
 	leader.whole()
-	if got := leader.zot("verify"); got.code != exitDone {
-		t.Errorf("%+v", got)
-	}
+	leader.finds(nil)
 	for _, args := range [][]string{{"read-only"}, {"read-only", "maybe"}, {"read-only", "off", "--reason", "why"}} {
 		if got := leader.zot(args...); got.code != exitUsage {
 			t.Errorf("%v: %+v", args, got)

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
@@ -41,19 +42,7 @@ func (all pushes) manifest(t *testing.T, port, repository, tag, mediaType, conte
 	if tag == "" {
 		tag = d
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://127.0.0.1:"+port+at+tag, strings.NewReader(content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", mediaType)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close() //nolint:errcheck // it is not read
-	if response.StatusCode != http.StatusCreated {
-		t.Fatalf("PUT %s%s: %s", at, tag, response.Status)
-	}
+	wish{method: http.MethodPut, url: "http://127.0.0.1:" + port + at + tag, body: content, header: []string{"Content-Type: " + mediaType}}.must(t, http.StatusCreated)
 	all[at+tag], all[at+d] = content, content
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, d, len(content))
 }
@@ -88,7 +77,7 @@ func pushAll(t *testing.T, port string) pushes {
 	for _, list := range []string{
 		"/v2/_catalog", "/v2/team/app/tags/list", "/v2/other/tags/list", "/v2/team/app/referrers/" + digestOf([]byte(all.under(amd))),
 	} {
-		code, body := answers(t.Context(), port, list)
+		code, body := got(t, "http://127.0.0.1:"+port+list)
 		if code != http.StatusOK {
 			t.Fatalf("%s: %d %s", list, code, body)
 		}
@@ -111,7 +100,7 @@ func (all pushes) under(descriptor string) string {
 func (all pushes) are(t *testing.T, port string) {
 	t.Helper()
 	for at, content := range all {
-		if code, body := answers(t.Context(), port, at); code != http.StatusOK || body != content {
+		if code, body := got(t, "http://127.0.0.1:"+port+at); code != http.StatusOK || body != content {
 			t.Errorf("%s: %d, %d bytes, want %d", at, code, len(body), len(content))
 		}
 	}
@@ -175,7 +164,7 @@ func TestSnapshotOfThreeNodes(t *testing.T) {
 	all.image(t, old[1].port, "team/app", "v2", "one more layer", "")
 	old[2].snapshot(exitDone, "; 2 blobs with", "save", "--blobs", place, "--verify")
 	old[1].snapshot(exitDone, "no bytes of blobs", "save", file)
-	_, all["/v2/team/app/tags/list"] = answers(t.Context(), old[0].port, "/v2/team/app/tags/list")
+	_, all["/v2/team/app/tags/list"] = got(t, "http://127.0.0.1:"+old[0].port+"/v2/team/app/tags/list")
 	pasts, id := old[0].pasts(), old[0].status().Members[0].Incarnation
 	killAll(old)
 	onlyTheirOwner(t, place)
@@ -236,7 +225,7 @@ func TestRestoreOfAStateAlone(t *testing.T) {
 	killAll(old)
 	fresh := newThree(t)
 	fresh[0].snapshot(exitFailed, "2 blobs are missing", "restore", file)
-	code, _ := answers(t.Context(), fresh[1].port, "/v2/app/manifests/v1")
+	code, _ := got(t, "http://127.0.0.1:"+fresh[1].port+"/v2/app/manifests/v1")
 	if code != http.StatusOK {
 		t.Errorf("the manifest: %d", code)
 	}
@@ -267,7 +256,7 @@ func TestRestoreOfABadBackup(t *testing.T) {
 	fresh[0].snapshot(exitFailed, "cannot be used", "inspect", place, "--verify")
 	fresh[0].snapshot(exitFailed, "cannot be used", "restore", place)
 	fresh[0].snapshot(exitFailed, "cannot be used", "restore", state)
-	code, body := answers(t.Context(), fresh[0].port, "/v2/_catalog")
+	code, body := got(t, "http://127.0.0.1:"+fresh[0].port+"/v2/_catalog")
 	if code != http.StatusOK || strings.Contains(body, "app") {
 		t.Errorf("something was restored: %d %s", code, body)
 	}
@@ -427,6 +416,8 @@ func (g *held) killed(t *testing.T, p *process, method string, n int64, args ...
 	case <-g.reached:
 	case err := <-ended:
 		t.Fatalf("it ended before: %v\n%s", err, &out)
+	case <-time.After(patience):
+		t.Fatal("it does not come so far")
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -246,24 +246,24 @@ func TestSubPathIsAddedNodeByNode(t *testing.T) {
 	if code != http.StatusServiceUnavailable {
 		t.Errorf("what it cannot have it answers with %d %s", code, said)
 	}
-	if code, _ := answers(t.Context(), ports[2], "/v2/a/old/blobs/"+digest.FromString("stays").String()); code != http.StatusOK {
+	if code, _ := got(t, at(2)+"/v2/a/old/blobs/"+digest.FromString("stays").String()); code != http.StatusOK {
 		t.Errorf("what is in other stores it answers with %d", code)
 	}
 	again(2)
 	ready(2)
 	eventually(t, "it has got a copy", func() bool { return len(copiesIn(t, filepath.Join(dirs[2], "a"))) == 1 })
-	if code, said := answers(t.Context(), ports[2], "/v2/a/new/blobs/"+digest.FromString("layer").String()); code != http.StatusOK || said != "layer" {
+	if code, said := got(t, at(2)+"/v2/a/new/blobs/"+digest.FromString("layer").String()); code != http.StatusOK || said != "layer" {
 		t.Errorf("%d %s", code, said)
 	}
 
 	// Each request of an upload may go to another node, which asks the others in the store of the repository.
 	location := sent(t, http.MethodPost, at(0)+"/v2/a/new/blobs/uploads/", "", http.StatusAccepted)
 	sent(t, http.MethodPatch, at(1)+location, "in two ", http.StatusAccepted) // the Location of its answer would name the owner
-	if code, said := answers(t.Context(), ports[2], location); code != http.StatusNoContent {
+	if code, said := got(t, at(2)+location); code != http.StatusNoContent {
 		t.Errorf("the upload at another node: %d %s", code, said)
 	}
 	sent(t, http.MethodPut, at(0)+location+"?digest="+digest.FromString("in two ").String(), "", http.StatusCreated)
-	if code, said := answers(t.Context(), ports[1], "/v2/a/new/blobs/"+digest.FromString("in two ").String()); code != http.StatusOK || said != "in two " {
+	if code, said := got(t, at(1)+"/v2/a/new/blobs/"+digest.FromString("in two ").String()); code != http.StatusOK || said != "in two " {
 		t.Errorf("%d %s", code, said)
 	}
 }

@@ -32,37 +32,18 @@ func TestUploadOutlivesItsOwner(t *testing.T) {
 	}
 	restart(nodes[:1])
 
-	status := uploadStatus(t, url(1)+begun)
+	status := wish{method: http.MethodGet, url: url(1) + begun}.must(t, http.StatusNoContent).header
 	if have, want := status.Get("Range"), fmt.Sprintf("0-%d", len(large)-1); have != want {
 		t.Errorf("Range %q, want %q", have, want)
 	}
 	layer := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(large+"er")))
 	sent(t, http.MethodPut, url(2)+status.Get("Location")+"?digest="+layer, "er", http.StatusCreated)
 	for n, p := range nodes {
-		if code, body := answers(t.Context(), p.port, "/v2/team/app/blobs/"+layer); code != http.StatusOK || body != large+"er" {
+		if code, body := got(t, url(n)+"/v2/team/app/blobs/"+layer); code != http.StatusOK || body != large+"er" {
 			t.Errorf("%s: %d, %d bytes", p.name, code, len(body))
 		}
-		if code, body := answers(t.Context(), p.port, small); code != http.StatusNotFound || !strings.Contains(body, "BLOB_UPLOAD_UNKNOWN") {
+		if code, body := got(t, url(n)+small); code != http.StatusNotFound || !strings.Contains(body, "BLOB_UPLOAD_UNKNOWN") {
 			t.Errorf("node %d knows the small upload: %d %s", n, code, body)
 		}
 	}
-}
-
-// uploadStatus asks how much of an upload is there.
-func uploadStatus(t *testing.T, url string) http.Header {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := once.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = response.Body.Close() // it has none
-	if response.StatusCode != http.StatusNoContent {
-		t.Fatalf("%s, want 204", response.Status)
-	}
-	return response.Header
 }
