@@ -56,29 +56,40 @@ func TestTurnEndsWithItsRequest(t *testing.T) {
 	s := newShelves(t, 2)
 	near, far := s.nodes[0].asked(), s.nodes[1].asked()
 	all := turns{through(t, near, far.handler())}
-	working, ended := make(chan struct{}), make(chan struct{})
-	far.files = compaction.NewFiles(halfFree("state", func(ctx context.Context) error {
-		working <- struct{}{}
-		<-ctx.Done()
-		ended <- struct{}{}
-		return ctx.Err()
-	}))
+	// Its files are new ones: those of the turn before may be busy for another moment.
+	works := func(begun func()) (ended chan struct{}) {
+		ended = make(chan struct{})
+		far.files = compaction.NewFiles(halfFree("state", func(ctx context.Context) error {
+			begun()
+			<-ctx.Done()
+			close(ended)
+			return ctx.Err()
+		}))
+		return ended
+	}
+	await := func(ended <-chan struct{}) {
+		t.Helper()
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			t.Fatal("it has not begun, or does not end")
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-working; cancel(); <-ended; close(working) }() // waited for below
+	ended := works(cancel)
 	if done, err := all.Compact(ctx, blobstore.Incarnation(far.self)); !errors.Is(err, context.Canceled) || len(done) != 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
-	<-working
+	await(ended)
 
-	working = make(chan struct{})
 	node, stop := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- far.Run(node) }() // waited for below
-	go func() { <-working; stop(); <-ended; close(working) }()
+	ended = works(stop)
 	if done, err := all.Compact(t.Context(), blobstore.Incarnation(far.self)); err == nil || len(done) != 0 {
 		t.Errorf("of a node that stops: %+v, %v", done, err)
 	}
-	<-working
+	await(ended)
 	if err := <-over; err != nil {
 		t.Error(err)
 	}

@@ -189,6 +189,8 @@ func (m *matrix) askAll() {
 			}
 		})
 	}
+	idle := make(chan struct{})
+	go func() { workers.Wait(); close(idle) }() // waited for below
 	number := 0
 	for node := range m.at {
 		for _, request := range matrixRequests() {
@@ -199,13 +201,18 @@ func (m *matrix) askAll() {
 			for _, repository := range repositories {
 				for _, identity := range matrixWays()[m.policy.way].identities {
 					number++
-					cells <- &cell{matrix: m, node: node, identity: identity, request: request, repository: repository, number: number, tag: fmt.Sprint("c", number)}
+					c := &cell{matrix: m, node: node, identity: identity, request: request, repository: repository, number: number, tag: fmt.Sprint("c", number)}
+					select {
+					case cells <- c:
+					case <-idle: // each has failed the test
+						m.t.FailNow()
+					}
 				}
 			}
 		}
 	}
 	close(cells)
-	workers.Wait()
+	<-idle
 	if number > matrixAccounts {
 		m.t.Errorf("%d cells are more than there are accounts", number)
 	}
@@ -236,10 +243,13 @@ func (c *cell) ask() {
 	}
 	sent := c.request.send(c)
 	status, header, body := c.send(sent)
-	for tried := time.Now(); status == http.StatusServiceUnavailable && time.Since(tried) < patience; { // a busy machine may have elections
-		sleep(c.t.Context(), time.Second)
-		status, header, body = c.send(sent)
-	}
+	insist(c.t, func() bool {
+		if status == c.want || header.Get("X-Zot-Consistency") == "" {
+			return true
+		}
+		status, header, body = c.send(sent) // what it was told may be old
+		return false
+	})
 	if status != c.want {
 		role := "a follower"
 		if c.node == c.leader {
@@ -346,8 +356,16 @@ func (c *cell) asAdministrator() (status int, granted bool) {
 	return c.request.ok, true
 }
 
-// send sends a request to the cell's node, as its identity.
+// send sends a request to the cell's node, as its identity, once there is a quorum.
 func (c *cell) send(s sending) (status int, header http.Header, body string) {
+	insist(c.t, func() bool {
+		status, header, body = c.try(s)
+		return status != http.StatusServiceUnavailable
+	})
+	return status, header, body
+}
+
+func (c *cell) try(s sending) (status int, header http.Header, body string) {
 	text := s.body
 	if s.form != nil {
 		text, s.contentType = s.form.Encode(), "application/x-www-form-urlencoded"
@@ -397,12 +415,14 @@ func (m *matrix) operate(node int, method, path, body string, want int) http.Hea
 		return http.Header{}
 	}
 	r.Header.Set("Content-Type", typeImage)
-	status, header, text := m.do(m.operators[node].http, r)
-	for tried := time.Now(); status == http.StatusServiceUnavailable && time.Since(tried) < patience; {
-		sleep(m.t.Context(), time.Second)
+	var status int
+	var header http.Header
+	var text string
+	insist(m.t, func() bool {
 		r.Body = io.NopCloser(strings.NewReader(body))
 		status, header, text = m.do(m.operators[node].http, r)
-	}
+		return status != http.StatusServiceUnavailable
+	})
 	if status != want {
 		m.t.Errorf("the operator's %s %s: %d %s, want %d", method, path, status, text, want)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -278,6 +279,9 @@ func TestReloadOverAndOver(t *testing.T) { //nolint:paralleltest // it looks for
 		n.wants(200, "GET", "/v2/", "", "")
 	}
 	both()
+	eventually(t, "what was off has begun again", func() bool {
+		return slices.ContainsFunc(asked(t, n.file).Members[0].Jobs, func(j jobReport) bool { return j.Name == "scrub store "+fsm.DefaultStore })
+	})
 	before := runtime.NumGoroutine()
 	for range 50 {
 		both()
