@@ -60,9 +60,12 @@ unstarted() (
 	apt_install "$@"
 )
 
-apt_install() {
-	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+# apt tries a download again that broke off, and waits for whoever else installs something: a new machine may be at it.
+apt() {
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600 "$@"
 }
+
+apt_install() { apt install -y --no-install-recommends "$@"; }
 
 install() {
 	local packages
@@ -77,7 +80,7 @@ install() {
 		local root=()
 		((EUID == 0)) || root=(sudo)
 		echo "installing with apt-get: ${packages[*]}"
-		"${root[@]}" apt-get update -qq
+		apt update
 		local package
 		for package in "${packages[@]}"; do
 			case $package in
