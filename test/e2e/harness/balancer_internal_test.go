@@ -69,6 +69,20 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// A port is nobody else's while a test has it, also when nobody listens there.
+func TestFreePortsAreGivenOnce(t *testing.T) {
+	t.Parallel()
+	given := map[int]bool{}
+	for range 2 {
+		for _, port := range FreePorts(t, 300) {
+			if given[port] {
+				t.Errorf("port %d is given twice", port)
+			}
+			given[port] = true
+		}
+	}
+}
+
 // Users get the file as it is.
 func TestConfigurationsAreValid(t *testing.T) {
 	t.Parallel()

@@ -98,14 +98,14 @@ func (c *Container) Leader(t testing.TB) string {
 	t.Helper()
 	var status struct{ Leader string }
 	Until(t, c.Name+" knows who leads", func(context.Context) error {
-		text := c.engine.Run(t, "exec", c.id, "/usr/bin/zot", "cluster", "status", "--json", "--config", "/etc/zot/config.json")
-		if err := json.Unmarshal([]byte(text), &status); err != nil {
-			return err
+		text, err := output(t, c.engine.command(t.Context(), "exec", c.id, "/usr/bin/zot", "cluster", "status", "--json", "--config", "/etc/zot/config.json"))
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &status)
 		}
-		if status.Leader == "" {
-			return errors.New("nobody leads")
+		if err == nil && status.Leader == "" {
+			err = errors.New("nobody leads")
 		}
-		return nil
+		return err
 	})
 	return status.Leader
 }

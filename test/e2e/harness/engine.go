@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Engine is a Docker engine.
@@ -40,7 +41,13 @@ func StartEngine(t testing.TB) *Engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		again := time.NewTicker(100 * time.Millisecond)
+		defer again.Stop()
+		err := os.RemoveAll(dir)
+		for end := time.Now().Add(patience); err != nil && time.Now().Before(end); err = os.RemoveAll(dir) {
+			<-again.C // what the engine has started may end after it, and write until then
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	})

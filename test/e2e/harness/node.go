@@ -258,13 +258,19 @@ func Program(t testing.TB, variable string) string {
 	return path
 }
 
-// FreePorts are ports of 127.0.0.1 at which nobody listens now, over TCP or UDP, and which the kernel gives to
-// nobody by itself: a node that was killed finds its own free again.
+// FreePorts are ports of 127.0.0.1 at which nobody listens now, over TCP or UDP, and which nobody else gets while the test
+// lasts: the kernel gives them to nobody by itself, and this function not once more. So a node that was killed finds its own
+// free again, whatever other tests start meanwhile.
 func FreePorts(t testing.TB, count int) []int {
 	t.Helper()
 	var ports []int
 	for range 100 * count {
 		port := 20_000 + rand.IntN(12_000)
+		taken, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: "@zot-test-port-" + strconv.Itoa(port)}) // no file, but a name that other processes see
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = taken.Close() })
 		tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 		if err != nil {
 			continue

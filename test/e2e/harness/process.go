@@ -19,8 +19,9 @@ import (
 	"time"
 )
 
-// patience is how long a program may take to start, and to stop.
-const patience = time.Minute
+// patience is how long a program may take to start, and to stop. It only keeps a test from waiting for ever: a machine may
+// have much else to do.
+const patience = 3 * time.Minute
 
 // lastLines is how much of a program's log a failed test shows. The whole of it is in RESULTS.
 const lastLines = 60
@@ -87,7 +88,7 @@ func (p *Process) Stop(t testing.TB, s syscall.Signal) {
 	select {
 	case <-p.done:
 	case <-time.After(patience):
-		t.Errorf("%s has not ended a minute after %v", p.name, s)
+		t.Errorf("%s has not ended %s after %v", p.name, patience, s)
 		p.Signal(t, syscall.SIGKILL)
 		<-p.done
 	}

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// Until asks again and again until what returns nil, and fails the test when that takes more than a
-// minute.
+// Until asks again and again until what returns nil, and fails the test when that takes too long.
 func Until(t testing.TB, goal string, what func(ctx context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -30,7 +29,7 @@ func Until(t testing.TB, goal string, what func(ctx context.Context) error) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: not within a minute: %v", goal, last)
+			t.Fatalf("%s: not within %s: %v", goal, patience, last)
 		}
 	}
 }
