@@ -74,18 +74,15 @@ func mounts(t *testing.T, nodes []*harness.Node, balancer *harness.Balancer, one
 	crane(t, "copy", balancer.Address+"/crane/one:1.1", balancer.Address+"/crane/mounted:1")
 	same(t, "mounted", everywhere(t, nodes, "crane/mounted", "1"), in(t, one.Dir))
 	balancer.WaitRequest(t, http.MethodPut, "/v2/crane/mounted/manifests/", http.StatusCreated)
-	mounted := 0
-	for _, r := range balancer.Requests(t) {
-		if !strings.HasPrefix(r.Path, "/v2/crane/mounted/blobs/uploads/") {
-			continue
-		}
+	blobs := len(in(t, one.Dir)) - 1
+	mounted := balancer.Await(t, blobs, "mounts", func(r harness.Request) bool { return strings.HasPrefix(r.Path, "/v2/crane/mounted/blobs/uploads/") })
+	for _, r := range mounted {
 		if r.Method != http.MethodPost || !strings.Contains(r.Path, "mount=") || r.Status != http.StatusCreated {
 			t.Errorf("%s %s: status %d, want a mount", r.Method, r.Path, r.Status)
 		}
-		mounted++
 	}
-	if blobs := len(in(t, one.Dir)) - 1; mounted != blobs {
-		t.Errorf("%d blobs were mounted, want %d", mounted, blobs)
+	if len(mounted) != blobs {
+		t.Errorf("%d blobs were mounted, want %d", len(mounted), blobs)
 	}
 }
 

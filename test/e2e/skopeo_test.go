@@ -79,14 +79,12 @@ func again(t *testing.T, nodes []*harness.Node, balancer *harness.Balancer) {
 	for _, tag := range []string{"1", "2"} {
 		push(t, one, "one", balancer.Address, "skopeo/again:"+tag)
 		balancer.WaitRequest(t, http.MethodPut, "/v2/skopeo/again/manifests/"+tag, http.StatusCreated)
-		uploads := 0
-		for _, r := range balancer.Requests(t) {
-			if strings.HasPrefix(r.Path, "/v2/skopeo/again/blobs/uploads/") && r.Method == http.MethodPut {
-				uploads++
-			}
-		}
-		if blobs := len(in(t, one.Dir)) - 1; uploads != blobs {
-			t.Errorf("%d blobs were uploaded up to tag %s, want the %d of the first push", uploads, tag, blobs)
+		blobs := len(in(t, one.Dir)) - 1
+		uploads := balancer.Await(t, blobs, "uploads", func(r harness.Request) bool {
+			return strings.HasPrefix(r.Path, "/v2/skopeo/again/blobs/uploads/") && r.Method == http.MethodPut
+		})
+		if len(uploads) != blobs {
+			t.Errorf("%d blobs were uploaded up to tag %s, want the %d of the first push", len(uploads), tag, blobs)
 		}
 		same(t, "tag "+tag, everywhere(t, nodes, "skopeo/again", tag), in(t, one.Dir))
 	}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -144,6 +145,20 @@ func (b *Balancer) EveryServer(t testing.TB, nodes []*Node) {
 	if len(servers) != len(nodes) {
 		t.Errorf("requests per server: %v, want some at each of %d", servers, len(nodes))
 	}
+}
+
+// Await returns those that a test wants of the requests in the log, when there are so many at least. HAProxy writes a request
+// down when its client has the answer already, and not in order: the test goes by nothing else.
+func (b *Balancer) Await(t testing.TB, count int, what string, wanted func(Request) bool) (all []Request) {
+	t.Helper()
+	Until(t, fmt.Sprintf("%d %s stand in the log", count, what), func(context.Context) error {
+		all = slices.DeleteFunc(b.Requests(t), func(r Request) bool { return !wanted(r) })
+		if len(all) < count {
+			return fmt.Errorf("%d do", len(all))
+		}
+		return nil
+	})
+	return all
 }
 
 // WaitRequest waits until a request like the wanted one stands in the log: a method, a part of the
