@@ -133,12 +133,12 @@ func (g *Registry) readNew(ctx context.Context, look func(v fsm.View) error) err
 }
 
 // writable fails with errUnavailable if this node knows that there is no quorum: a push would be taken whole, and refused at
-// its end. An election is waited for, and what is known may be old: so a round is tried first.
+// its end. An election is waited for, which may take more than one try, and what is known may be old: so a round is tried first.
 func (g *Registry) writable(ctx context.Context) error {
 	if !g.consistency.NoQuorum() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	if err := g.consistency.ReadIndex(ctx); err != nil {
 		return unavailable(err)

@@ -54,7 +54,7 @@ func TestPushBeginsDuringAnElection(t *testing.T) {
 	for _, test := range []struct {
 		election, answer time.Duration
 		status           int
-	}{{0, 0, 202}, {700 * time.Millisecond, 700 * time.Millisecond, 202}, {time.Hour, time.Second, 503}} {
+	}{{0, 0, 202}, {700 * time.Millisecond, 700 * time.Millisecond, 202}, {4 * time.Second, 4 * time.Second, 202}, {time.Hour, 5 * time.Second, 503}} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			c := api.DefaultConfig()
