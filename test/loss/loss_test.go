@@ -33,10 +33,11 @@ func TestThreeDisksOfFiveAreLost(t *testing.T) {
 		}
 		n.Serve(t)
 		until(t, n.Name+" is taken in anew", func() error {
-			if have := incarnation(t, nodes[4], n.Name); have == old {
-				return errors.New("it is the old one yet")
+			have, err := incarnationOf(t, nodes[4], n.Name)
+			if err == nil && have == old {
+				err = errors.New("it is the old one yet")
 			}
-			return nil
+			return err
 		})
 		whole(t, nodes[4], 5)
 	}
@@ -130,7 +131,6 @@ func TestDiskIsNotMountedForAWhile(t *testing.T) {
 	nodes := harness.StartWith(t, 3, two())
 	l := newLedger(t)
 	l.fill(40, nodes...)
-	before := files(t, nodes[0])
 	move(t, nodes[0].Root+"/marker", nodes[0].Root+"/marker-away")
 	until(t, "it says that its store is not there", func() error {
 		if err := harness.Probe(t.Context(), nodes[0].URL("/readyz")); err == nil {
@@ -138,6 +138,7 @@ func TestDiskIsNotMountedForAWhile(t *testing.T) {
 		}
 		return nil
 	})
+	before := files(t, nodes[0]) // not earlier: copies may have been moved until then
 	stop := l.pushing(nodes[1], nodes[2])
 	l.found(nodes...)
 	time.Sleep(45 * time.Second) // repair has looked at least once

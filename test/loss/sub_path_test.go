@@ -23,11 +23,12 @@ func TestSubPath(t *testing.T) {
 	disks := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	plans := make([]harness.Plan, len(disks))
 	for i, disk := range disks {
-		own := map[string]any{"rootDirectory": filepath.Join(disk, "team"), "gc": true, "gcDelay": "5s", "gcInterval": "1s"}
+		own := map[string]any{"rootDirectory": filepath.Join(disk, "team"), "gc": true, "gcDelay": "15s", "gcInterval": "1s"} // long enough for a push on a slow machine
 		plans[i] = harness.Plan{Cluster: two(), Storage: map[string]any{"gc": false, "subPaths": map[string]any{"/team": own}}}
 	}
 	nodes := harness.StartEach(t, plans...)
 	team, others := newLedger(t), newLedger(t)
+	team.brief = true
 	others.into, others.rng = "/v2/other", rand.New(rand.NewPCG(7, 11)) // the same blob may be in both
 	team.fill(30, nodes...)
 	others.fill(30, nodes...)

@@ -74,20 +74,29 @@ func statusOf(t *testing.T, n *harness.Node) (s status, err error) {
 	return s, err
 }
 
-// incarnation is the disk of a node, as another one sees it.
-func incarnation(t *testing.T, asked *harness.Node, name string) string {
+// incarnationOf is the disk of a node, as another one sees it. It fails while there is no such node.
+func incarnationOf(t *testing.T, asked *harness.Node, name string) (string, error) {
 	t.Helper()
 	s, err := statusOf(t, asked)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	for _, m := range s.Members {
 		if m.Name == name {
-			return m.Incarnation
+			return m.Incarnation, nil
 		}
 	}
-	t.Fatalf("no node is named %s", name)
-	return ""
+	return "", fmt.Errorf("no node is named %s", name)
+}
+
+// incarnation is that of a node that is there.
+func incarnation(t *testing.T, asked *harness.Node, name string) (one string) {
+	t.Helper()
+	until(t, name+" is known", func() (err error) {
+		one, err = incarnationOf(t, asked, name)
+		return err
+	})
+	return one
 }
 
 // until waits for as long as repair may take.
