@@ -16,7 +16,7 @@ import (
 func TestTwoClusters(t *testing.T) {
 	bucket := harness.StartBucket(t)
 	start := func() *harness.Node {
-		return harness.StartStored(t, 1, map[string]any{"storageDriver": bucket.Driver("/zot"), "gcDelay": "5s", "gcInterval": "1s"})[0]
+		return harness.StartStored(t, 1, map[string]any{"storageDriver": bucket.Driver("/zot"), "gcDelay": lease, "gcInterval": "1s"})[0]
 	}
 	layer := storetest.Bytes(1, 300<<10)
 	first := start()
