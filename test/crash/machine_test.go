@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	bootPatience = 30 * time.Second // how long a node may take until its directory is open
-	never        = 1 << 62          // more changes than a disk ever sees
+	bootPatience = 3 * time.Minute // how long a node may take until its directory is open
+	never        = 1 << 62         // more changes than a disk ever sees
 )
 
 // errCut is returned for a machine whose power failed while it booted.

@@ -8,6 +8,7 @@
 package crash_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -78,14 +79,7 @@ func TestPowerCutsWhileInstalling(t *testing.T) {
 	}
 	for round := 0; round < max(1, powerCuts(t)/10) && !r.failed(); round++ {
 		victims := r.victims(r.rng.IntN(4) == 0)
-		r.cut(1, victims[0])
-		if !r.progress(150) || !r.boot(victims[0]) { // more than the others' logs keep
-			return
-		}
-		select {
-		case <-victims[0].asked().staging:
-		case <-time.After(bootPatience):
-			r.fail("no snapshot was sent to a node that had been away")
+		if !r.missesMuch(victims[0]) {
 			return
 		}
 		r.cut(1+r.rng.Uint64N(60), victims...)
@@ -94,6 +88,50 @@ func TestPowerCutsWhileInstalling(t *testing.T) {
 		}
 	}
 	r.agree()
+}
+
+// missesMuch cuts a machine's power until it is behind what the others' logs keep, and returns when a snapshot begins to arrive
+// there. It is false if none ever does.
+func (r *rack) missesMuch(m *machine) bool {
+	for writes := int64(150); writes <= 1200; writes *= 2 {
+		r.cut(1, m)
+		if !r.progress(writes) || !r.boot(m) {
+			return false
+		}
+		if r.isSentSnapshot(m) {
+			return true
+		}
+		// The others cut their logs from time to time: they had not done so yet.
+	}
+	r.fail("no snapshot was sent to a node that had been away")
+	return false
+}
+
+// isSentSnapshot returns true when a snapshot begins to arrive at a machine that was away, and false when it has all without.
+func (r *rack) isSentSnapshot(m *machine) bool {
+	p := m.asked()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	caughtUp := make(chan struct{})
+	go func() { // waited for below
+		defer close(caughtUp)
+		for !r.load.readAt(ctx, m) && pause(ctx, 10*time.Millisecond) { // what it answers is as new as any node's
+			if r.failed() {
+				return
+			}
+		}
+	}()
+	defer func() { cancel(); <-caughtUp }()
+	select {
+	case <-p.staging:
+		return true
+	case <-caughtUp:
+	}
+	select {
+	case <-p.staging:
+		return true
+	default:
+		return false
+	}
 }
 
 // TestPowerCutsWhileJoining gives a node an empty disk, and cuts the power while it takes its old place: its

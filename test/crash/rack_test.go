@@ -210,7 +210,7 @@ func (r *rack) leader() *machine {
 
 // eventually waits until why says nothing any more, and fails if it always says something.
 func (r *rack) eventually(what string, why func(ctx context.Context) string) bool {
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
 	defer cancel()
 	said := ""
 	for !r.failed() {
