@@ -90,6 +90,7 @@ func (b *bout) options() sim.Options {
 	if b.traits.snapshots {
 		timing.TrailingLogs, timing.SnapshotThreshold, timing.SnapshotInterval = 50, 64, 300*time.Millisecond
 	}
+	timing.WriteDeadline = time.Minute // longer than any plan holds a disk
 	if b.traits.shortDeadline {
 		timing.WriteDeadline = slower * time.Second
 	}

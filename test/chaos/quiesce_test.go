@@ -3,11 +3,13 @@ package chaos_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -38,10 +40,31 @@ func (b *bout) quiesce(ctx context.Context) {
 		}
 	}
 	b.checkWindow()
-	b.settle(ctx)
 	b.checkStates(ctx)
+	nodes := b.whole(ctx)
+	if nodes == nil {
+		return
+	}
 	b.figures.count("windows checked", 1)
-	b.since = b.processes[0].running.Load().State.Position().Index
+	b.since = nodes[0].State.Position().Index
+}
+
+// whole waits as settle does, and returns all nodes; nil if the bout is over. One of them may stop by itself at any time, when
+// its log has to wait for the disk too long, and is started again.
+func (b *bout) whole(ctx context.Context) []*sim.Node {
+	for ctx.Err() == nil && !b.failing.Load() {
+		b.settle(ctx)
+		var all []*sim.Node
+		for _, p := range b.processes {
+			if n := p.running.Load(); n != nil {
+				all = append(all, n)
+			}
+		}
+		if len(all) == len(b.processes) {
+			return all
+		}
+	}
+	return nil
 }
 
 // settle waits until all nodes run, are members of one configuration, and have applied the same.
@@ -151,8 +174,8 @@ func (b *bout) apart() string {
 			indices = append(indices, n.State.Position().Index)
 		}
 	}
-	if slices.Min(indices) != slices.Max(indices) {
-		return fmt.Sprintf("applied are %v", indices)
+	if len(indices) < len(b.processes) || slices.Min(indices) != slices.Max(indices) {
+		return fmt.Sprintf("applied are %v, of %d nodes", indices, len(b.processes))
 	}
 	return ""
 }
@@ -297,39 +320,68 @@ func (b *bout) printIllegal() {
 
 // checkStates compares the nodes' states, and each with itself (invariants 2, 3, 5, 7 and 9).
 func (b *bout) checkStates(ctx context.Context) {
-	leader := b.leader()
-	if leader == nil || b.failing.Load() {
+	if b.whole(ctx) == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
-	defer cancel()
-	if _, err := fsm.Do(ctx, leader, fsm.HashCheck{}); err != nil {
+	err := b.insist(ctx, rand.New(rand.NewPCG(b.plan.seed, 1)), func(ctx context.Context, n *sim.Node) error {
+		_, err := fsm.Do(ctx, n, fsm.HashCheck{})
+		return err
+	})
+	if err != nil {
 		b.fail("no hash check on a healed cluster: %v", err)
 		return
 	}
-	b.settle(ctx)
-	began := time.Now()
-	index, want := newestHash(leader)
-	if want == nil {
-		b.fail("%s has noted no hash", leader.Name)
+	for nodes := b.whole(ctx); nodes != nil && !b.compareStates(nodes); {
+		nodes = b.whole(ctx)
 	}
-	each(b.processes, func(p *process) {
-		n := p.running.Load()
-		if hash, ok := n.State.Hash(index); !ok || !bytes.Equal(hash, want) {
-			b.fail("invariant 7: state hash at log index %d is %x on %s, %x on %s", index, hash, p.name, want, leader.Name)
-		}
-		err := n.State.View(func(v fsm.View) error {
-			for _, finding := range v.Check() {
-				b.fail("%s: %s", p.name, finding)
+}
+
+// compareStates is false, and says nothing, if a node has stopped by itself meanwhile.
+func (b *bout) compareStates(nodes []*sim.Node) bool {
+	began := time.Now()
+	var mu sync.Mutex
+	var found []string
+	closed := false
+	note := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		found = append(found, fmt.Sprintf(format, args...))
+	}
+	index, want := newestHash(nodes[0])
+	if want == nil {
+		note("%s has noted no hash", nodes[0].Name)
+	}
+	var looking sync.WaitGroup
+	for _, n := range nodes {
+		looking.Go(func() {
+			if hash, ok := n.State.Hash(index); !ok || !bytes.Equal(hash, want) {
+				note("invariant 7: state hash at log index %d is %x on %s, %x on %s", index, hash, n.Name, want, nodes[0].Name)
 			}
-			b.checkCounters(v)
-			return nil
+			err := n.State.View(func(v fsm.View) error {
+				for _, finding := range v.Check() {
+					note("%s: %s", n.Name, finding)
+				}
+				b.checkCounters(v)
+				return nil
+			})
+			if errors.Is(err, fsm.ErrClosed) {
+				mu.Lock()
+				defer mu.Unlock()
+				closed = true
+			} else if err != nil {
+				note("%s: %v", n.Name, err)
+			}
 		})
-		if err != nil {
-			b.fail("%s: %v", p.name, err)
-		}
-	})
+	}
+	looking.Wait()
+	if closed {
+		return false
+	}
+	for _, finding := range found {
+		b.fail("%s", finding)
+	}
 	b.figures.took("check of the states", time.Since(began))
+	return true
 }
 
 // newestHash is the newest hash that a node has noted, and its log index.
