@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/bearer"
@@ -23,6 +24,13 @@ func before(t *testing.T, answer http.HandlerFunc, issuers ...bearer.Issuer) *au
 	tokens := must(bearer.Open(bearer.Config{Issuers: issuers, Upstream: &bearer.Upstream{URL: server.URL + "/?tenant=a", Service: "theirs"}}))
 	t.Cleanup(tokens.Close)
 	return auth.New(auth.Config{Bearer: tokens})
+}
+
+// atOnce runs a test for which no time passes: in a bubble that waits for a network it stands still, and a wait that begins
+// with a wrong password does not end before the test has seen it.
+func atOnce(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
 }
 
 // given are the name and password of a request, as a token service reads it that looks in each place.
@@ -107,53 +115,61 @@ func TestHandsOn(t *testing.T) {
 // Passwords that another token service refuses count here, by whatever way they come.
 func TestGuessesAtUpstream(t *testing.T) {
 	t.Parallel()
-	for way, by := range map[string]func(name, password string) (*http.Request, url.Values){
-		"GET":  func(name, password string) (*http.Request, url.Values) { return asking(t, name, password), nil },
-		"POST": func(name, password string) (*http.Request, url.Values) { return nobody(t), posting(name, password) },
+	for way, by := range map[string]func(t *testing.T, name, password string) (*http.Request, url.Values){
+		"GET": func(t *testing.T, name, password string) (*http.Request, url.Values) {
+			t.Helper()
+			return asking(t, name, password), nil
+		},
+		"POST": func(t *testing.T, name, password string) (*http.Request, url.Values) {
+			t.Helper()
+			return nobody(t), posting(name, password)
+		},
 	} {
 		t.Run(way, func(t *testing.T) {
-			tries := func(g *auth.Gate, at, name, password string, status int, want error) {
-				t.Helper()
-				r, form := by(name, password)
-				hears(t, g, from(at, r), form, status, want)
-			}
-			g, asked := behind(t)
-			for n := range 5 {
-				tries(g, "10.0.0.1", []string{"ann", "Ann"}[n%2], fmt.Sprint("guess", n), 401, nil)
-			}
-			for range 3 {
-				tries(g, "10.0.0.1", "ann", "p", 0, auth.ErrTooMany)
-			}
-			if n := asked.Load(); n != 5 {
-				t.Errorf("asked %d times", n)
-			}
-			hears(t, g, from("10.0.0.1", nobody(t)), nil, 200, nil)
-
-			g, _ = behind(t)
-			tries(g, "10.0.1.1", "ann", "p", 200, nil)
-			tries(g, "10.0.1.2", "ann", "p", 200, nil) // it is remembered
-			for n := range 22 {                        // a little of one is forgotten meanwhile
-				status, want := 401, error(nil)
-				if n == 21 {
-					status, want = 0, auth.ErrTooMany
+			atOnce(t, func(t *testing.T) {
+				tries := func(g *auth.Gate, at, name, password string, status int, want error) {
+					t.Helper()
+					r, form := by(t, name, password)
+					hears(t, g, from(at, r), form, status, want)
 				}
-				tries(g, fmt.Sprintf("10.0.0.%d", n), "ann", "x", status, want)
-			}
-			tries(g, "10.0.1.1", "ann", "p", 200, nil) // who was right is not locked out by them
-			tries(g, "10.0.1.2", "ann", "p", 200, nil)
-			tries(g, "10.0.1.3", "ann", "p", 0, auth.ErrTooMany)
+				g, asked := behind(t)
+				for n := range 5 {
+					tries(g, "10.0.0.1", []string{"ann", "Ann"}[n%2], fmt.Sprint("guess", n), 401, nil)
+				}
+				for range 3 {
+					tries(g, "10.0.0.1", "ann", "p", 0, auth.ErrTooMany)
+				}
+				if n := asked.Load(); n != 5 {
+					t.Errorf("asked %d times", n)
+				}
+				hears(t, g, from("10.0.0.1", nobody(t)), nil, 200, nil)
 
-			g, _ = behind(t)
-			for range 4 {
-				tries(g, "10.0.0.1", "ann", "?", 502, nil)
-			}
-			for range 20 {
-				tries(g, "10.0.0.1", "ann", "p", 200, nil)
-			}
-			for n := range 5 {
-				tries(g, "10.0.0.1", "ann", fmt.Sprint("guess", n), 401, nil)
-			}
-			tries(g, "10.0.0.1", "ann", "p", 0, auth.ErrTooMany) // else a guess that is right would show, as it is remembered
+				g, _ = behind(t)
+				tries(g, "10.0.1.1", "ann", "p", 200, nil)
+				tries(g, "10.0.1.2", "ann", "p", 200, nil) // it is remembered
+				for n := range 21 {
+					status, want := 401, error(nil)
+					if n == 20 {
+						status, want = 0, auth.ErrTooMany
+					}
+					tries(g, fmt.Sprintf("10.0.0.%d", n), "ann", "x", status, want)
+				}
+				tries(g, "10.0.1.1", "ann", "p", 200, nil) // who was right is not locked out by them
+				tries(g, "10.0.1.2", "ann", "p", 200, nil)
+				tries(g, "10.0.1.3", "ann", "p", 0, auth.ErrTooMany)
+
+				g, _ = behind(t)
+				for range 4 {
+					tries(g, "10.0.0.1", "ann", "?", 502, nil)
+				}
+				for range 20 {
+					tries(g, "10.0.0.1", "ann", "p", 200, nil)
+				}
+				for n := range 5 {
+					tries(g, "10.0.0.1", "ann", fmt.Sprint("guess", n), 401, nil)
+				}
+				tries(g, "10.0.0.1", "ann", "p", 0, auth.ErrTooMany) // else a guess that is right would show, as it is remembered
+			})
 		})
 	}
 }
@@ -161,52 +177,56 @@ func TestGuessesAtUpstream(t *testing.T) {
 // What a token service says of a password by its status.
 func TestStatusOfUpstream(t *testing.T) {
 	t.Parallel()
-	for status, guesses := range map[int]int{200: 30, 404: 30, 400: 21, 401: 21, 403: 21, 429: 30, 500: 30} {
-		g := before(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
-		asked := 0
-		for n := range 30 {
-			_, name, err := g.AskUpstream(from(fmt.Sprintf("10.0.0.%d", n), nobody(t)), posting("ann", fmt.Sprint("guess", n)))
-			if err != nil {
-				break
+	atOnce(t, func(t *testing.T) {
+		for status, guesses := range map[int]int{200: 30, 404: 30, 400: 20, 401: 20, 403: 20, 429: 30, 500: 30} {
+			g := before(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+			asked := 0
+			for n := range 30 {
+				_, name, err := g.AskUpstream(from(fmt.Sprintf("10.0.0.%d", n), nobody(t)), posting("ann", fmt.Sprint("guess", n)))
+				if err != nil {
+					break
+				}
+				if (name == "ann") != (status == 200) {
+					t.Errorf("%d: it is %q", status, name)
+				}
+				asked++
 			}
-			if (name == "ann") != (status == 200) {
-				t.Errorf("%d: it is %q", status, name)
+			if asked != guesses {
+				t.Errorf("%d: of 30 addresses %d may guess", status, asked)
 			}
-			asked++
 		}
-		if asked != guesses {
-			t.Errorf("%d: of 30 addresses %d may guess", status, asked)
-		}
-	}
+	})
 }
 
 // Nobody makes a token service say yes where it does not look, and so has wrong passwords forgotten.
 func TestGuessesAreNotForgotten(t *testing.T) {
 	t.Parallel()
-	var guesses atomic.Int32
-	g := before(t, func(w http.ResponseWriter, r *http.Request) { // looks into Authorization alone
-		if name, _, are := r.BasicAuth(); are {
-			guesses.Add(1)
-			if name != "bob" {
-				w.WriteHeader(http.StatusUnauthorized)
+	atOnce(t, func(t *testing.T) {
+		var guesses atomic.Int32
+		g := before(t, func(w http.ResponseWriter, r *http.Request) { // looks into Authorization alone
+			if name, _, are := r.BasicAuth(); are {
+				guesses.Add(1)
+				if name != "bob" {
+					w.WriteHeader(http.StatusUnauthorized)
+				}
 			}
+		})
+		query := nobody(t)
+		query.URL.RawQuery = "username=ann&password=z"
+		refresh := posting("ann", "x")
+		refresh.Set("grant_type", "refresh_token")
+		refresh.Set("refresh_token", "of mallory")
+		for n := range 50 {
+			_, _, _ = g.AskUpstream(asking(t, "ann", fmt.Sprint("guess", n)), nil)
+			hears(t, g, query, nil, 0, auth.ErrTokenRequest)
+			hears(t, g, nobody(t), refresh, 0, auth.ErrTokenRequest)
+			hears(t, g, nobody(t), posting("ann", "z"), 200, nil)
+			hears(t, g, asking(t, "bob", "his"), nil, 200, nil)
+		}
+		if n := guesses.Load() - 50; n != 5 {
+			t.Errorf("%d guesses reach it", n)
 		}
 	})
-	query := nobody(t)
-	query.URL.RawQuery = "username=ann&password=z"
-	refresh := posting("ann", "x")
-	refresh.Set("grant_type", "refresh_token")
-	refresh.Set("refresh_token", "of mallory")
-	for n := range 50 {
-		_, _, _ = g.AskUpstream(asking(t, "ann", fmt.Sprint("guess", n)), nil)
-		hears(t, g, query, nil, 0, auth.ErrTokenRequest)
-		hears(t, g, nobody(t), refresh, 0, auth.ErrTokenRequest)
-		hears(t, g, nobody(t), posting("ann", "z"), 200, nil)
-		hears(t, g, asking(t, "bob", "his"), nil, 200, nil)
-	}
-	if n := guesses.Load() - 50; n != 5 {
-		t.Errorf("%d guesses reach it", n)
-	}
 }
 
 // A program that sends many requests at once with its password is no guesser. One is judged first, and then all others are asked
@@ -250,18 +270,20 @@ func TestManyAtOnceAreRight(t *testing.T) {
 // What was right is forgotten when the token service says that it is not any more.
 func TestRightPasswordIsForgotten(t *testing.T) {
 	t.Parallel()
-	var changed atomic.Bool
-	g := before(t, func(w http.ResponseWriter, _ *http.Request) {
-		if changed.Load() {
-			w.WriteHeader(http.StatusUnauthorized)
+	atOnce(t, func(t *testing.T) {
+		var changed atomic.Bool
+		g := before(t, func(w http.ResponseWriter, _ *http.Request) {
+			if changed.Load() {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+		})
+		hears(t, g, asking(t, "ann", "p"), nil, 200, nil)
+		changed.Store(true)
+		for range 1 + 5 { // the first was right a moment ago
+			hears(t, g, asking(t, "ann", "p"), nil, 401, nil)
 		}
+		hears(t, g, asking(t, "ann", "p"), nil, 0, auth.ErrTooMany)
 	})
-	hears(t, g, asking(t, "ann", "p"), nil, 200, nil)
-	changed.Store(true)
-	for range 1 + 5 { // the first was right a moment ago
-		hears(t, g, asking(t, "ann", "p"), nil, 401, nil)
-	}
-	hears(t, g, asking(t, "ann", "p"), nil, 0, auth.ErrTooMany)
 }
 
 // TestTokenRequest has what is handed on of a request: what is known, and credentials in one place.
