@@ -109,7 +109,7 @@ func TestANodeThatIsGoneFetchesNothing(t *testing.T) {
 func TestAnUploadIsFoundWhereItIs(t *testing.T) {
 	t.Parallel()
 	timing := calm()
-	timing.Find = 200 * time.Millisecond
+	timing.Find = 3 * time.Second // in which all but one answer
 	n := start(t, options{count: 4, replicas: 3, need: 2, timing: timing})
 	s, id := n.all[0].store, storetest.ID("u")
 	if _, _, err := s.FindUpload(t.Context(), id); !errors.Is(err, blobstore.ErrUploadUnknown) {

@@ -112,9 +112,24 @@ func start(t testing.TB, o options) *nodes {
 		n.runs(t, o)
 	}
 	if !o.idle {
+		c.asked(t)
 		c.poll(t)
 	}
 	return c
+}
+
+// asked waits until each node has had its first answer from each: one that comes later tells of how it was before the test
+// began, and takes the place of what a poll of the test has found.
+func (c *nodes) asked(t testing.TB) {
+	t.Helper()
+	for _, n := range c.all {
+		for _, o := range c.all {
+			eventually(t, "nodes know of each other", func() bool {
+				u, _ := n.store.UsageOf(o.member.Incarnation)
+				return u.Total > 0
+			})
+		}
+	}
 }
 
 // open makes the node's store over its local one, and runs it.
@@ -400,7 +415,7 @@ func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(20 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for !is() {
 		select {

@@ -86,6 +86,13 @@ func (l *logged) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
+// has reports whether something was logged.
+func (l *logged) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
 // tells fails the test unless a panic was logged with where it came from.
 func (l *logged) tells(t *testing.T) {
 	t.Helper()
@@ -169,7 +176,7 @@ func TestPanicBesideACall(t *testing.T) {
 			t.Parallel()
 			log, patience := newLogged(), time.Hour
 			if method == http.MethodPatch || method == http.MethodGet { // the bytes go, again and again, to nobody
-				patience = 200 * time.Millisecond
+				patience = time.Second
 			}
 			s, err := replicated.New(replicated.Config{
 				Name:  storeName,
@@ -186,6 +193,7 @@ func TestPanicBesideACall(t *testing.T) {
 			if !errors.Is(err, blobstore.ErrTooFewCopies) {
 				t.Error(err)
 			}
+			eventually(t, "the log tells of it", func() bool { return log.has("secret detail") })
 			stop()
 			log.tells(t)
 		})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,8 +113,11 @@ func TestAStreamGoesOnElsewhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			timing := quick()
+			timing := calm()
 			timing.Poll = time.Hour // nobody is found dead before he is asked
+			if strings.HasPrefix(name, "hung") {
+				timing.FirstByte, timing.Silence = 2*time.Second, 2*time.Second // but not for a node that is only slow
+			}
 			n := start(t, options{count: 3, replicas: 3, need: 2, timing: timing, onDisk: true})
 			b := n.onNodes(t, p, c.on...)
 			if c.spoil != nil {

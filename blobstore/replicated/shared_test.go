@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -18,14 +19,16 @@ import (
 // has made the others read; uploads are each node's own, and found.
 func TestASharedStore(t *testing.T) {
 	t.Parallel()
-	c := start(t, options{count: 3, replicas: 3, need: 2, timing: quick(), idle: true})
+	timing := calm()
+	timing.Find = 10 * time.Second // all of them answer
+	c := start(t, options{count: 3, replicas: 3, need: 2, timing: timing, idle: true})
 	shared, err := memory.New(memory.DefaultConfig())
 	must(t, err)
 	for _, n := range c.all {
 		own, err := memory.New(memory.DefaultConfig())
 		must(t, err)
 		n.local = pool{own, shared}
-		n.store, err = replicated.New(replicated.Config{Name: storeName, Local: n.local, Shared: true, Members: n, Transport: c.transport, Timing: quick()})
+		n.store, err = replicated.New(replicated.Config{Name: storeName, Local: n.local, Shared: true, Members: n, Transport: c.transport, Timing: timing})
 		must(t, err)
 		n.mu.Lock()
 		n.handler = replicated.Handler(n.store)
