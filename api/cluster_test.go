@@ -220,6 +220,11 @@ func (n *node) ReadIndex(ctx context.Context) error {
 		return errNoQuorum
 	}
 	select {
+	case <-caught: // however little time is left
+		return nil
+	default:
+	}
+	select {
 	case <-caught:
 		return nil
 	case <-ctx.Done():

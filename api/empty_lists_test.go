@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // pushSignature pushes an image to a/b at the node whose subject is that of pushImage, and returns its digest.
@@ -17,50 +18,52 @@ func (n *node) pushSignature(subject string) {
 // from its old state, but asks the others. What it finds it tells.
 func TestEmptyListIsNeverStale(t *testing.T) {
 	t.Parallel()
-	c := join(t).serve()
-	lagging := c.nodes[2]
-	d := c.nodes[1].pushImage()
-	c.nodes[0].must(http.StatusAccepted, call{method: http.MethodDelete, path: "/v2/a/b/manifests/v1"}) // so that no list has anything
-	c.nodes[0].must(http.StatusAccepted, call{method: http.MethodDelete, path: "/v2/a/b/manifests/" + d})
-	alone := func(alone bool, nodes ...*node) {
-		for _, n := range nodes {
-			n.set(func(n *node) { n.alone = alone })
+	synctest.Test(t, func(t *testing.T) {
+		c := join(t).serve()
+		lagging := c.nodes[2]
+		d := c.nodes[1].pushImage()
+		c.nodes[0].must(http.StatusAccepted, call{method: http.MethodDelete, path: "/v2/a/b/manifests/v1"}) // so that no list has anything
+		c.nodes[0].must(http.StatusAccepted, call{method: http.MethodDelete, path: "/v2/a/b/manifests/" + d})
+		alone := func(alone bool, nodes ...*node) {
+			for _, n := range nodes {
+				n.set(func(n *node) { n.alone = alone })
+			}
 		}
-	}
-	lists := map[string]string{
-		"/v2/a/b/tags/list": "v1", "/v2/_catalog": "a/b", "/v2/a/b/referrers/" + d: "application/sig",
-		"/v2/a/b/referrers/" + d + "?artifactType=application/sig": "application/sig",
-	}
-	for path := range lists {
-		lagging.must(http.StatusOK, call{method: http.MethodGet, path: path})
-	}
-	alone(true, c.nodes...)
-	for path := range lists {
-		isUnavailable(t, lagging.do(call{method: http.MethodGet, path: path}))
-	}
-	alone(false, c.nodes...)
-	lagging.lag()
-	c.nodes[1].pushImage()
-	c.nodes[1].pushSignature(d)
-	alone(true, c.nodes...)
-	for path, entry := range lists { // the others have it
-		expectEntry(t, lagging, path, entry)
-	}
-	lagging.hurry()
-	alone(false, c.nodes[:2]...)
-	for path, entry := range lists { // now it has it itself
-		expectEntry(t, lagging, path, entry)
-	}
-	sent := c.forwards()
-	lagging.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/b/tags/list?n=0"}) // empty because it is asked for
-	if c.forwards() != sent {
-		t.Error("another node was asked for an empty page")
-	}
-	for path := range map[string]bool{"/v2/a/b/referrers/" + absent: true, "/v2/a/b/tags/list?last=z": true} { // one of the others can tell
-		if answer := lagging.must(http.StatusOK, call{method: http.MethodGet, path: path}); answer.Header().Get("X-Zot-Consistency") != "" {
-			t.Errorf("%s: %v", path, answer.Header())
+		lists := map[string]string{
+			"/v2/a/b/tags/list": "v1", "/v2/_catalog": "a/b", "/v2/a/b/referrers/" + d: "application/sig",
+			"/v2/a/b/referrers/" + d + "?artifactType=application/sig": "application/sig",
 		}
-	}
+		for path := range lists {
+			lagging.must(http.StatusOK, call{method: http.MethodGet, path: path})
+		}
+		alone(true, c.nodes...)
+		for path := range lists {
+			isUnavailable(t, lagging.do(call{method: http.MethodGet, path: path}))
+		}
+		alone(false, c.nodes...)
+		lagging.lag()
+		c.nodes[1].pushImage()
+		c.nodes[1].pushSignature(d)
+		alone(true, c.nodes...)
+		for path, entry := range lists { // the others have it
+			expectEntry(t, lagging, path, entry)
+		}
+		lagging.hurry()
+		alone(false, c.nodes[:2]...)
+		for path, entry := range lists { // now it has it itself
+			expectEntry(t, lagging, path, entry)
+		}
+		sent := c.forwards()
+		lagging.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/b/tags/list?n=0"}) // empty because it is asked for
+		if c.forwards() != sent {
+			t.Error("another node was asked for an empty page")
+		}
+		for path := range map[string]bool{"/v2/a/b/referrers/" + absent: true, "/v2/a/b/tags/list?last=z": true} { // one of the others can tell
+			if answer := lagging.must(http.StatusOK, call{method: http.MethodGet, path: path}); answer.Header().Get("X-Zot-Consistency") != "" {
+				t.Errorf("%s: %v", path, answer.Header())
+			}
+		}
+	})
 }
 
 // expectEntry fails the test unless a node's list has an entry, and is said to be old.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -236,15 +237,17 @@ func TestOperator(t *testing.T) {
 // Who guesses is told when to try again, and nobody is asked about what they give until then.
 func TestGuesses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	g := w.gated(auth.Config{Methods: []auth.Method{passwords{"alice": nil}}})
-	for _, want := range []int{401, 401, 401, 401, 401, 429} {
-		answer := send(t, g, call{method: http.MethodGet, path: "/v2/", header: []string{as("alice:wrong")}})
-		if answer.Code != want || (want == 429) != (answer.Header().Get("Retry-After") == "1" && strings.Contains(answer.Body.String(), `"TOOMANYREQUESTS","message":"too many failed logins`)) {
-			t.Fatalf("%d, Retry-After %q, %s; want %d", answer.Code, answer.Header().Get("Retry-After"), answer.Body, want)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		g := w.gated(auth.Config{Methods: []auth.Method{passwords{"alice": nil}}})
+		for _, want := range []int{401, 401, 401, 401, 401, 429} {
+			answer := send(t, g, call{method: http.MethodGet, path: "/v2/", header: []string{as("alice:wrong")}})
+			if answer.Code != want || (want == 429) != (answer.Header().Get("Retry-After") == "1" && strings.Contains(answer.Body.String(), `"TOOMANYREQUESTS","message":"too many failed logins`)) {
+				t.Fatalf("%d, Retry-After %q, %s; want %d", answer.Code, answer.Header().Get("Retry-After"), answer.Body, want)
+			}
 		}
-	}
-	if answer := send(t, g, call{method: http.MethodGet, path: "/v2/", header: []string{as("alice")}}); answer.Code != 429 || answer.Header().Get("WWW-Authenticate") != "" {
-		t.Errorf("the right one: %d, challenge %q", answer.Code, answer.Header().Get("WWW-Authenticate"))
-	}
+		if answer := send(t, g, call{method: http.MethodGet, path: "/v2/", header: []string{as("alice")}}); answer.Code != 429 || answer.Header().Get("WWW-Authenticate") != "" {
+			t.Errorf("the right one: %d, challenge %q", answer.Code, answer.Header().Get("WWW-Authenticate"))
+		}
+	})
 }

@@ -13,7 +13,7 @@ import (
 // through makes a cluster that waits little for its clients, an upload that is node 0's, and a server of node 1.
 func through(t *testing.T, options ...option) (c *members, at string, server *httptest.Server) {
 	t.Helper()
-	c = join(t, append(options, func(n *node) { n.config.Idle = idle })...).serve()
+	c = join(t, append([]option{func(n *node) { n.config.Idle = idle }}, options...)...).serve()
 	at = c.nodes[0].must(http.StatusNoContent, call{method: http.MethodGet, path: c.nodes[0].begin()}).Header().Get("Location")
 	return c, at, listen(t, c.nodes[1])
 }
@@ -59,7 +59,7 @@ func TestSilentClientOfAnotherNode(t *testing.T) {
 // stand still: the server holds a lock while it reads a body.)
 func TestUnwantedBodyForAnotherNode(t *testing.T) {
 	t.Parallel()
-	_, at, server := through(t)
+	_, at, server := through(t, func(n *node) { n.config.Idle = 3 * time.Second })
 	_, answers := dial(t, server, "PATCH "+at+" HTTP/1.1\r\nHost: zot\r\nContent-Length: 100\r\nContent-Range: 5-104\r\n\r\nabc")
 	if have := statuses(t, answers); len(have) != 1 || have[0] != http.StatusRequestedRangeNotSatisfiable {
 		t.Errorf("statuses %v", have)

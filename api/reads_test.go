@@ -135,27 +135,29 @@ func TestForwardedReadIsNotForwarded(t *testing.T) {
 // A node without a quorum asks the others before it says that it cannot tell.
 func TestNotFoundWithoutQuorum(t *testing.T) {
 	t.Parallel()
-	c := join(t).serve()
-	lagging := c.nodes[2]
-	lagging.lag()
-	defer lagging.hurry()
-	d := c.nodes[1].pushImage()
-	for _, n := range c.nodes {
-		n.set(func(n *node) { n.alone = true })
-	}
-	for _, path := range []string{"manifests/v1", "manifests/" + d, "blobs/" + digest.FromString("config").String(), "tags/list"} {
-		if h := lagging.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/b/" + path}).Header(); h.Get("X-Zot-Consistency") != "stale" {
-			t.Errorf("%s: %v", path, h)
+	synctest.Test(t, func(t *testing.T) {
+		c := join(t).serve()
+		lagging := c.nodes[2]
+		lagging.lag()
+		defer lagging.hurry()
+		d := c.nodes[1].pushImage()
+		for _, n := range c.nodes {
+			n.set(func(n *node) { n.alone = true })
 		}
-	}
-	isUnavailable(t, lagging.do(call{method: http.MethodGet, path: "/v2/a/b/manifests/v2"}))
-	c.nodes[0].set(func(n *node) { n.alone = false }) // that one knows
-	if h := lagging.must(http.StatusNotFound, call{method: http.MethodGet, path: "/v2/a/b/manifests/v2"}).Header(); h.Get("X-Zot-Consistency") != "" {
-		t.Errorf("%v", h)
-	}
-	if h := lagging.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/b/manifests/v1"}).Header(); h.Get("X-Zot-Consistency") != "" {
-		t.Errorf("%v", h)
-	}
+		for _, path := range []string{"manifests/v1", "manifests/" + d, "blobs/" + digest.FromString("config").String(), "tags/list"} {
+			if h := lagging.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/b/" + path}).Header(); h.Get("X-Zot-Consistency") != "stale" {
+				t.Errorf("%s: %v", path, h)
+			}
+		}
+		isUnavailable(t, lagging.do(call{method: http.MethodGet, path: "/v2/a/b/manifests/v2"}))
+		c.nodes[0].set(func(n *node) { n.alone = false }) // that one knows
+		if h := lagging.must(http.StatusNotFound, call{method: http.MethodGet, path: "/v2/a/b/manifests/v2"}).Header(); h.Get("X-Zot-Consistency") != "" {
+			t.Errorf("%v", h)
+		}
+		if h := lagging.must(http.StatusOK, call{method: http.MethodGet, path: "/v2/a/b/manifests/v1"}).Header(); h.Get("X-Zot-Consistency") != "" {
+			t.Errorf("%v", h)
+		}
+	})
 }
 
 // A registry whose reads are local says so, also of what it did not find, and asks nobody.
