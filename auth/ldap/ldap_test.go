@@ -11,13 +11,13 @@ import (
 	"testing"
 
 	goldap "github.com/go-ldap/ldap/v3"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/auth"
 	"github.com/seed-16d79997/zot/auth/ldap"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 const (
 	searcher = "cn=searcher,dc=example"

@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/blobstore/hint"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func layer() digest.Digest { return digest.FromString("layer") }
 

@@ -15,16 +15,16 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/blobstore/memory"
 	"github.com/seed-16d79997/zot/blobstore/replicated"
 	"github.com/seed-16d79997/zot/blobstore/storetest"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // nodes are the nodes of one process. Their requests to each other go over real connections, which a test may
 // cut and stop.

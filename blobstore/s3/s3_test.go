@@ -13,15 +13,15 @@ import (
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/disk"
 	"github.com/seed-16d79997/zot/blobstore/s3"
 	"github.com/seed-16d79997/zot/blobstore/storetest"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestStore(t *testing.T) {
 	t.Parallel()

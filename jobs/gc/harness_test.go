@@ -11,15 +11,15 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/opencontainers/go-digest"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/gc"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // lease is the gcDelay of all stores here.
 const lease = time.Hour

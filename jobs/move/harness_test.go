@@ -13,7 +13,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/opencontainers/go-digest"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/memory"
@@ -22,9 +21,10 @@ import (
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/move"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // world is a node with some stores, and the job of its leader. What the job does to the stores and the log stands in
 // events.

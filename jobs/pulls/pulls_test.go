@@ -12,15 +12,15 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/opencontainers/go-digest"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/cluster/entry"
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/pulls"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // world is a state, and the counter of a node.
 type world struct {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/opencontainers/go-digest"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/memory"
@@ -22,9 +21,10 @@ import (
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/repair"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // world is a cluster: a state that all nodes share, a store on each, and the job of its leader. Whatever
 // the job has done stands in events.

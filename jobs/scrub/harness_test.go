@@ -13,7 +13,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/opencontainers/go-digest"
-	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/blobstore"
 	"github.com/seed-16d79997/zot/blobstore/memory"
@@ -21,9 +20,10 @@ import (
 	"github.com/seed-16d79997/zot/fsm"
 	"github.com/seed-16d79997/zot/jobs"
 	"github.com/seed-16d79997/zot/jobs/scrub"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // world is a cluster: a state that all nodes share, and a store on each with its jobs.
 type world struct {
