@@ -15,7 +15,7 @@ import (
 func TestServerFallsSilent(t *testing.T) {
 	t.Parallel()
 	d := people(t)
-	s := opened(t, d.starts(false), func(c *ldap.Config) { c.Patience = 300 * time.Millisecond })
+	s := opened(t, d.starts(false), func(c *ldap.Config) { c.Patience = 3 * time.Second }) // it is left alone for as long
 	wants(t, s, "bob", "b", nil)
 	d.mu.Lock()
 	d.stalls = true
@@ -51,15 +51,18 @@ func TestServerSaysNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nobody accepts
+	t.Cleanup(func() { _ = l.Close() }) // nobody accepts
 	for what, change := range map[string]func(*ldap.Config){
 		"TLS":       func(c *ldap.Config) { c.Insecure = false },
 		"StartTLS":  func(c *ldap.Config) { c.StartTLS = true },
 		"bind as":   same,
 		"search be": func(c *ldap.Config) { c.Account = ldap.Account{} },
 	} {
-		s := opened(t, l.Addr().(*net.TCPAddr).Port, func(c *ldap.Config) { c.Patience = 100 * time.Millisecond; change(c) })
-		fails(t, s, "alice", "secret-of-hers", what)
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := opened(t, l.Addr().(*net.TCPAddr).Port, func(c *ldap.Config) { c.Patience = 2 * time.Second; change(c) })
+			fails(t, s, "alice", "secret-of-hers", what)
+		})
 	}
 }
 

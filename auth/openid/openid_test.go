@@ -293,6 +293,33 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// hangUp ends all connections to a port, until the function that it returns is called. (Without a listener somebody else would get
+// the port.)
+func hangUp(t *testing.T, l net.Listener) (up func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	return func() {
+		limited := l.(*net.TCPListener)
+		if err := limited.SetDeadline(time.Unix(1, 0)); err != nil {
+			t.Error(err)
+		}
+		<-done
+		if err := limited.SetDeadline(time.Time{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A provider may be down when a node starts, and come up later.
 func TestProviderIsDown(t *testing.T) {
 	t.Parallel()
@@ -302,16 +329,14 @@ func TestProviderIsDown(t *testing.T) {
 	}
 	at := l.Addr().String()
 	down := logins(t, openid.Provider{Name: "oidc", Issuer: "http://" + at + "/oidc", ClientID: "i", Scopes: []string{"openid"}})
-	_ = l.Close()
+	up := hangUp(t, l)
 	if _, _, err := down.Begin(t.Context(), "oidc", callback, "", ""); !errors.Is(err, openid.ErrUnavailable) || strings.Contains(err.Error(), at) {
 		t.Errorf("while it is down: %v", err)
 	}
 	if end := down.EndSession(t.Context(), "oidc"); end != "" {
 		t.Errorf("while it is down a login ends at %s", end)
 	}
-	if l, err = net.Listen("tcp", at); err != nil { //nolint:noctx // the server closes it
-		t.Fatal(err)
-	}
+	up()
 	i := serveIssuer(t, l)
 	if _, _, err := down.Begin(t.Context(), "oidc", callback, "", ""); err != nil {
 		t.Errorf("when it is up: %v", err)
