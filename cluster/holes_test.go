@@ -457,6 +457,7 @@ func TestUnfitPayloadIsRefusedBeforeTheLog(t *testing.T) {
 func TestVotesAreAtomic(t *testing.T) {
 	var mu sync.Mutex
 	var images []string
+	count := 0
 	dir := t.TempDir()
 	var c *sim.Cluster
 	c = sim.New(t, 3, sim.Options{Config: func(name string, config *cluster.Config) {
@@ -470,7 +471,8 @@ func TestVotesAreAtomic(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			image := filepath.Join(dir, fmt.Sprintf("%d.db", len(images)))
+			image := filepath.Join(dir, fmt.Sprintf("%d.db", count))
+			count++
 			if err := os.WriteFile(image, b, 0o600); err != nil {
 				t.Error(err)
 			}
@@ -481,27 +483,36 @@ func TestVotesAreAtomic(t *testing.T) {
 		c.Start(fmt.Sprintf("n%d", i+1))
 	}
 	c.Settle(3)
-	for range 6 { // elections, in which n2 votes for each of the others and itself
+	votes := map[uint64]string{}
+	look := func() { // at the images since the last time
+		mu.Lock()
+		taken := images
+		images = nil
+		mu.Unlock()
+		for _, image := range taken {
+			term, candidate := cluster.VoteIn(t, image)
+			if term == 0 {
+				continue
+			}
+			if known, ok := votes[term]; ok && known != candidate {
+				t.Fatalf("in term %d a crash leaves a vote for %q, and another one for %q", term, candidate, known)
+			}
+			votes[term] = candidate
+		}
+	}
+	end := soon(t, patience)
+	for i := 0; i < 6 || len(votes) < 3 && end.Err() == nil; i++ { // elections, in which n2 votes for each of the others and itself
 		leader := c.Leader()
 		leader.Kill()
 		c.Leader()
 		c.Start(leader.Name)
+		look()
 	}
 	c.Leader()
 	for _, n := range c.Running() {
 		n.Kill()
 	}
-	votes := map[uint64]string{}
-	for _, image := range images {
-		term, candidate := cluster.VoteIn(t, image)
-		if term == 0 {
-			continue
-		}
-		if known, ok := votes[term]; ok && known != candidate {
-			t.Fatalf("in term %d a crash leaves a vote for %q, and another one for %q", term, candidate, known)
-		}
-		votes[term] = candidate
-	}
+	look()
 	if len(votes) < 3 {
 		t.Fatalf("the test did not test: %d votes", len(votes))
 	}
@@ -673,13 +684,13 @@ func TestBigSnapshotDoesNotCostTheLease(t *testing.T) {
 	isolate(c, others[0], true)
 	for i := range 50 { // the last one alone, after a cut: whatever is held back on the way to the one behind, it lacks something that is cut
 		if i == 49 {
-			cut(c, leader)
+			cut(c, leader, others[1])
 		}
 		if err := set(t.Context(), leader, i+1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cut(c, leader)
+	cut(c, leader, others[1])
 	behind := others[0].LastIndex()
 	// The one away goes; the one behind comes, before the leader's lease has run out.
 	awaited.Store(&others[0].Name)

@@ -38,9 +38,8 @@ func states(t testing.TB, n *sim.Node) string {
 // remove has a node taken out of the cluster, when enough of the others have answered in time to be a quorum.
 func remove(t testing.TB, c *sim.Cluster, at *sim.Node, name string) {
 	t.Helper()
-	var err error
 	c.Eventually(name+" is let go", func() bool {
-		err = at.Remove(t.Context(), name, false)
+		err := at.Remove(t.Context(), name, false)
 		return err == nil || !strings.Contains(states(t, at), name+"=member")
 	})
 }
