@@ -622,6 +622,8 @@ func TestHeartbeatDoesNotChangeTheTermBesideTheMainLoop(t *testing.T) {
 			}
 		}
 	}})
+	goOn := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(goOn)
 	old := c.Leader()
 	others := c.Others(old)
 	blocked.Store(&old.Name)
@@ -638,7 +640,7 @@ func TestHeartbeatDoesNotChangeTheTermBesideTheMainLoop(t *testing.T) {
 		t.Errorf("the term went from %d to %d while the main loop was appending", term, now)
 	}
 	blocked.Store(nil)
-	close(release)
+	goOn()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
