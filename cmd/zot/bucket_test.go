@@ -202,7 +202,9 @@ func TestRunWithAnotherBucket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = run(t.Context(), setting{config: c, log: hclog.NewNullLogger()})
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		err = run(ctx, setting{config: c, log: hclog.NewNullLogger()})
 		if !errors.Is(err, errElsewhere) || !strings.Contains(err.Error(), `in bucket "right"`) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("node %d with %q: %v", n, driver, err)
 		}

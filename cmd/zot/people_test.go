@@ -61,11 +61,12 @@ func (h heard) unsettled() bool {
 	return h.status == http.StatusServiceUnavailable || h.header.Get("X-Zot-Consistency") != ""
 }
 
-// insist asks until it is done, as clients do that are told to come again, for as long as a test may wait.
+// insist asks until it is done, as clients do that are told to come again, for as long as a test may wait. Whoever came again in less
+// than a second would be taken for one who guesses.
 func insist(t *testing.T, ask func() (done bool)) {
 	t.Helper()
 	for began := time.Now(); !ask() && time.Since(began) < patience; {
-		sleep(t.Context(), 100*time.Millisecond)
+		sleep(t.Context(), 1100*time.Millisecond)
 	}
 }
 
