@@ -20,15 +20,19 @@ const (
 	saveEvery = time.Minute
 	// countEvery is how often a pass counts what is left.
 	countEvery = time.Hour
+	// noteTime is more than it takes until what was given up is noted. What was noted while a report was made is in the next;
+	// after a restart, some of it again.
+	noteTime = time.Minute
 	// maxBad is how many blobs a pass remembers as bad.
 	maxBad = 1000
 )
 
 // pass is how far a node is.
 type pass struct {
-	Before time.Time `json:"before,omitzero"` // when the one before ended, and was reported
+	Before time.Time `json:"before,omitzero"` // what was given up till then, the one before has reported
 	Began  time.Time `json:"began,omitzero"`
 	Ended  time.Time `json:"ended,omitzero"`
+	Report time.Time `json:"report,omitzero"` // when its report was begun
 	After  string    `json:"after,omitempty"` // the digest of the last copy that was hashed
 	Copies int       `json:"copies"`
 	Bytes  int64     `json:"bytes"`
@@ -92,7 +96,11 @@ func (p *passes) begin() (err error) {
 		}
 	}
 	if p.Began.IsZero() || !p.Ended.IsZero() && now.Sub(p.Began) >= p.Every {
-		p.pass = pass{Before: p.Ended, Began: now}
+		next := pass{Began: now}
+		if !p.Report.IsZero() {
+			next.Before = p.Report.Add(-noteTime)
+		}
+		p.pass = next
 		p.last, p.bad, p.warned = p.bad, Bad{}, false
 	}
 	return nil
@@ -223,6 +231,7 @@ func (p *passes) count(ctx context.Context) error {
 
 // end says what a pass has found.
 func (p *passes) end(ctx context.Context) error {
+	p.Report = time.Now().UTC()
 	affected, err := p.report(ctx)
 	if err != nil {
 		return err

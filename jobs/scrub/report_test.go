@@ -230,3 +230,33 @@ func TestPassReportsWhatReadersFound(t *testing.T) {
 		}
 	})
 }
+
+// What readers come upon while a report is made is in the next, once.
+func TestPassReportsWhatIsFoundDuringAReport(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		w := newWorld(t, 2, 2)
+		n := w.nodes[1]
+		for in, text := range map[string]string{"first": "first", "later": "late"} { // before each there is a pause
+			w.pushTo(in, text, 1, 2)
+			w.image(in, "image of "+text, text, []string{text}, nil)
+		}
+		late := false
+		n.pace = func(context.Context, int) error {
+			if !late && n.has("status=ok") {
+				late = true
+				n.rot("late")
+				n.suspect("late")
+				time.Sleep(time.Second)
+			}
+			return nil
+		}
+		n.restart()
+		for _, wanted := range []int{0, 1, 1} {
+			n.do(n.pass)
+			if have := n.count("image=later tag=late status=affected"); have != wanted || !late {
+				t.Errorf("%d times, want %d; found %t; said %s", have, wanted, late, n.said.String())
+			}
+			time.Sleep(day)
+		}
+	})
+}
