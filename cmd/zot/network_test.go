@@ -4,12 +4,11 @@ import (
 	"context"
 	"slices"
 	"testing"
-	"time"
 )
 
 func TestSeeds(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	got, _ := seeds{"zot-0.zot:7373", "dns:localhost:7374", "10.0.0.1:7375"}.find(ctx)
 	for _, want := range []string{"zot-0.zot:7373", "127.0.0.1:7374", "10.0.0.1:7375"} {

@@ -103,7 +103,7 @@ func TestOpenIDOnThreeNodes(t *testing.T) {
 	if answer := all[2].visit(t, "GET", at[0]+all[2].begin(t, at[1], "")); answer.status != http.StatusCreated || all[2].cookies["session"].Value == before {
 		t.Errorf("%d %s, cookies %v", answer.status, answer.body, all[2].cookies)
 	}
-	wish{method: "GET", url: at[1] + "/v2/", header: []string{fromZotPages, "Cookie: session=" + before}}.must(t, http.StatusUnauthorized)
+	wish{method: "GET", url: at[1] + "/v2/_catalog", header: []string{fromZotPages, "Cookie: session=" + before}}.must(t, http.StatusUnauthorized)
 
 	// What the provider says of groups goes along into API keys.
 	key := keyOfSession(t, at[1], all[1])

@@ -250,8 +250,8 @@ func TestSessionsOnThreeNodes(t *testing.T) {
 
 	stop(0)
 	with("POST", at[1]+"/zot/auth/logout", all[0]).must(t, 200)
-	for _, node := range at[1:] {
-		if answer := with("GET", node+"/v2/", all[0]).must(t, 401); len(answer.cookies) != 2 || answer.cookies[0].MaxAge >= 0 {
+	for _, node := range at[1:] { // a list, as its answer would say that it is of before
+		if answer := with("GET", node+"/v2/_catalog", all[0]).must(t, 401); len(answer.cookies) != 2 || answer.cookies[0].MaxAge >= 0 {
 			t.Errorf("the cookies of a session that has ended: %v", answer.cookies)
 		}
 		with("GET", node+"/v2/", all[1]).must(t, 200)
@@ -269,9 +269,9 @@ func TestSessionsOnThreeNodes(t *testing.T) {
 	with("POST", at[2]+"/auth/logout", all[2]).must(t, 200)
 	with("POST", at[2]+"/auth/logout", all[2]).must(t, 200)
 	for n := range at {
-		with("GET", at[n]+"/v2/", all[0]).must(t, 401)
+		with("GET", at[n]+"/v2/_catalog", all[0]).must(t, 401)
 		with("GET", at[n]+"/v2/", all[1]).must(t, 200)
-		with("GET", at[n]+"/v2/", all[2]).must(t, 401)
+		with("GET", at[n]+"/v2/_catalog", all[2]).must(t, 401)
 	}
 	logged(t, all...)
 }
