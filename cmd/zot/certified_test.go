@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -101,11 +100,7 @@ func TestHealthWithoutACertificate(t *testing.T) {
 		pool := x509.NewCertPool()
 		pool.AppendCertsFromPEM([]byte(server.cert))
 		d := tls.Dialer{Config: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}}
-		c, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rawOver(t, c, text)
+		return rawBy(t, d.DialContext, port, text)
 	}
 	for target, want := range map[string]int{
 		"/livez": 200, "/startupz": 200, "/readyz": 200, "/readyz?for=write": 200, "/readyz?for=nothing": 400, url + "/livez": 200, "/liv%65z": 200,

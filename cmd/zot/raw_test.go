@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -34,8 +35,14 @@ type rawAnswer struct {
 // While there is no quorum it is sent again.
 func raw(t *testing.T, node, text string) (all []rawAnswer) {
 	t.Helper()
+	return rawBy(t, (&net.Dialer{}).DialContext, strings.TrimPrefix(node, "http://127.0.0.1:"), text)
+}
+
+// rawBy is raw over connections of a dialer to a port.
+func rawBy(t *testing.T, dial func(ctx context.Context, network, address string) (net.Conn, error), port, text string) (all []rawAnswer) {
+	t.Helper()
 	insist(t, func() bool {
-		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(node, "http://"))
+		c, err := dial(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
 			t.Fatal(err)
 		}
