@@ -62,11 +62,9 @@ func freePorts(t testing.TB, n int) []string {
 		p, err := net.ListenPacket("udp", l.Addr().String()) //nolint:noctx // as above
 		if err == nil {
 			ports = append(ports, port)
-			err = p.Close()
+			_ = p.Close()
 		}
-		if closed := l.Close(); closed != nil {
-			t.Fatal(closed)
-		}
+		_ = l.Close()
 	}
 	return ports
 }

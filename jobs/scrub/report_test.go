@@ -245,7 +245,7 @@ func TestPassReportsWhatIsFoundDuringAReport(t *testing.T) {
 			if !late && n.has("status=ok") {
 				late = true
 				n.rot("late")
-				n.suspect("late")
+				n.suspect("late") //nolint:contextcheck // that of the test
 				time.Sleep(time.Second)
 			}
 			return nil
