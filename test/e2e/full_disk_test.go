@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-16d79997/zot/test/e2e/harness"
 )
@@ -131,13 +132,19 @@ func TestFullDisksOfOthers(t *testing.T) {
 
 func digestOf(body string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(body))) }
 
-// pushLayer pushes the layer of a number in one request.
+// pushLayer pushes the layer of a number in one request, and comes again as clients do when it is told to, while the nodes
+// choose a leader.
 func pushLayer(t *testing.T, at string, number int) (digest string, status int, answer string) {
 	t.Helper()
 	content := make([]byte, layer)
 	binary.BigEndian.PutUint64(content, uint64(number))
 	digest = digestOf(string(content))
-	status, answer = asked(t, http.MethodPost, at+"/v2/full/blobs/uploads/?digest="+digest, content)
+	for range 10 {
+		if status, answer = asked(t, http.MethodPost, at+"/v2/full/blobs/uploads/?digest="+digest, content); status != http.StatusServiceUnavailable {
+			break
+		}
+		time.Sleep(time.Second)
+	}
 	return digest, status, answer
 }
 

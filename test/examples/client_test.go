@@ -117,10 +117,13 @@ func greets(t *testing.T, n *harness.Node, who visitor, status int) {
 	}
 }
 
-// lines are those of a log, each of which is JSON.
+// lines are those of a log, each of which is JSON. The last may be half written.
 func lines(t *testing.T, text string) (all []map[string]any) {
 	t.Helper()
 	for line := range strings.Lines(text) {
+		if !strings.HasSuffix(line, "\n") {
+			break
+		}
 		var l map[string]any
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Errorf("a line of the log is no JSON: %v: %.300s", err, line)

@@ -14,8 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// repairs is how long all copies that are missing may take to be made.
-const repairs = 2 * time.Minute
+// repairs is how long all copies that are missing may take to be made: whoever repairs looks every half minute.
+const repairs = 5 * time.Minute
 
 // audit asks every node, when all live again and nobody writes any more, for all that there should be: every
 // tag, every manifest and every blob that was acknowledged.

@@ -6,13 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -177,13 +183,52 @@ func copyFiles(t *testing.T, n *harness.Node) []string {
 	return files
 }
 
-// background starts a command that is to be killed.
-func background(t *testing.T, n *harness.Node, arguments ...string) (kill func()) {
+// killedAfter runs a command of a node until it has put so many manifests, and kills it there: the next ones are held up on
+// their way.
+func killedAfter(t *testing.T, n *harness.Node, manifests int64, arguments ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Getenv("ZOT"), append(arguments, "--config", filepath.Join(filepath.Dir(n.Root), n.Name+".json"))...)
-	must(t, cmd.Start())
-	return func() {
-		must(t, cmd.Process.Kill())
-		_ = cmd.Wait() // it was killed
+	dir, err := os.MkdirTemp("", "zot-kill-") //nolint:usetesting // a socket in it needs a short path
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(dir, "admin.sock")})
+	must(t, err)
+	forward := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: "zot"}) },
+		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(n.Root, "admin.sock"))
+		}},
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
+	var puts atomic.Int64
+	reached, killed := make(chan struct{}), make(chan struct{})
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/") {
+			if after := puts.Add(1) - manifests; after > 0 {
+				if after == 1 {
+					close(reached)
+				}
+				<-killed
+				return
+			}
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	must(t, server.Listener.Close())
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	file := filepath.Join(dir, "config.json")
+	harness.WriteConfig(t, file, dir, "127.0.0.1:1", nil)
+	cmd := exec.CommandContext(t.Context(), os.Getenv("ZOT"), append(arguments, "--config", file)...)
+	must(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // waited for below
+	select {
+	case <-reached:
+	case err := <-ended:
+		t.Fatalf("%v ended before %d manifests were put: %v", arguments, manifests, err)
+	}
+	must(t, cmd.Process.Kill())
+	<-ended // it was killed
+	close(killed)
 }
