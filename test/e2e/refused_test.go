@@ -210,6 +210,7 @@ func TestLoggedInWhileANodeDies(t *testing.T) {
 // once more.
 func goesOn(t *testing.T, name string, do func(round int) error, ended chan<- struct{}, stop <-chan struct{}) {
 	t.Helper()
+	defer close(ended) // if do has ended the test, nobody waits for more
 	for round := 0; ; round++ {
 		if err := do(round); err != nil {
 			t.Logf("%s, round %d: %v", name, round, err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Join has one more machine join the cluster of a node, with the command that is printed there and without the
@@ -36,7 +37,11 @@ func Join(t testing.TB, at *Node, p Plan) *Node {
 	n.Serve(t)
 	*at.cluster = append(*at.cluster, n)
 	WaitWritable(t, n)
-	<-joined.Ended()
+	select {
+	case <-joined.Ended():
+	case <-time.After(patience):
+		t.Fatalf("zot cluster join has not ended %s after %s takes pushes", patience, n.Name)
+	}
 	verifyAtEnd(t, at)
 	return n
 }
