@@ -229,6 +229,8 @@ func killedAfter(t *testing.T, n *harness.Node, manifests int64, arguments ...st
 		t.Fatalf("%v ended before %d manifests were put: %v", arguments, manifests, err)
 	}
 	must(t, cmd.Process.Kill())
-	<-ended // it was killed
+	if err := <-ended; err == nil {
+		t.Errorf("%v was done before it was killed", arguments)
+	}
 	close(killed)
 }
