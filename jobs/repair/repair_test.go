@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +31,16 @@ func TestNodeThatJoinsGetsItsCopies(t *testing.T) {
 		t.Errorf("%d copies were made while all members had one", n)
 	}
 	w.join(3, "")
+	var begun sync.WaitGroup
+	begun.Add(2)
+	var meanwhile atomic.Int32
+	w.fetching = func(context.Context, blobstore.Incarnation, blobstore.Blob) error {
+		if meanwhile.Add(1) <= 2 {
+			begun.Done()
+			begun.Wait()
+		}
+		return nil
+	}
 	w.run()
 	for n := range blobs {
 		w.expect(fmt.Sprint(n), 1, 2, 3)
@@ -200,7 +212,7 @@ func TestOtherStoresAreNotRepaired(t *testing.T) {
 	}
 	apply(w, fsm.RetireNode{Incarnation: entry.Incarnation(node(1))})
 	w.push("mine", 2)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := w.job.Do(ctx); err != nil {
 		t.Error(err)
