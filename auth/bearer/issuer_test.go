@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -79,41 +80,43 @@ func (p *provider) token(t *testing.T, id string, key crypto.Signer, change map[
 
 func TestIssuer(t *testing.T) {
 	t.Parallel()
-	p, all, foreign := newProvider(t), pairs(), pairs()
-	key := all["P-256"]
-	p.change(func() { p.keys["1"] = key })
-	v := must(bearer.Open(bearer.Config{Service: "registry", KeyFile: file(t, inPEM(foreign["P-256"])), Issuers: []bearer.Issuer{
-		{URL: "https://other.example", Audiences: []string{"zot"}},
-		{URL: p.URL, Audiences: []string{"others", "zot"}, CA: p.ca(), Mapping: condition.Mapping{Username: `"ci:" + claims.sub`, Groups: `["builds"]`}},
-	}}))
-	defer v.Close()
-	now := time.Now()
-	c, err := v.Verify(t.Context(), p.token(t, "1", key, nil), now)
-	if err != nil || c.Subject != "ci:build" || len(c.Groups) != 1 || !c.Workload || c.Access != nil || c.All["iss"] != p.URL {
-		t.Errorf("%+v, %v", c, err)
-	}
-	for name, text := range map[string]string{
-		"of another audience":  p.token(t, "1", key, map[string]any{"aud": "zott"}),
-		"over":                 p.token(t, "1", key, map[string]any{"exp": now.Add(-time.Hour).Unix()}),
-		"not yet":              p.token(t, "1", key, map[string]any{"nbf": now.Add(2 * time.Minute).Unix()}),
-		"made later":           p.token(t, "1", key, map[string]any{"iat": now.Add(2 * time.Minute).Unix()}),
-		"of nobody's":          p.token(t, "1", key, map[string]any{"sub": 3}),
-		"by a key of its own":  p.token(t, "1", foreign["P-256"], nil),
-		"by an unknown key":    p.token(t, "2", foreign["P-256"], nil),
-		"of a secret":          said(t, []byte(inPEM(key)), jose.HS256, (&jose.SignerOptions{}).WithHeader("kid", "1"), claims(now, map[string]any{"iss": p.URL, "aud": "zot"})),
-		"of an unknown issuer": p.token(t, "1", key, map[string]any{"iss": p.URL + "/"}),
-	} {
-		if c, err := v.Verify(t.Context(), text, now); !errors.Is(err, bearer.ErrInvalid) {
-			t.Errorf("%s: %+v, %v", name, c, err)
+	synctest.Test(t, func(t *testing.T) {
+		p, all, foreign := newProvider(t), pairs(), pairs()
+		key := all["P-256"]
+		p.change(func() { p.keys["1"] = key })
+		v := must(bearer.Open(bearer.Config{Service: "registry", KeyFile: file(t, inPEM(foreign["P-256"])), Issuers: []bearer.Issuer{
+			{URL: "https://other.example", Audiences: []string{"zot"}},
+			{URL: p.URL, Audiences: []string{"others", "zot"}, CA: p.ca(), Mapping: condition.Mapping{Username: `"ci:" + claims.sub`, Groups: `["builds"]`}},
+		}}))
+		defer v.Close()
+		now := time.Now()
+		c, err := v.Verify(t.Context(), p.token(t, "1", key, nil), now)
+		if err != nil || c.Subject != "ci:build" || len(c.Groups) != 1 || !c.Workload || c.Access != nil || c.All["iss"] != p.URL {
+			t.Errorf("%+v, %v", c, err)
 		}
-	}
-	if c, err := v.Verify(t.Context(), said(t, foreign["P-256"], jose.ES256, nil, claims(now, nil)), now); err != nil || c.Workload {
-		t.Errorf("a token of the token service beside it: %+v, %v", c, err)
-	}
-	p.change(func() {
-		if n := p.asked["/keys"]; n != 1 { // of many unknown ids and signatures, within moments
-			t.Errorf("the issuer was asked %d times for its keys", n)
+		for name, text := range map[string]string{
+			"of another audience":  p.token(t, "1", key, map[string]any{"aud": "zott"}),
+			"over":                 p.token(t, "1", key, map[string]any{"exp": now.Add(-time.Hour).Unix()}),
+			"not yet":              p.token(t, "1", key, map[string]any{"nbf": now.Add(2 * time.Minute).Unix()}),
+			"made later":           p.token(t, "1", key, map[string]any{"iat": now.Add(2 * time.Minute).Unix()}),
+			"of nobody's":          p.token(t, "1", key, map[string]any{"sub": 3}),
+			"by a key of its own":  p.token(t, "1", foreign["P-256"], nil),
+			"by an unknown key":    p.token(t, "2", foreign["P-256"], nil),
+			"of a secret":          said(t, []byte(inPEM(key)), jose.HS256, (&jose.SignerOptions{}).WithHeader("kid", "1"), claims(now, map[string]any{"iss": p.URL, "aud": "zot"})),
+			"of an unknown issuer": p.token(t, "1", key, map[string]any{"iss": p.URL + "/"}),
+		} {
+			if c, err := v.Verify(t.Context(), text, now); !errors.Is(err, bearer.ErrInvalid) {
+				t.Errorf("%s: %+v, %v", name, c, err)
+			}
 		}
+		if c, err := v.Verify(t.Context(), said(t, foreign["P-256"], jose.ES256, nil, claims(now, nil)), now); err != nil || c.Workload {
+			t.Errorf("a token of the token service beside it: %+v, %v", c, err)
+		}
+		p.change(func() {
+			if n := p.asked["/keys"]; n != 1 { // of many unknown ids and signatures, within moments
+				t.Errorf("the issuer was asked %d times for its keys", n)
+			}
+		})
 	})
 }
 

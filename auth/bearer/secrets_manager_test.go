@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -108,95 +109,97 @@ func (m *secretsManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // TestKeysInSecretsManager has tokens by keys that are in AWS.
 func TestKeysInSecretsManager(t *testing.T) {
-	m := newSecretsManager(t)
-	now, all := time.Now(), pairs()
-	var log strings.Builder
-	open := func() *bearer.Verifier {
-		v := must(bearer.Open(bearer.Config{
-			Realm: "https://tokens.example", Service: "registry", Secret: &bearer.Secret{Region: "eu-central-1", Name: "zot/keys", Refresh: time.Minute},
-			Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace}),
-		}))
-		t.Cleanup(v.Close)
-		return v
-	}
-	by := func(id, kind string, algorithm jose.SignatureAlgorithm) string {
-		options := &jose.SignerOptions{}
-		if id != "" {
-			options.WithHeader("kid", id)
+	synctest.Test(t, func(t *testing.T) {
+		m := newSecretsManager(t)
+		now, all := time.Now(), pairs()
+		var log strings.Builder
+		open := func() *bearer.Verifier {
+			v := must(bearer.Open(bearer.Config{
+				Realm: "https://tokens.example", Service: "registry", Secret: &bearer.Secret{Region: "eu-central-1", Name: "zot/keys", Refresh: time.Minute},
+				Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Trace}),
+			}))
+			t.Cleanup(v.Close)
+			return v
 		}
-		return said(t, all[kind], algorithm, options, claims(now, nil))
-	}
-	m.secret = map[string]any{"Name": "zot/keys", "SecretString": string(must(json.Marshal(map[string]string{
-		"one": inPEM(all["RSA"]), "two": string(must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: all["P-256"].Public()}}}))), "three": inPEM(all["Ed25519"]),
-		"narrow": string(must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: all["RSA"].Public(), Algorithm: "PS384"}}}))),
-	})))}
-	v := open()
-	for name, test := range map[string]struct {
-		text string
-		good bool
-	}{
-		"the first key":               {by("one", "RSA", jose.PS512), true},
-		"the second":                  {by("two", "P-256", jose.ES256), true},
-		"the third":                   {by("three", "Ed25519", jose.EdDSA), true},
-		"what it is for":              {by("narrow", "RSA", jose.PS384), true},
-		"what it is not for":          {by("narrow", "RSA", jose.RS256), false},
-		"no key":                      {by("", "RSA", jose.RS256), false},
-		"an unknown key":              {by("four", "RSA", jose.RS256), false},
-		"another's name":              {by("one", "P-256", jose.ES256), false},
-		"a public key for a secret":   {said(t, []byte(inPEM(all["RSA"])), jose.HS256, (&jose.SignerOptions{}).WithHeader("kid", "one"), claims(now, nil)), false},
-		"a name in the wrong case":    {by("ONE", "RSA", jose.RS256), false},
-		"a name that is not its keys": {by("two", "RSA", jose.RS256), false},
-	} {
-		c, err := v.Verify(t.Context(), test.text, now)
-		if (err == nil) != test.good || err != nil && !errors.Is(err, bearer.ErrInvalid) || test.good && c.Subject != "alice" {
-			t.Errorf("%s: %+v, %v", name, c, err)
+		by := func(id, kind string, algorithm jose.SignatureAlgorithm) string {
+			options := &jose.SignerOptions{}
+			if id != "" {
+				options.WithHeader("kid", id)
+			}
+			return said(t, all[kind], algorithm, options, claims(now, nil))
 		}
-	}
-	m.answers(func() {
-		if len(m.asked) != 1 || m.asked[0] != "zot/keys" {
-			t.Errorf("asked for %q", m.asked)
+		m.secret = map[string]any{"Name": "zot/keys", "SecretString": string(must(json.Marshal(map[string]string{
+			"one": inPEM(all["RSA"]), "two": string(must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: all["P-256"].Public()}}}))), "three": inPEM(all["Ed25519"]),
+			"narrow": string(must(json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: all["RSA"].Public(), Algorithm: "PS384"}}}))),
+		})))}
+		v := open()
+		for name, test := range map[string]struct {
+			text string
+			good bool
+		}{
+			"the first key":               {by("one", "RSA", jose.PS512), true},
+			"the second":                  {by("two", "P-256", jose.ES256), true},
+			"the third":                   {by("three", "Ed25519", jose.EdDSA), true},
+			"what it is for":              {by("narrow", "RSA", jose.PS384), true},
+			"what it is not for":          {by("narrow", "RSA", jose.RS256), false},
+			"no key":                      {by("", "RSA", jose.RS256), false},
+			"an unknown key":              {by("four", "RSA", jose.RS256), false},
+			"another's name":              {by("one", "P-256", jose.ES256), false},
+			"a public key for a secret":   {said(t, []byte(inPEM(all["RSA"])), jose.HS256, (&jose.SignerOptions{}).WithHeader("kid", "one"), claims(now, nil)), false},
+			"a name in the wrong case":    {by("ONE", "RSA", jose.RS256), false},
+			"a name that is not its keys": {by("two", "RSA", jose.RS256), false},
+		} {
+			c, err := v.Verify(t.Context(), test.text, now)
+			if (err == nil) != test.good || err != nil && !errors.Is(err, bearer.ErrInvalid) || test.good && c.Subject != "alice" {
+				t.Errorf("%s: %+v, %v", name, c, err)
+			}
 		}
-	})
+		m.answers(func() {
+			if len(m.asked) != 1 || m.asked[0] != "zot/keys" {
+				t.Errorf("asked for %q", m.asked)
+			}
+		})
 
-	good := by("one", "RSA", jose.RS256)
-	told := func(what string, wants ...string) {
-		t.Helper()
-		_, err := open().Verify(t.Context(), good, now)
-		if err == nil || errors.Is(err, bearer.ErrInvalid) {
-			t.Errorf("%s: %v", what, err)
-			return
-		}
-		for _, want := range wants {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %v, want %s", what, err, want)
+		good := by("one", "RSA", jose.RS256)
+		told := func(what string, wants ...string) {
+			t.Helper()
+			_, err := open().Verify(t.Context(), good, now)
+			if err == nil || errors.Is(err, bearer.ErrInvalid) {
+				t.Errorf("%s: %v", what, err)
+				return
+			}
+			for _, want := range wants {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: %v, want %s", what, err, want)
+				}
+			}
+			for _, secret := range []string{sessionToken, secretKey, accessKey, "Canonical"} {
+				if strings.Contains(err.Error()+log.String(), secret) {
+					t.Errorf("%s: %q is told: %v\n%s", what, secret, err, &log)
+				}
 			}
 		}
-		for _, secret := range []string{sessionToken, secretKey, accessKey, "Canonical"} {
-			if strings.Contains(err.Error()+log.String(), secret) {
-				t.Errorf("%s: %q is told: %v\n%s", what, secret, err, &log)
+		m.answers(func() { m.refuse = "AccessDeniedException" })
+		told("no right to it", `refuses with "AccessDeniedException"`)
+		m.answers(func() { m.refuse = "elsewhere" })
+		told("a redirection")
+		m.answers(func() {
+			if len(m.asked) != 3 {
+				t.Errorf("a redirection is followed: %q", m.asked)
 			}
+			m.refuse = ""
+		})
+		for what, secret := range map[string]map[string]any{"bytes": {"SecretBinary": []byte("x")}, "no object": {"SecretString": "hunter2"}, "nothing": {}} {
+			m.answers(func() { m.secret = secret })
+			told(what, "the secret")
 		}
-	}
-	m.answers(func() { m.refuse = "AccessDeniedException" })
-	told("no right to it", `refuses with "AccessDeniedException"`)
-	m.answers(func() { m.refuse = "elsewhere" })
-	told("a redirection")
-	m.answers(func() {
-		if len(m.asked) != 3 {
-			t.Errorf("a redirection is followed: %q", m.asked)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", "another")
+		told("a wrong signature", "InvalidSignatureException")
+		t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+		told("AWS is down", "connection refused")
+		t.Setenv("AWS_PROFILE", "missing")
+		if _, err := bearer.Open(bearer.Config{Secret: &bearer.Secret{Region: "r", Name: "n", Refresh: time.Minute}}); err == nil || !strings.Contains(err.Error(), "credentials for AWS") {
+			t.Errorf("a profile that is missing: %v", err)
 		}
-		m.refuse = ""
 	})
-	for what, secret := range map[string]map[string]any{"bytes": {"SecretBinary": []byte("x")}, "no object": {"SecretString": "hunter2"}, "nothing": {}} {
-		m.answers(func() { m.secret = secret })
-		told(what, "the secret")
-	}
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "another")
-	told("a wrong signature", "InvalidSignatureException")
-	t.Setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
-	told("AWS is down", "connection refused")
-	t.Setenv("AWS_PROFILE", "missing")
-	if _, err := bearer.Open(bearer.Config{Secret: &bearer.Secret{Region: "r", Name: "n", Refresh: time.Minute}}); err == nil || !strings.Contains(err.Error(), "credentials for AWS") {
-		t.Errorf("a profile that is missing: %v", err)
-	}
 }
