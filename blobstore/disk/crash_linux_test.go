@@ -49,7 +49,7 @@ func (m *machine) boot(t *testing.T, seed int64) disk.Config {
 	fs, err := powerfs.Mount(m.backing, m.mount, seed)
 	must(t, err)
 	m.fs = fs
-	return disk.Config{Dir: filepath.Join(m.mount, "store"), Incarnation: blobstore.Incarnation{1}}
+	return disk.Config{Dir: filepath.Join(m.mount, "store"), Incarnation: blobstore.Incarnation{1}, Files: roomy}
 }
 
 func (m *machine) cut(t *testing.T, policy diskmodel.Policy) {

@@ -39,7 +39,14 @@ func (f *faults) step(what string) error {
 }
 
 // over puts the faults over a file system.
-func (f *faults) over(root *os.Root) disk.Files { return faultyFiles{disk.SystemFiles(root), f} }
+func (f *faults) over(root *os.Root) disk.Files { return faultyFiles{roomy(root), f} }
+
+// roomy is a file system that has room for a test, however full the disk below it is.
+func roomy(root *os.Root) disk.Files { return roomyFiles{disk.SystemFiles(root)} }
+
+type roomyFiles struct{ disk.Files }
+
+func (roomyFiles) Usage() (total, free int64, err error) { return 1 << 40, 1 << 40, nil }
 
 type faultyFiles struct {
 	disk.Files
@@ -123,7 +130,7 @@ func (f faultyFile) Sync() error {
 // newStore makes a store in a directory of the test. Faults may be nil.
 func newStore(t testing.TB, f *faults) disk.Config {
 	t.Helper()
-	c := disk.Config{Dir: t.TempDir(), Incarnation: blobstore.Incarnation{1}}
+	c := disk.Config{Dir: t.TempDir(), Incarnation: blobstore.Incarnation{1}, Files: roomy}
 	must(t, disk.Create(c))
 	if f != nil {
 		c.Files = f.over

@@ -42,7 +42,7 @@ func TestWhoseStoreItIs(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			c.found(t, dir)
-			own := disk.Config{Dir: dir, Incarnation: mine}
+			own := disk.Config{Dir: dir, Incarnation: mine, Files: roomy}
 			s, err := disk.Open(own)
 			same(t, "open", err, c.open)
 			if err == nil {
@@ -72,7 +72,7 @@ func same(t *testing.T, what string, err, want error) {
 
 func rotten(t *testing.T, dir string, i blobstore.Incarnation) {
 	t.Helper()
-	must(t, disk.Create(disk.Config{Dir: dir, Incarnation: i}))
+	must(t, disk.Create(disk.Config{Dir: dir, Incarnation: i, Files: roomy}))
 	b, err := os.ReadFile(disk.MarkerPath(dir))
 	must(t, err)
 	b[len(b)-20] ^= 1
@@ -81,7 +81,7 @@ func rotten(t *testing.T, dir string, i blobstore.Incarnation) {
 
 func markerless(t *testing.T, dir string, i blobstore.Incarnation) {
 	t.Helper()
-	c := disk.Config{Dir: dir, Incarnation: i}
+	c := disk.Config{Dir: dir, Incarnation: i, Files: roomy}
 	must(t, disk.Create(c))
 	storetest.Store(t, open(t, c), "u", []byte("x"))
 	must(t, os.Remove(disk.MarkerPath(dir)))

@@ -11,11 +11,16 @@ import (
 	"github.com/seed-16d79997/zot/jobs/sweep"
 )
 
+// roomy is a file system that has room for a test, however full the disk below it is.
+type roomy struct{ disk.Files }
+
+func (roomy) Usage() (total, free int64, err error) { return 1 << 40, 1 << 40, nil }
+
 // All three jobs on a real directory, whose marker goes and comes back as with a file system that is not
 // mounted (GC R12, R13).
 func TestStoreOnADiskThatIsAwayForAWhile(t *testing.T) {
 	t.Parallel()
-	c := disk.Config{Dir: t.TempDir(), Incarnation: blobstore.Incarnation(self())}
+	c := disk.Config{Dir: t.TempDir(), Incarnation: blobstore.Incarnation(self()), Files: func(root *os.Root) disk.Files { return roomy{disk.SystemFiles(root)} }}
 	if err := disk.Create(c); err != nil {
 		t.Fatal(err)
 	}
