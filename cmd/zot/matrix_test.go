@@ -241,14 +241,12 @@ func (c *cell) ask() {
 	if c.identity.login != nil {
 		c.user, c.password = c.identity.login(c)
 	}
-	sent := c.request.send(c)
-	status, header, body := c.send(sent)
-	insist(c.t, func() bool {
-		if status == c.want || header.Get("X-Zot-Consistency") == "" {
-			return true
-		}
-		status, header, body = c.send(sent) // what it was told may be old
-		return false
+	var status int
+	var header http.Header
+	var body string
+	insist(c.t, func() bool { // whether it was done may be unknown, and what was told may be old, so all begins anew
+		status, header, body = c.try(c.request.send(c))
+		return status == c.want || status != http.StatusServiceUnavailable && header.Get("X-Zot-Consistency") == ""
 	})
 	if status != c.want {
 		role := "a follower"

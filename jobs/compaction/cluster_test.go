@@ -139,7 +139,7 @@ func TestThreeNodesCompact(t *testing.T) {
 	close(over)
 	writing.Wait()
 	for who, done := range nodes.done {
-		if len(done) < 11 || done[0].File != "state" || done[0].After > done[0].Before/2 {
+		if len(done) < 11 || done[0].File != "state" || done[0].After > done[0].Before*3/4 { // half was free, and clients write
 			t.Errorf("%s: %+v", who, done)
 		}
 		for _, r := range done {
