@@ -3,8 +3,8 @@ package fsm_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
 // TestMain fails if anything that the package does leaves a goroutine behind: it starts none.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }

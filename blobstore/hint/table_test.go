@@ -74,6 +74,21 @@ func TestNoAnswer(t *testing.T) {
 	run(t, s)()
 }
 
+// Who asks and goes away is no reason to leave the table alone.
+func TestCallerGoesAway(t *testing.T) {
+	s, _ := table(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"Item":{"DuplicateBlobPath":{"SS":["s3://b/k"]}}}`)
+	}, time.Minute)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if found := s.Find(gone, layer()); found != nil {
+		t.Errorf("who has gone finds %q", found)
+	}
+	if found := s.Find(t.Context(), layer()); len(found) != 1 {
+		t.Errorf("the next finds %q", found)
+	}
+}
+
 // What nobody writes is dropped, and keeps nobody.
 func TestTooManyNotes(t *testing.T) {
 	var added atomic.Int64
