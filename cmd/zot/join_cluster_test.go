@@ -271,7 +271,8 @@ func TestOneBecomesThree(t *testing.T) {
 	// What was pushed while there was one gets its copies. Then that one is not needed.
 	eventually(t, "every node has a copy of all", func() bool {
 		want := len(copiesIn(t, first.root))
-		return want >= 2 && len(copiesIn(t, second.root)) >= want && len(copiesIn(t, third.root)) >= want
+		return want >= 2 && len(copiesIn(t, second.root)) >= want && len(copiesIn(t, third.root)) >= want &&
+			asked(t, second.file).Blobs == blobHealth{} && asked(t, third.file).Blobs == blobHealth{} // and each knows it
 	})
 	if err := stops[0](); err != nil {
 		t.Error(err)

@@ -214,14 +214,20 @@ func TestAPIKeysOnThreeNodes(t *testing.T) {
 // sessionAt logs alice in at a node, and returns the session.
 func sessionAt(t *testing.T, node string) string {
 	t.Helper()
-	answer := wish{method: "GET", url: node + "/v2/", name: "alice", password: "alice", header: []string{"X-ZOT-API-CLIENT: zot-ui"}}.must(t, 200)
-	for _, c := range answer.cookies {
-		if c.Name == "session" {
-			return c.Value
+	session := ""
+	insist(t, func() bool { // without a quorum none comes of a login
+		answer := wish{method: "GET", url: node + "/v2/", name: "alice", password: "alice", header: []string{"X-ZOT-API-CLIENT: zot-ui"}}.must(t, 200)
+		for _, c := range answer.cookies {
+			if c.Name == "session" {
+				session = c.Value
+			}
 		}
+		return session != ""
+	})
+	if session == "" {
+		t.Fatal("no session")
 	}
-	t.Fatal("no session")
-	return ""
+	return session
 }
 
 // Who has logged in on one node is known to all, and who logs out on one to none.

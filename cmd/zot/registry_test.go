@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -147,17 +148,20 @@ func sent(t *testing.T, method, url, body string, status int) string {
 // A node that takes the place of one whose disk was lost gets copies of what was there.
 func TestRepairAfterALostDisk(t *testing.T) {
 	t.Parallel()
-	at, roots, stop, start := threeAgain(t)
+	all := threeLike(t, "", "", "")
+	at := all.at
 	layer := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("layer")))
 	sent(t, http.MethodPost, at[0]+"/v2/team/app/blobs/uploads/?digest="+layer, "layer", http.StatusCreated)
-	stop(2)
-	if err := os.RemoveAll(roots[2]); err != nil {
+	all.stop(2)
+	if err := os.RemoveAll(all.roots[2]); err != nil {
 		t.Fatal(err)
 	}
-	start(2)
-	eventually(t, "the blob has three copies again", func() bool { return len(copiesIn(t, roots[2])) == 1 })
-	stop(0)
-	stop(1)
+	all.start(2)
+	eventually(t, "the node knows that it has a copy", func() bool {
+		return slices.ContainsFunc(asked(t, all.files[2]).Members, func(m memberStatus) bool { return m.Name == "n2" && m.State == "member" && m.Held.Copies == 1 })
+	})
+	all.stop(0)
+	all.stop(1)
 	if body := (wish{method: http.MethodGet, url: at[2] + "/v2/team/app/blobs/" + layer}).must(t, http.StatusOK).body; body != "layer" {
 		t.Errorf("%q", body)
 	}

@@ -81,8 +81,8 @@ func TestBitRotIsHealed(t *testing.T) {
 		}
 		return len(good) == len(blobs)
 	}
-	for n := range all {
-		eventually(t, "each node has a copy of each", func() bool { return whole(n) })
+	for n, p := range all {
+		eventually(t, "each node has a copy of each, and knows it", func() bool { return whole(n) && p.status().Blobs == blobHealth{} })
 	}
 
 	var clients sync.WaitGroup

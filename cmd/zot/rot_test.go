@@ -43,7 +43,10 @@ func TestBitRot(t *testing.T) {
 		`"digest":%q,"size":%d},"layers":[],"annotations":{"long":%q}}`, smaller, len(small), strings.Repeat("x", 60<<10))
 	image := digestOf(manifest)
 	sent(t, http.MethodPut, at[1]+"/v2/team/app/manifests/"+image, string(manifest), http.StatusCreated)
-	eventually(t, "the node has a copy of each", func() bool { return len(copiesIn(t, roots[0])) == 3 })
+	operator := configIn(t, roots[0], "")
+	eventually(t, "the node has a copy of each, and knows it", func() bool {
+		return len(copiesIn(t, roots[0])) == 3 && asked(t, operator).Blobs == blobHealth{}
+	})
 
 	rot := func() {
 		for _, file := range copiesIn(t, roots[0]) {
