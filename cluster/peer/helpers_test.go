@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-16d79997/zot/cluster/peer"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
 const patience = time.Minute // for what must happen, on a machine that does other things
@@ -93,11 +94,7 @@ func noLeak(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
 		// net/http's goroutines end a little after their connections, and memberlist's sit in a probe for a second more.
-		err := goleak.Find(ignore)
-		for end := time.Now().Add(patience); err != nil && time.Now().Before(end); {
-			err = goleak.Find(ignore)
-		}
-		if err != nil {
+		if err := leak.Find(ignore); err != nil {
 			t.Error(err)
 		}
 	})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cmd/zot/config"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
 // patience bounds every wait of a test.
@@ -212,13 +213,9 @@ func leavesNothing(t *testing.T) (check func()) {
 	now := goleak.IgnoreCurrent()
 	return func() {
 		t.Helper()
-		var left error
-		defer func() {
-			if left != nil {
-				t.Log(left)
-			}
-		}()
-		eventually(t, "no goroutine is left", func() bool { left = goleak.Find(now); return left == nil })
+		if err := leak.Find(now); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/seed-16d79997/zot/cluster"
 	"github.com/seed-16d79997/zot/cluster/entry"
+	"github.com/seed-16d79997/zot/test/leak"
 )
 
 // longest is how long one bout goes on: then another cluster is made, of another kind.
@@ -60,11 +61,7 @@ func noneLeft(t *testing.T) {
 	// What was committed and not yet applied when Raft shut down is never answered; who waits for it ends
 	// with the process, as cluster's append says.
 	stays := goleak.IgnoreAnyFunction("github.com/seed-16d79997/zot/cluster.(*Node).append.func1")
-	err := goleak.Find(stays)
-	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); {
-		err = goleak.Find(stays) // which waits a little by itself
-	}
-	if err != nil {
+	if err := leak.Find(stays); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-// Package leak looks for goroutines that the tests of a package have left.
+// Package leak looks for goroutines that tests have left.
 package leak
 
 import (
@@ -20,17 +20,19 @@ type patient struct{ goleak.TestingM }
 func (p patient) Run() int {
 	code := p.TestingM.Run()
 	if code == 0 {
-		wait(patience)
+		_ = Find() // which goleak judges
 	}
 	return code
 }
 
-// wait waits until no goroutine is left, and reports whether that took no longer than it may.
-func wait(patience time.Duration) bool {
-	for began := time.Now(); goleak.Find() != nil; {
-		if time.Since(began) > patience {
-			return false
+// Find waits for goroutines to end, a minute at most, and fails with those that are left then. Options name those that may stay.
+func Find(options ...goleak.Option) error { return find(patience, options...) }
+
+func find(patience time.Duration, options ...goleak.Option) error {
+	for began := time.Now(); ; {
+		err := goleak.Find(options...)
+		if err == nil || time.Since(began) > patience {
+			return err
 		}
 	}
-	return true
 }

@@ -8,17 +8,17 @@ import (
 func TestMain(m *testing.M) { Main(m) }
 
 // A goroutine that ends late is no leak.
-func TestWait(t *testing.T) { //nolint:paralleltest // the goroutines of others are some, too
-	if !wait(0) {
-		t.Error("nothing is left before the test")
+func TestFind(t *testing.T) { //nolint:paralleltest // the goroutines of others are some, too
+	if err := find(0); err != nil {
+		t.Error(err)
 	}
 	release := make(chan struct{})
 	go func() { <-release }()
-	if wait(0) {
-		t.Error("one is left")
+	if find(0) == nil {
+		t.Error("one is left, and not found")
 	}
 	time.AfterFunc(time.Second, func() { close(release) })
-	if !wait(time.Minute) {
-		t.Error("nothing is left any more")
+	if err := Find(); err != nil {
+		t.Error(err)
 	}
 }
