@@ -29,10 +29,9 @@ const (
 
 // pass is how far a node is.
 type pass struct {
-	Before time.Time `json:"before,omitzero"` // what was given up till then, the one before has reported
+	Before time.Time `json:"before,omitzero"` // when the last report was begun
 	Began  time.Time `json:"began,omitzero"`
 	Ended  time.Time `json:"ended,omitzero"`
-	Report time.Time `json:"report,omitzero"` // when its report was begun
 	After  string    `json:"after,omitempty"` // the digest of the last copy that was hashed
 	Copies int       `json:"copies"`
 	Bytes  int64     `json:"bytes"`
@@ -96,11 +95,7 @@ func (p *passes) begin() (err error) {
 		}
 	}
 	if p.Began.IsZero() || !p.Ended.IsZero() && now.Sub(p.Began) >= p.Every {
-		next := pass{Began: now}
-		if !p.Report.IsZero() {
-			next.Before = p.Report.Add(-noteTime)
-		}
-		p.pass = next
+		p.pass = pass{Before: p.Before, Began: now}
 		p.last, p.bad, p.warned = p.bad, Bad{}, false
 	}
 	return nil
@@ -231,12 +226,12 @@ func (p *passes) count(ctx context.Context) error {
 
 // end says what a pass has found.
 func (p *passes) end(ctx context.Context) error {
-	p.Report = time.Now().UTC()
+	began := time.Now().UTC()
 	affected, err := p.report(ctx)
 	if err != nil {
 		return err
 	}
-	p.Ended = time.Now().UTC()
+	p.Before, p.Ended = began, time.Now().UTC()
 	took := p.Ended.Sub(p.Began)
 	p.Logger.Info("scrub ended", "store", p.Store, "copies", p.Copies, "bytes", p.Bytes, "bad", p.Bad, "unsure", p.Unsure,
 		"affected_images", affected, "duration_seconds", took.Seconds())
@@ -256,7 +251,7 @@ func (p *passes) report(ctx context.Context) (affected int, err error) {
 	}
 	for _, g := range l.GivenUp {
 		d, err := fsm.Pack(digest.Digest(g.Digest))
-		if _, reported := p.last[d]; err == nil && !reported && !g.At.Before(p.Before) {
+		if _, reported := p.last[d]; err == nil && !reported && !g.At.Before(p.Before.Add(-noteTime)) {
 			p.bad[d] = ofThisNode + g.Error
 		}
 	}
