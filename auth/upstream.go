@@ -132,11 +132,10 @@ func (g *Gate) tryUpstream(ctx context.Context, who pair, q tokenRequest) (answe
 
 // judged is what an answer says of the password.
 func judged(a bearer.TokenAnswer) outcome {
-	switch a.Status {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden: // RFC 6749, 5.2, has 400
+	switch {
+	case a.Refuses():
 		return wrong
-	}
-	if a.Status < http.StatusMultipleChoices {
+	case a.Status < http.StatusMultipleChoices:
 		return correct
 	}
 	return undecided

@@ -40,8 +40,7 @@ func handOn(gate *auth.Gate, w http.ResponseWriter, r *http.Request, form url.Va
 	if answer.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
 		h.Set("WWW-Authenticate", fmt.Sprintf("Basic realm=%q", gate.Realm()))
 	}
-	switch answer.Status {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+	if answer.Refuses() {
 		gate.Delay(r)
 		if form != nil {
 			gate.DelayLogin(r)

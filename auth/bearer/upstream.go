@@ -37,6 +37,11 @@ type TokenAnswer struct {
 	Body   []byte
 }
 
+// Refuses reports whether the credentials were no good. RFC 6749, 5.2, has 400 for that.
+func (a TokenAnswer) Refuses() bool {
+	return a.Status == http.StatusBadRequest || a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden
+}
+
 // Subject is whose token it is, as that says itself: "" if a token service has not looked at the credentials that it got. It
 // reports whether there is such a token.
 func (a TokenAnswer) Subject() (name string, is bool) {

@@ -139,10 +139,6 @@ type manifest struct {
 	Annotations map[string]string `json:"annotations"`
 }
 
-func parseManifest(body []byte) (m manifest, ok bool) {
-	return m, json.Unmarshal(body, &m) == nil
-}
-
 // search is a call of Of.
 type search struct {
 	in    Repository
@@ -191,7 +187,7 @@ func (s *search) manifest(ctx context.Context, d digest.Digest) (m manifest, ok 
 		return manifest{}, false, nil
 	}
 	s.left -= len(body)
-	m, ok = parseManifest(body)
+	ok = json.Unmarshal(body, &m) == nil
 	return m, ok, nil
 }
 
