@@ -107,7 +107,7 @@ func New(config Config) (*Peer, error) {
 		cluster:  config.Cluster,
 		network:  config.Network,
 		logger:   config.Logger,
-		bounds:   usualBounds(),
+		bounds:   bounds{handshakeTimeout, dialTimeout, callTimeout},
 		streams:  make(map[string]*Stream),
 		spending: make(chan struct{}, 1),
 		conns:    newTracker(),

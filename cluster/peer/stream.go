@@ -18,8 +18,6 @@ const (
 // bounds are how long what others do is waited for; only tests have other ones than these.
 type bounds struct{ handshake, dial, call time.Duration }
 
-func usualBounds() bounds { return bounds{handshakeTimeout, dialTimeout, callTimeout} }
-
 // Target is a node to talk to.
 type Target struct {
 	Address     string // host:port
