@@ -42,11 +42,11 @@ POWER_CUTS ?= 200
 APART := ^$(shell $(GO) list -m)/test/(arch|chaos|conformance|crash|e2e|examples|gcrace|kill|loss|model|modelfsm|s3|transfer)(/|$$)
 UNITS = $(shell $(GO) list ./... | grep -vE '$(APART)')
 
-# fetch does what needs the network, which has its moments: up to three times.
-fetch = echo "$(1)"; for left in 2 1 0; do if $(1); then break; fi; ((left > 0)) || exit 1; echo "once more in a moment" >&2; sleep 10; done
-
 # What of these needs no more either: their own parts, which -short runs alone.
 PARTS := ./test/kill ./test/gcrace ./test/e2e/...
+
+# fetch does what needs the network, which has its moments: up to three times.
+fetch = echo "$(1)"; for left in 2 1 0; do if $(1); then break; fi; ((left > 0)) || exit 1; echo "once more in a moment" >&2; sleep 10; done
 
 ##@ Build
 
@@ -223,7 +223,7 @@ $(BIN)/cosign-%:
 	mv $(BIN)/cosign $@
 
 $(BIN)/notation-%: test/e2e/notation/go.mod test/e2e/notation/go.sum
-	@cd test/e2e/notation && $(call fetch,$(GO) mod download)
+	@$(call fetch,$(GO) -C test/e2e/notation mod download)
 	cd test/e2e/notation && CGO_ENABLED=0 $(GO) build -trimpath -o $@ github.com/notaryproject/notation/cmd/notation
 
 $(BIN)/versitygw-%:
