@@ -10,25 +10,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// asking sends a request as somebody, and returns status and challenge.
-func asking(t *testing.T, method, url, name, password, body string) (status int, challenge string) {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if name != "" {
-		r.SetBasicAuth(name, password)
-	}
-	once := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	answer, err := once.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close() //nolint:errcheck // it is not read
-	return answer.StatusCode, answer.Header.Get("WWW-Authenticate")
-}
-
 // htpasswdLine is a line for a name whose password is the name again.
 func htpasswdLine(t *testing.T, name string) string {
 	t.Helper()

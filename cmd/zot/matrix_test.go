@@ -246,7 +246,7 @@ func (c *cell) ask() {
 	var body string
 	insist(c.t, func() bool { // whether it was done may be unknown, and what was told may be old, so all begins anew
 		status, header, body = c.try(c.request.send(c))
-		return status == c.want || status != http.StatusServiceUnavailable && header.Get("X-Zot-Consistency") == ""
+		return status == c.want || !(heard{status: status, header: header}).unsettled()
 	})
 	if status != c.want {
 		role := "a follower"
@@ -363,6 +363,7 @@ func (c *cell) send(s sending) (status int, header http.Header, body string) {
 	return status, header, body
 }
 
+// try is send, once.
 func (c *cell) try(s sending) (status int, header http.Header, body string) {
 	text := s.body
 	if s.form != nil {

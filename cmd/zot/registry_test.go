@@ -45,7 +45,7 @@ func TestRegistryOfOneNode(t *testing.T) {
 // What was pushed to one node is there on each, at once, and an upload goes on at any.
 func TestRegistryOfThreeNodes(t *testing.T) {
 	t.Parallel()
-	at, _, stop := three(t)
+	at, _, stop, _ := threeWith(t, "")
 	layer := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("layer")))
 	begun := sent(t, http.MethodPost, at[0]+"/v2/team/app/blobs/uploads/", "", http.StatusAccepted)
 	begun = sent(t, http.MethodPatch, at[1]+begun, "lay", http.StatusAccepted)
@@ -77,21 +77,8 @@ func TestRegistryOfThreeNodes(t *testing.T) {
 	}
 }
 
-// three runs three nodes in this process and returns where they serve, their root directories, and what stops
-// one.
-func three(t *testing.T) (at, roots []string, stop func(n int)) {
-	t.Helper()
-	at, roots, stop, _ = threeAgain(t)
-	return at, roots, stop
-}
-
-// threeAgain is three, with what starts one again that was stopped.
-func threeAgain(t *testing.T) (at, roots []string, stop, start func(n int)) {
-	t.Helper()
-	return threeWith(t, "")
-}
-
-// threeWith is threeAgain with more in the section "http" of each.
+// threeWith runs three nodes in this process, with more in the section "http" of each, and returns where they serve, their root
+// directories, what stops one, and what starts it again.
 func threeWith(t *testing.T, more string) (at, roots []string, stop, start func(n int)) {
 	t.Helper()
 	all := threeLike(t, more, "", "")

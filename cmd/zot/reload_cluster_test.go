@@ -55,7 +55,7 @@ func TestReloadOfThreeNodes(t *testing.T) {
 		for _, p := range all {
 			got := 0
 			eventually(t, fmt.Sprintf("%s, %s: %s as %q is %d", p.name, when, method, name, status), func() bool {
-				got, _ = asking(t, method, "http://127.0.0.1:"+p.port+path, name, name, "")
+				got = wish{method: method, url: "http://127.0.0.1:" + p.port + path, name: name, password: name}.ask(t).status
 				return got == status
 			})
 		}

@@ -70,11 +70,11 @@ func (n *changing) becomes(web, more string) {
 // wants sends a request as somebody, whose answer must have a status.
 func (n *changing) wants(status int, method, path, name, password string) (challenge string) {
 	n.t.Helper()
-	got, challenge := asking(n.t, method, n.url+path, name, password, "")
-	if got != status {
-		n.t.Errorf("%s %s as %q: %d, want %d", method, path, name, got, status)
+	got := wish{method: method, url: n.url + path, name: name, password: password}.ask(n.t)
+	if got.status != status {
+		n.t.Errorf("%s %s as %q: %d, want %d", method, path, name, got.status, status)
 	}
-	return challenge
+	return got.header.Get("WWW-Authenticate")
 }
 
 const emptyBlob = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
